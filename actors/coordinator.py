@@ -1,0 +1,52 @@
+"""The coordinator of one run: a Ray task that starts the run's workers and drives its loop."""
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decomp.actors.board import BoardObserver
+from decomp.actors.group import Resources, WorkerGroup
+from decomp.platform.components import build_dataset
+from decomp.platform.loop import Loop
+from decomp.platform.spec import RunSpec
+from decomp.platform.store import RunStore
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        spec: the run.
+        error: one line saying why it failed, or None.
+        details: file with the traceback of the failure, or None.
+    """
+
+    spec: RunSpec
+    error: str | None = None
+    details: Path | None = None
+
+
+def coordinate(spec: RunSpec, root: Path, resources: Resources, board: Any) -> Outcome:
+    """Compute all cycles of a run that are not committed yet.
+
+    Idempotent: after the loss of the process Ray runs it again, and it goes on after the last committed cycle. A
+    failure of the user's code ends this run alone; its traceback is kept beside the run's cycles.
+    """
+    store = RunStore(root, spec)
+    dataset = build_dataset(spec.dataset)
+    observer = BoardObserver(board, spec.label)
+    observer.phase(len(store.committed()) + 1, "start", 0.0)
+    group = WorkerGroup.start(spec, resources, board, dataset.ids("train", spec.fold))
+    try:
+        Loop(store, dataset, group, observer).run()
+        return Outcome(spec)
+    except Exception as error:
+        details = store.path / "failure.txt"
+        details.write_text("".join(traceback.format_exception(error)))
+        cause = getattr(error, "cause", None) or error
+        return Outcome(spec, f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}", details)
+    finally:
+        group.stop()
+        board.ended.remote(spec.label)

@@ -1,0 +1,169 @@
+"""The workers of one run as Ray actors: splits tasks by owner, joins answers, survives the loss of a worker."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import ray
+from ray.exceptions import RayActorError
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from decomp.actors.worker import Worker
+from decomp.platform.learners.base import Training
+from decomp.platform.ledger import Ledger
+from decomp.platform.predictions import PoolCounts
+from decomp.platform.regions import Region
+from decomp.platform.shard import ChooseTask, Model, PredictTask, StaleShard
+from decomp.platform.spec import RunSpec
+
+ATTEMPTS = 6
+"""How often a call is made when its worker is lost; a lost node's workers come back after about 15 seconds."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one run occupies.
+
+    Attributes:
+        workers: processes of a run; all predict, the first also trains.
+        cpus: CPU cores of each.
+        gpus: GPUs of each; fractions let several workers share one.
+        runs_at_once: most runs at the same time; None for as many as fit.
+    """
+
+    workers: int = 1
+    cpus: float = 1.0
+    gpus: float = 0.0
+    runs_at_once: int | None = None
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """Resources of one worker, in Ray's terms."""
+        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+
+
+class WorkerGroup:
+    """`decomp.platform.workers.Workers` spread over Ray actors.
+
+    Image k of the sorted training images belongs to worker k modulo the number of workers, always; test images are
+    dealt out in the same way. Each worker has at most one call in flight.
+    """
+
+    def __init__(self, workers: Sequence[Any], pool: Sequence[str]) -> None:
+        self.workers = workers
+        self._owner = {image: k % len(workers) for k, image in enumerate(pool)}
+        self._predicted: dict[int, PredictTask] = {}
+
+    @classmethod
+    def start(cls, spec: RunSpec, resources: Resources, board: Any, pool: Sequence[str]) -> "WorkerGroup":
+        """Start the workers within the current placement group, one per bundle."""
+        group = ray.util.get_current_placement_group()
+        device = "cuda" if resources.gpus else "cpu"
+        workers = [
+            # Calls must not be repeated on a restarted worker behind our back: it has lost its label maps.
+            ray.remote(Worker)
+            .options(
+                num_cpus=resources.cpus,
+                num_gpus=resources.gpus,
+                max_restarts=-1,
+                max_task_retries=0,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(group, bundle) if group else "DEFAULT",
+            )
+            .remote(spec.dataset, spec.learner, device, board, spec.label)
+            for bundle in range(resources.workers)
+        ]
+        return cls(workers, pool)
+
+    def stop(self) -> None:
+        """End the workers."""
+        for worker in self.workers:
+            ray.kill(worker)
+
+    def fit(self, training: Training, checkpoint: Path) -> Model:
+        """See `Workers.fit`."""
+        training = replace(training, progress=_nobody)
+        model: Model = self._call({0: (training, checkpoint)}, "fit")[0]
+        return model
+
+    def predict(self, task: PredictTask) -> PoolCounts:
+        """See `Workers.predict`."""
+        self._predicted = {k: replace(task, **part) for k, part in self._split(task.images, task.annotated).items()}
+        return PoolCounts.from_arrow(list(self._call(_single(self._predicted), "predict").values()))
+
+    def choose(self, task: ChooseTask) -> Ledger:
+        """See `Workers.choose`."""
+        parts = {k: replace(task, **part) for k, part in self._split(task.images, task.annotated).items()}
+        tables = self._call(_single(parts), "choose", self._repredict)
+        place = {image: k for k, image in enumerate(task.images)}
+        table = pa.concat_tables(tables.values())
+        # Stable, so an image's regions stay in order of choice.
+        order = np.argsort([place[image] for image in table["image"].to_pylist()], kind="stable")
+        return Ledger(table.take(pa.array(order)).combine_chunks())
+
+    def reveal(self, regions: Sequence[Region]) -> npt.NDArray[np.int64]:
+        """See `Workers.reveal`."""
+        parts: dict[int, list[Region]] = {}
+        for region in regions:
+            parts.setdefault(self._owner[region.image], []).append(region)
+        return np.sum(list(self._call(_single(parts), "reveal").values()), axis=0)
+
+    def evaluate(self, model: Model, images: Sequence[str]) -> npt.NDArray[np.int64]:
+        """See `Workers.evaluate`."""
+        n = min(len(self.workers), len(images))
+        parts = {k: (model, tuple(images[k::n])) for k in range(n)}
+        return np.sum(list(self._call(parts, "evaluate").values()), axis=0)
+
+    def _split(self, images: Sequence[str], annotated: Mapping[str, Sequence[Region]]) -> dict[int, dict[str, Any]]:
+        parts: dict[int, dict[str, Any]] = {}
+        for image in images:
+            part = parts.setdefault(self._owner[image], {"images": (), "annotated": {}})
+            part["images"] += (image,)
+            if image in annotated:
+                part["annotated"][image] = annotated[image]
+        return parts
+
+    def _repredict(self, worker: int) -> None:
+        """Give a worker that was restarted its label maps back."""
+        self._call({worker: (self._predicted[worker],)}, "predict")
+
+    def _call(
+        self,
+        arguments: Mapping[int, tuple[Any, ...]],
+        method: str,
+        restore: Callable[[int], None] | None = None,
+    ) -> dict[int, Any]:
+        """Call a method of several workers at once; answers by worker, in order of the worker's number.
+
+        A call whose worker is lost is made again on its restarted self. An exception that the called code raises is
+        no ill health and is passed on.
+        """
+        pending = {k: getattr(self.workers[k], method).remote(*arguments[k]) for k in sorted(arguments)}
+        answers: dict[int, Any] = {}
+        for k, reference in pending.items():
+            for attempt in range(ATTEMPTS):
+                try:
+                    answers[k] = ray.get(reference)
+                    break
+                except RayActorError:
+                    if attempt == ATTEMPTS - 1:
+                        raise
+                    time.sleep(min(8.0, 0.5 * 2**attempt))
+                except StaleShard:
+                    if restore is None or attempt == ATTEMPTS - 1:
+                        raise
+                    restore(k)
+                reference = getattr(self.workers[k], method).remote(*arguments[k])
+        return answers
+
+
+def _single(parts: Mapping[int, Any]) -> dict[int, tuple[Any, ...]]:
+    return {k: (part,) for k, part in parts.items()}
+
+
+def _nobody(fraction: float) -> None:
+    """Takes the place of the caller's progress callback, which must not travel."""

@@ -1,0 +1,186 @@
+"""The plan of an experiment: all its runs, what is done already, and what cannot work."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from decomp.experiments.schema import Experiment
+from decomp.platform.components import build_dataset, build_learner, build_selectors
+from decomp.platform.datasets import Dataset
+from decomp.platform.registry import UserError
+from decomp.platform.spec import Budget, RunSpec
+from decomp.platform.store import RunStore, stored_runs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of an experiment.
+
+    Attributes:
+        experiment: the experiment.
+        dataset: its data set.
+        firsts: first cycles, one for each budget, seed and fold.
+        references: full-annotation references, one for each seed and fold.
+        runs: runs, by seed, fold and budget, then sampler, so that the samplers of a seed finish together.
+    """
+
+    experiment: Experiment
+    dataset: Dataset
+    firsts: tuple[RunSpec, ...]
+    references: tuple[RunSpec, ...]
+    runs: tuple[RunSpec, ...]
+
+    @property
+    def specs(self) -> tuple[RunSpec, ...]:
+        """Everything, in order of preference: what others wait for first, then what takes longest."""
+        return (*self.firsts, *self.references, *self.runs)
+
+    def stores(self, specs: Sequence[RunSpec]) -> list[RunStore]:
+        """Folders of some of the runs."""
+        return [RunStore(self.experiment.root, spec) for spec in specs]
+
+    def trainings(self) -> int:
+        """Trainings of the whole plan: the first cycle of a seed is trained once for all samplers."""
+        return len(self.firsts) + len(self.references) + sum(spec.cycles - 1 for spec in self.runs)
+
+    def trainings_done(self) -> int:
+        """Trainings whose cycles are committed already."""
+        done = sum(len(store.committed()) for store in self.stores((*self.firsts, *self.references)))
+        for store in self.stores(self.runs):
+            done += min(max(0, len(store.committed()) - 1), store.spec.cycles - 1)
+        return done
+
+    def changes(self) -> list[str]:
+        """For runs that would start anew although others of the same name exist: what has changed, one line each."""
+        stored: dict[str, RunStore] = {}
+        for store in stored_runs(self.experiment.root):
+            stored[store.spec.label] = store
+        reasons: Counter[str] = Counter()
+        for store in self.stores(self.specs):
+            other = stored.get(store.spec.label)
+            if other is not None and not (store.path / "run.json").exists():
+                reasons[_difference(other.spec.identity(), store.spec.identity())] += 1
+        return [
+            f"{change}: {count} run(s) start anew; the old ones stay in {self.experiment.root} and are not mixed in."
+            for change, count in reasons.items()
+        ]
+
+
+def make_plan(experiment: Experiment) -> Plan:
+    """Build everything that the experiment names and check that it can work.
+
+    Raises:
+        UserError: with one line per mistake.
+    """
+    dataset = build_dataset(experiment.dataset.component())
+    problems = [*_learner_problems(experiment), *_sampler_problems(experiment), *_budget_problems(experiment, dataset)]
+    folds = experiment.folds if experiment.folds is not None else list(range(dataset.folds))
+    problems += [
+        f"folds: the data set has no fold {fold}; give 0 to {dataset.folds - 1}."
+        for fold in folds
+        if fold >= dataset.folds
+    ]
+    if problems:
+        raise UserError("\n".join(problems))
+
+    repeats = [(seed, fold) for seed in experiment.seeds for fold in folds]
+    base = RunSpec(
+        kind="reference",
+        dataset=experiment.dataset.component(),
+        fingerprint=dataset.fingerprint(),
+        learner=experiment.learner.component(),
+        seed=0,
+    )
+    runs = [
+        replace(
+            base,
+            kind="run",
+            seed=seed,
+            fold=fold,
+            warm_start=experiment.warm_start,
+            budget=budget.spec(),
+            sampler=sampler.spec(),
+            cycles=budget.cycles,
+        )
+        for seed, fold in repeats
+        for budget in experiment.budgets
+        for sampler in experiment.samplers
+    ]
+    references = []
+    if experiment.reference is not None:
+        learner = experiment.learner.component(experiment.reference)
+        references = [replace(base, learner=learner, seed=seed, fold=fold) for seed, fold in repeats]
+    firsts = {run.first.key: run.first for run in runs}
+    return Plan(experiment, dataset, tuple(firsts.values()), tuple(references), tuple(runs))
+
+
+def _learner_problems(experiment: Experiment) -> list[str]:
+    problems = []
+    for key, overrides in (("learner", {}), ("reference", experiment.reference or {})):
+        try:
+            build_learner(experiment.learner.component(overrides))
+        except UserError as error:
+            if key == "learner":
+                return [str(error)]
+            problems.append(str(error).replace("learner", "reference", 1))
+    return problems
+
+
+def _sampler_problems(experiment: Experiment) -> list[str]:
+    problems = []
+    for sampler in experiment.samplers:
+        try:
+            build_selectors(sampler.spec())
+        except UserError as error:
+            problems.append(f"samplers: {sampler.name}: {error}")
+    return problems
+
+
+def _budget_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
+    problems = []
+    for fold in range(dataset.folds):
+        pool = dataset.ids("train", fold)
+        for number, entry in enumerate(experiment.budgets):
+            budget = entry.spec()
+            if budget.n_image > len(pool):
+                problems.append(
+                    f"budgets[{number}].n_image: {budget.n_image} images per cycle, but the pool has only {len(pool)}; "
+                    f"lower it."
+                )
+            too_small = [image for image in pool if not _fits(budget, dataset.shape(image))]
+            if too_small:
+                problems.append(
+                    f"budgets[{number}].region: a region of {_shape(budget.region)} does not fit into image "
+                    f"{too_small[0]!r} of {_shape(dataset.shape(too_small[0]))} ({len(too_small)} image(s) too small); "
+                    f"make it smaller."
+                )
+    return list(dict.fromkeys(problems))
+
+
+def _fits(budget: Budget, shape: Sequence[int]) -> bool:
+    return len(shape) == len(budget.region) and all(n >= k for n, k in zip(shape, budget.region, strict=True))
+
+
+def _shape(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    before, after = _flat(old), _flat(new)
+    parts = [
+        f"{key} changed from {before.get(key, 'unset')} to {after.get(key, 'unset')}"
+        for key in sorted(before | after)
+        if before.get(key) != after.get(key)
+    ]
+    return ", ".join(parts).replace(".options.", ".")
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

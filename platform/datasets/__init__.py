@@ -1,0 +1,9 @@
+"""Data sets: `base.Dataset` is the contract; each module holds one data set."""
+
+from decomp.platform.datasets.base import IGNORE, Dataset, Split
+
+DATASETS = {
+    "digits": "decomp.platform.datasets.digits:Digits",
+}
+
+__all__ = ["DATASETS", "IGNORE", "Dataset", "Split"]

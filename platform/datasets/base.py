@@ -1,0 +1,49 @@
+"""What a pool of images is."""
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Split = Literal["train", "validation", "test"]
+
+IGNORE = 255
+"""Label of pixels that belong to no class: they neither train nor count in a metric."""
+
+
+class Dataset(ABC):
+    """A fully labelled data set whose labels the platform hides and reveals.
+
+    A data set is named in the experiment file (`dataset: {name: ..., option: ...}`), its options are the fields of
+    the (data)class. It is built again in every process that needs it, so building must be cheap and reading lazy.
+
+    Attributes:
+        classes: class names; the label of class c is c.
+        spacing: physical size of a pixel per axis, or None where it has no meaning.
+        folds: number of cross-validation folds; 1 where the split is fixed.
+    """
+
+    classes: tuple[str, ...]
+    spacing: tuple[float, ...] | None = None
+    folds: int = 1
+
+    @abstractmethod
+    def ids(self, split: Split, fold: int) -> tuple[str, ...]:
+        """Ids of the images of a split, sorted, without duplicates."""
+
+    @abstractmethod
+    def shape(self, image: str) -> tuple[int, ...]:
+        """Spatial shape (*axes) of an image, without reading its pixels where possible."""
+
+    @abstractmethod
+    def image(self, image: str) -> npt.NDArray[np.generic]:
+        """Pixels of an image, shape (*axes, channels)."""
+
+    @abstractmethod
+    def labels(self, image: str) -> npt.NDArray[np.uint8]:
+        """The oracle: true class of every pixel, shape (*axes); `IGNORE` where there is none."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hexadecimal digest of everything in the data that can change a result."""

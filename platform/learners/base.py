@@ -1,0 +1,61 @@
+"""What a model is: something that is trained on annotated regions and predicts whole images."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from decomp.platform.datasets.base import Dataset
+from decomp.platform.ledger import Ledger
+from decomp.platform.predictions import Prediction
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: what `Learner.fit` is given besides the data.
+
+    Attributes:
+        ledger: the annotated regions; nothing else may be read from the oracle.
+        rng: the training's own random stream (Sec. 8 of the method notes); all randomness derives from it.
+        warm_start: checkpoint whose weights are kept (the optimiser starts anew), or None to train from scratch.
+        device: torch device, e.g. ``"cpu"`` or ``"cuda"``.
+        progress: to be called now and then with the finished fraction in [0, 1].
+    """
+
+    ledger: Ledger
+    rng: np.random.Generator
+    warm_start: Path | None = None
+    device: str = "cpu"
+    progress: Callable[[float], None] = lambda fraction: None
+
+
+class Predictor(ABC):
+    """A trained model, ready to predict."""
+
+    @abstractmethod
+    def predict(self, image: npt.NDArray[np.generic], *, uncertainty: bool = False) -> Prediction:
+        """Predict one image in one forward pass.
+
+        Args:
+            image: pixels, shape (*axes, channels), as `Dataset.image` gives them.
+            uncertainty: whether the uncertainty map is wanted as well.
+        """
+
+
+class Learner(ABC):
+    """A way to train a model.
+
+    A learner is named in the experiment file (`learner: {name: ..., option: ...}`), its options are the fields of the
+    (data)class. The same arguments give the same checkpoint, byte for byte, on the same kind of machine.
+    """
+
+    @abstractmethod
+    def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:
+        """Train on the annotated regions and write the model to the file `checkpoint`."""
+
+    @abstractmethod
+    def load(self, checkpoint: Path, dataset: Dataset, device: str) -> Predictor:
+        """Read a checkpoint written by `fit`, without unpickling anything."""

@@ -1,0 +1,176 @@
+"""The active-learning loop of one run (Sec. 1 of the method notes), independent of who does the work."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from decomp.platform.candidates import candidates
+from decomp.platform.datasets.base import Dataset
+from decomp.platform.learners.base import Training
+from decomp.platform.ledger import Ledger
+from decomp.platform.metrics import iou, mean_iou
+from decomp.platform.randomness import stream
+from decomp.platform.records import Annotated, CycleRecord, Timing
+from decomp.platform.selection import FIRST_CYCLE, Selecting, Selection
+from decomp.platform.shard import Model
+from decomp.platform.store import CycleFolder, RunStore
+from decomp.platform.version import git_commit, package_version
+from decomp.platform.workers import Workers
+
+
+class Observer(Protocol):
+    """Who wants to know how a run gets on."""
+
+    def phase(self, cycle: int, name: str, fraction: float) -> None:
+        """The run is in a phase of a cycle, `fraction` of which is done."""
+
+    def committed(self, cycle: int) -> None:
+        """A cycle has been committed."""
+
+    def warn(self, message: str) -> None:
+        """Something was mended that the user should know of."""
+
+
+class Silent:
+    """An observer that does nothing."""
+
+    def phase(self, cycle: int, name: str, fraction: float) -> None:
+        """See `Observer.phase`."""
+
+    def committed(self, cycle: int) -> None:
+        """See `Observer.committed`."""
+
+    def warn(self, message: str) -> None:
+        """See `Observer.warn`."""
+
+
+@dataclass
+class Loop:
+    """One run: goes on after the last committed cycle until all cycles are committed or the pool is exhausted.
+
+    Attributes:
+        store: where the run's cycles are committed; also says which run it is.
+        dataset: the run's data set.
+        workers: who trains, predicts, chooses and evaluates.
+        observer: who is told.
+    """
+
+    store: RunStore
+    dataset: Dataset
+    workers: Workers
+    observer: Observer = field(default_factory=Silent)
+
+    def run(self) -> None:
+        """Compute all cycles that are not committed yet."""
+        self.store.create()
+        folders = self._resume()
+        while len(folders) < self.store.spec.cycles and not (folders and folders[-1].record.exhausted):
+            folders.append(self._cycle(folders))
+            self.observer.committed(len(folders))
+
+    def _resume(self) -> list[CycleFolder]:
+        """Committed cycles; a last one whose checkpoint is needed but damaged is set aside, to be computed again."""
+        folders = self.store.committed()
+        while folders and not self.store.finished and not folders[-1].intact():
+            damaged = folders.pop()
+            if damaged.path.parent != self.store.path:
+                raise FileNotFoundError(
+                    f"The checkpoint of the shared first cycle in {damaged.path} is missing or damaged; "
+                    f"start again and it will be computed anew."
+                )
+            aside = self.store.quarantine(damaged)
+            self.observer.warn(f"The checkpoint of {damaged.path} is damaged; set aside as {aside.name}, computed again.")
+        return folders
+
+    def _cycle(self, folders: list[CycleFolder]) -> CycleFolder:
+        spec, cycle = self.store.spec, len(folders) + 1
+        phases = _Phases(cycle, self.observer)
+        ledger = self.store.ledger(folders)
+        shapes = {image: self.dataset.shape(image) for image in self.dataset.ids("train", spec.fold)}
+        previous = Model(folders[-1].checkpoint, folders[-1].record.checkpoint_sha256) if folders else None
+
+        selection = self._select(phases, shapes, ledger, previous)
+        with phases.timed("reveal"):
+            ledger = ledger.extend(selection.ledger)
+            class_pixels = self.workers.reveal([row.region for row in selection.ledger.annotations()])
+            exhausted = spec.budget is not None and not candidates(shapes, spec.budget.region, ledger)
+        staged = self.store.stage(cycle)
+        with phases.timed("train"):
+            purpose = "reference" if spec.kind == "reference" else "training"
+            training = Training(
+                ledger=ledger,
+                rng=stream(spec.seed, purpose, fold=spec.fold, cycle=cycle),
+                warm_start=previous.checkpoint if previous and spec.warm_start else None,
+                progress=lambda fraction: self.observer.phase(cycle, "train", fraction),
+            )
+            model = self.workers.fit(training, staged.checkpoint)
+        with phases.timed("evaluate"):
+            confusion = self.workers.evaluate(model, self.dataset.ids("test", spec.fold))
+
+        if folders:
+            class_pixels = class_pixels + np.array(folders[-1].record.annotated.class_pixels, np.int64)
+        record = CycleRecord(
+            cycle=cycle,
+            **_metrics(confusion),
+            annotated=_annotated(ledger, class_pixels, shapes),
+            class_confidence=_floats(selection.class_confidence),
+            class_weights=_floats(selection.class_weights),
+            checkpoint_sha256=model.sha256,
+            exhausted=exhausted,
+        )
+        timing = Timing(phases.seconds, time.time_ns() // 1_000_000, package_version(), git_commit())
+        return self.store.commit(staged, record, timing, selection.ledger)
+
+    def _select(
+        self, phases: "_Phases", shapes: Mapping[str, tuple[int, ...]], ledger: Ledger, previous: Model | None
+    ) -> Selection:
+        spec = self.store.spec
+        if spec.budget is None:
+            return Selection(Ledger.whole(shapes), None, None)
+        selecting = Selecting(spec.sampler or FIRST_CYCLE, spec.budget, spec.seed, spec.fold, phases.cycle)
+        pool = candidates(shapes, spec.budget.region, ledger)
+        return selecting.run(self.workers, phases.timed, pool, shapes, ledger, previous)
+
+
+@dataclass
+class _Phases:
+    """Wall time of each phase of a cycle."""
+
+    cycle: int
+    observer: Observer
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        self.observer.phase(self.cycle, name, 0.0)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+
+def _metrics(confusion: npt.NDArray[np.int64]) -> dict:  # type: ignore[type-arg]
+    per_class = iou(confusion)
+    return {
+        "metrics": {"miou": mean_iou(per_class)},
+        "class_metrics": {"iou": tuple(None if np.isnan(value) else float(value) for value in per_class)},
+    }
+
+
+def _annotated(ledger: Ledger, class_pixels: npt.NDArray[np.int64], shapes: Mapping[str, tuple[int, ...]]) -> Annotated:
+    pixels = sum(region.area for regions in ledger.by_image.values() for region in regions)
+    return Annotated(
+        images=len(ledger.by_image),
+        regions=len(ledger),
+        pixels=pixels,
+        share=pixels / sum(int(np.prod(shape)) for shape in shapes.values()),
+        class_pixels=tuple(int(count) for count in class_pixels),
+    )
+
+
+def _floats(values: npt.NDArray[np.float64] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(float(value) for value in values)

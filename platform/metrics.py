@@ -1,0 +1,28 @@
+"""Segmentation metrics from a confusion matrix, which can be summed over images and shards without error."""
+
+import numpy as np
+import numpy.typing as npt
+
+from decomp.platform.datasets.base import IGNORE
+
+
+def confusion_matrix(
+    true: npt.NDArray[np.uint8], predicted: npt.NDArray[np.uint8], n_classes: int
+) -> npt.NDArray[np.int64]:
+    """Count pixels by true class (rows) and predicted class (columns), shape (C, C); `IGNORE` pixels are left out."""
+    known = true != IGNORE
+    pairs = true[known].astype(np.int64) * n_classes + predicted[known]
+    return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def iou(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Intersection over union per class, shape (C,); NaN for a class neither present nor predicted."""
+    hits = np.diag(confusion)
+    union = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
+    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+
+
+def mean_iou(per_class: npt.NDArray[np.float64]) -> float:
+    """Mean over the classes whose IoU is defined; 0 where there is none."""
+    known = per_class[~np.isnan(per_class)]
+    return float(known.mean()) if len(known) else 0.0

@@ -1,0 +1,91 @@
+"""What a finished cycle leaves behind, apart from its regions and its checkpoint."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """How much is annotated after a cycle, over the whole ledger.
+
+    Attributes:
+        images: images with at least one annotated region.
+        regions: annotated regions.
+        pixels: annotated pixels.
+        share: annotated pixels over all pixels of the training images.
+        class_pixels: annotated pixels per true class, length C.
+    """
+
+    images: int
+    regions: int
+    pixels: int
+    share: float
+    class_pixels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CycleRecord:
+    """Results of one cycle; the same inputs give the same record, byte for byte.
+
+    Attributes:
+        cycle: the cycle, from 1.
+        metrics: test metrics of the model trained in this cycle, e.g. ``{"miou": 0.7}``.
+        class_metrics: per-class test metrics, e.g. ``{"iou": (...)}`` of length C; None where undefined.
+        annotated: the annotation that the model was trained on.
+        class_confidence: delta of Eq. 1 that this cycle's selection used, length C; None where nothing was predicted.
+        class_weights: w of Eq. 2 that this cycle's selection used, length C; None where nothing was predicted.
+        checkpoint_sha256: digest of the trained model's file.
+        exhausted: True where no region is left to annotate after this cycle, so that the run ends here.
+    """
+
+    cycle: int
+    metrics: Mapping[str, float]
+    class_metrics: Mapping[str, tuple[float | None, ...]]
+    annotated: Annotated
+    class_confidence: tuple[float, ...] | None
+    class_weights: tuple[float, ...] | None
+    checkpoint_sha256: str
+    exhausted: bool = False
+
+    def dump(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(asdict(self), sort_keys=True, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "CycleRecord":
+        """Read what `dump` wrote."""
+        parts = json.loads(path.read_text())
+        parts["annotated"]["class_pixels"] = tuple(parts["annotated"]["class_pixels"])
+        parts["annotated"] = Annotated(**parts["annotated"])
+        parts["class_metrics"] = {name: tuple(values) for name, values in parts["class_metrics"].items()}
+        for name in ("class_confidence", "class_weights"):
+            parts[name] = None if parts[name] is None else tuple(parts[name])
+        return cls(**parts)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Wall times of one cycle, which differ between repetitions and so are no part of the record.
+
+    Attributes:
+        phases: seconds per phase: ``predict``, ``select``, ``train``, ``evaluate``.
+        committed_at: when the cycle was committed, in milliseconds since the epoch.
+        version: version of decomp that computed the cycle.
+        commit: git commit of the source tree that computed it, or an empty string.
+    """
+
+    phases: Mapping[str, float]
+    committed_at: int
+    version: str
+    commit: str
+
+    def dump(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(asdict(self), sort_keys=True, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "Timing":
+        """Read what `dump` wrote."""
+        return cls(**json.loads(path.read_text()))

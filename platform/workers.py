@@ -1,0 +1,68 @@
+"""What the loop asks of the processes that do the work, and the single process that does it all."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from decomp.platform.learners.base import Training
+from decomp.platform.ledger import Ledger
+from decomp.platform.predictions import PoolCounts
+from decomp.platform.regions import Region
+from decomp.platform.shard import ChooseTask, Model, PoolShard, PredictTask
+from decomp.platform.store import checksum
+
+
+class Workers(Protocol):
+    """The processes of one run; each method takes a task for all images and returns the joint answer."""
+
+    def fit(self, training: Training, checkpoint: Path) -> Model:
+        """Train, write the checkpoint and return it with its digest."""
+
+    def predict(self, task: PredictTask) -> PoolCounts:
+        """Predict the candidates and count."""
+
+    def choose(self, task: ChooseTask) -> Ledger:
+        """Choose regions; rows in order of `task.images`, then of choice."""
+
+    def reveal(self, regions: Sequence[Region]) -> npt.NDArray[np.int64]:
+        """True class counts within the regions, shape (C,)."""
+
+    def evaluate(self, model: Model, images: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Confusion matrix over the images, shape (C, C)."""
+
+
+def fit(shard: PoolShard, training: Training, checkpoint: Path) -> Model:
+    """Train with the shard's learner, on its data and device."""
+    shard.learner.fit(shard.dataset, replace(training, device=shard.device), checkpoint)
+    return Model(checkpoint, checksum(checkpoint))
+
+
+class LocalWorkers:
+    """One shard in this process; the oracle for the distributed workers."""
+
+    def __init__(self, shard: PoolShard) -> None:
+        self.shard = shard
+
+    def fit(self, training: Training, checkpoint: Path) -> Model:
+        """See `Workers.fit`."""
+        return fit(self.shard, training, checkpoint)
+
+    def predict(self, task: PredictTask) -> PoolCounts:
+        """See `Workers.predict`."""
+        return PoolCounts.from_arrow([self.shard.predict(task)])
+
+    def choose(self, task: ChooseTask) -> Ledger:
+        """See `Workers.choose`."""
+        return Ledger(self.shard.choose(task))
+
+    def reveal(self, regions: Sequence[Region]) -> npt.NDArray[np.int64]:
+        """See `Workers.reveal`."""
+        return self.shard.reveal(regions)
+
+    def evaluate(self, model: Model, images: Sequence[str]) -> npt.NDArray[np.int64]:
+        """See `Workers.evaluate`."""
+        return self.shard.evaluate(model, images)

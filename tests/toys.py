@@ -1,0 +1,91 @@
+"""A data set and a learner that cost milliseconds, for tests of everything around them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.numpy
+
+from decomp.platform.datasets import IGNORE, Dataset
+from decomp.platform.learners import Learner, Predictor
+from decomp.platform.predictions import Prediction
+from decomp.platform.randomness import stream
+
+
+@dataclass(frozen=True)
+class Blobs(Dataset):
+    """Noisy images of rectangles; the grey value hints at the class, of which the last is rare."""
+
+    seed: int = 0
+    images: int = 9
+    height: int = 24
+    width: int = 32
+
+    classes = ("ground", "house", "tree", "dog")
+
+    def ids(self, split, fold):
+        n = {"train": self.images, "validation": 2, "test": 4}[split]
+        return tuple(f"{split}-{k:03d}" for k in range(n))
+
+    def shape(self, image):
+        return self.height, self.width
+
+    def image(self, image):
+        noise = stream(self.seed, "noise", image=image).normal(0, 0.35, self.shape(image))
+        return (self.labels(image) + noise).astype(np.float32)[..., None]
+
+    def labels(self, image):
+        rng = stream(self.seed, "labels", image=image)
+        labels = np.zeros(self.shape(image), np.uint8)
+        for _ in range(6):
+            kind = rng.choice(4, p=[0.2, 0.4, 0.3, 0.1])
+            row, column = rng.integers(self.height - 4), rng.integers(self.width - 4)
+            labels[row : row + rng.integers(3, 12), column : column + rng.integers(3, 12)] = kind
+        labels[0, :2] = IGNORE
+        return labels
+
+    def fingerprint(self):
+        return f"blobs-{self.seed}-{self.images}-{self.height}-{self.width}"
+
+
+@dataclass(frozen=True)
+class Centroids(Learner):
+    """Nearest mean grey value, with a random jitter that makes the training stream matter."""
+
+    jitter: float = 0.05
+    fail_at_cycle: int = 0
+
+    def fit(self, dataset, training, checkpoint):
+        if self.fail_at_cycle and max(training.ledger.table["cycle"].to_pylist()) == self.fail_at_cycle:
+            raise RuntimeError("the learner has had enough")
+        sums, counts = np.zeros(len(dataset.classes)), np.zeros(len(dataset.classes))
+        for image, regions in training.ledger.by_image.items():
+            pixels, labels = dataset.image(image)[..., 0], dataset.labels(image)
+            for region in regions:
+                for c in range(len(sums)):
+                    inside = labels[region.slices] == c
+                    sums[c] += pixels[region.slices][inside].sum()
+                    counts[c] += inside.sum()
+        training.progress(0.5)
+        means = np.where(counts > 0, sums / np.maximum(counts, 1), 99.0)
+        means = means + training.rng.normal(0, self.jitter, len(means))
+        if training.warm_start is not None:
+            means = 0.5 * means + 0.5 * safetensors.numpy.load_file(training.warm_start)["means"]
+        checkpoint.write_bytes(safetensors.numpy.save({"means": means}))
+
+    def load(self, checkpoint: Path, dataset, device):
+        return NearestMean(safetensors.numpy.load_file(checkpoint)["means"])
+
+
+@dataclass(frozen=True)
+class NearestMean(Predictor):
+    """Softmax over negative squared distances."""
+
+    means: np.ndarray
+
+    def predict(self, image, *, uncertainty=False):
+        logits = -3.0 * (image - self.means) ** 2
+        p = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        p /= p.sum(axis=-1, keepdims=True)
+        entropy = -(p * np.log(p + 1e-12)).sum(axis=-1).astype(np.float32) if uncertainty else None
+        return Prediction(p.argmax(axis=-1).astype(np.uint8), p.max(axis=-1).astype(np.float32), entropy)
