@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from decomp.actors.board import BoardObserver
-from decomp.actors.group import Resources, WorkerGroup
+from decomp.actors.group import WorkerGroup
+from decomp.actors.resources import Resources
 from decomp.platform.components import build_dataset
 from decomp.platform.loop import Loop
 from decomp.platform.spec import RunSpec

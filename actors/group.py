@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from decomp.actors.resources import Resources
 from decomp.actors.worker import Worker
 from decomp.platform.learners.base import Training
 from decomp.platform.ledger import Ledger
@@ -23,28 +24,6 @@ from decomp.platform.spec import RunSpec
 
 ATTEMPTS = 6
 """How often a call is made when its worker is lost; a lost node's workers come back after about 15 seconds."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What one run occupies.
-
-    Attributes:
-        workers: processes of a run; all predict, the first also trains.
-        cpus: CPU cores of each.
-        gpus: GPUs of each; fractions let several workers share one.
-        runs_at_once: most runs at the same time; None for as many as fit.
-    """
-
-    workers: int = 1
-    cpus: float = 1.0
-    gpus: float = 0.0
-    runs_at_once: int | None = None
-
-    @property
-    def bundle(self) -> dict[str, float]:
-        """Resources of one worker, in Ray's terms."""
-        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
 
 
 class WorkerGroup:
@@ -110,13 +89,13 @@ class WorkerGroup:
         parts: dict[int, list[Region]] = {}
         for region in regions:
             parts.setdefault(self._owner[region.image], []).append(region)
-        return np.sum(list(self._call(_single(parts), "reveal").values()), axis=0)
+        return np.asarray(np.sum(list(self._call(_single(parts), "reveal").values()), axis=0), np.int64)
 
     def evaluate(self, model: Model, images: Sequence[str]) -> npt.NDArray[np.int64]:
         """See `Workers.evaluate`."""
         n = min(len(self.workers), len(images))
         parts = {k: (model, tuple(images[k::n])) for k in range(n)}
-        return np.sum(list(self._call(parts, "evaluate").values()), axis=0)
+        return np.asarray(np.sum(list(self._call(parts, "evaluate").values()), axis=0), np.int64)
 
     def _split(self, images: Sequence[str], annotated: Mapping[str, Sequence[Region]]) -> dict[int, dict[str, Any]]:
         parts: dict[int, dict[str, Any]] = {}

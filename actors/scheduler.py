@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from decomp.actors.board import News, open_board
 from decomp.actors.coordinator import Outcome, coordinate
-from decomp.actors.group import Resources
+from decomp.actors.resources import Resources
 from decomp.platform.registry import UserError
 from decomp.platform.spec import RunSpec
 from decomp.platform.store import RunStore

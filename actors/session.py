@@ -5,13 +5,6 @@ import os
 
 import ray
 
-QUIET = {
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
-}
-"""Settings that keep Ray's own messages off the console; they must be in the environment before ray is imported."""
-
 
 def start(address: str | None, *, verbose: bool) -> None:
     """Start a local Ray, or join the cluster at `address` (``auto`` for the one of this machine).
@@ -33,3 +26,8 @@ def _worker_environment() -> dict[str, str]:
     """Where the user's own modules are found; a worker's working directory is not the driver's."""
     paths = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def stop() -> None:
+    """Leave Ray; a local one ends."""
+    ray.shutdown()

@@ -1,0 +1,1 @@
+"""What a user runs: command line, experiment files, tracker, report."""

@@ -13,7 +13,7 @@ import pydantic
 import yaml
 from omegaconf import OmegaConf
 
-from decomp.actors.group import Resources
+from decomp.actors.resources import Resources
 from decomp.platform.registry import UserError, nearest
 from decomp.platform.samplers import SAMPLERS
 from decomp.platform.spec import Budget, Component, SamplerSpec
@@ -94,7 +94,7 @@ class BudgetEntry(_Entry):
 
 
 class ResourcesEntry(_Entry):
-    """What one run occupies; see `decomp.actors.group.Resources`."""
+    """What one run occupies; see `decomp.actors.resources.Resources`."""
 
     workers: int = pydantic.Field(1, ge=1)
     cpus: float = pydantic.Field(1.0, gt=0)
@@ -186,14 +186,16 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
         raise UserError(f"{file}: is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(config, omegaconf.DictConfig):
         raise UserError(f"{file}: an experiment is a mapping of keys to values; see the examples in experiments/.")
-    for override in overrides:
-        if "=" not in override:
-            raise UserError(f"{override!r}: an override is written key=value, e.g. seeds=10.")
     try:
-        merged = OmegaConf.merge(config, OmegaConf.from_dotlist(list(overrides)))
-        return Experiment.model_validate(OmegaConf.to_container(merged, resolve=True))
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if not equals:
+                raise UserError(f"{override!r}: an override is written key=value, e.g. seeds=10.")
+            # Replaces rather than merges: `learner={name: mine}` must not inherit another learner's options.
+            OmegaConf.update(config, key, yaml.safe_load(value), merge=False, force_add=True)
+        return Experiment.model_validate(OmegaConf.to_container(config, resolve=True))
     except (omegaconf.errors.OmegaConfBaseException, yaml.YAMLError) as error:
-        raise UserError(f"{file}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{file}: {' '.join(str(error).split())}") from error
     except pydantic.ValidationError as error:
         raise UserError("\n".join(f"{file}: {_sentence(problem)}" for problem in error.errors())) from error
 

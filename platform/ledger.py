@@ -110,4 +110,4 @@ class Ledger:
         return dict(zip(self.table["image"].to_pylist(), self.table["cycle"].to_pylist(), strict=True))
 
     def __len__(self) -> int:
-        return self.table.num_rows
+        return int(self.table.num_rows)

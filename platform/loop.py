@@ -84,7 +84,9 @@ class Loop:
                     f"start again and it will be computed anew."
                 )
             aside = self.store.quarantine(damaged)
-            self.observer.warn(f"The checkpoint of {damaged.path} is damaged; set aside as {aside.name}, computed again.")
+            self.observer.warn(
+                f"The checkpoint of {damaged.path} is damaged; set aside as {aside.name}, computed again."
+            )
         return folders
 
     def _cycle(self, folders: list[CycleFolder]) -> CycleFolder:

@@ -19,7 +19,9 @@ def iou(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Intersection over union per class, shape (C,); NaN for a class neither present nor predicted."""
     hits = np.diag(confusion)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
-    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+    values = np.full(len(hits), np.nan)
+    np.divide(hits, union, out=values, where=union > 0)
+    return values
 
 
 def mean_iou(per_class: npt.NDArray[np.float64]) -> float:

@@ -31,6 +31,5 @@ class Region:
     def overlaps(self, other: "Region") -> bool:
         """Whether the two regions share a pixel of the same image."""
         return self.image == other.image and all(
-            a < b + m and b < a + n
-            for a, n, b, m in zip(self.start, self.size, other.start, other.size, strict=True)
+            a < b + m and b < a + n for a, n, b, m in zip(self.start, self.size, other.start, other.size, strict=True)
         )

@@ -97,7 +97,7 @@ class RunStore:
 
     def committed(self) -> list[CycleFolder]:
         """Committed cycles, from cycle 1 on without a gap, the shared first cycle included."""
-        found = []
+        found: list[CycleFolder] = []
         while (folder := self.cycle(len(found) + 1)).path.is_dir():
             found.append(folder)
         return found

@@ -1,5 +1,7 @@
 """A data set and a learner that cost milliseconds, for tests of everything around them."""
 
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import safetensors.numpy
 
 from decomp.platform.datasets import IGNORE, Dataset
 from decomp.platform.learners import Learner, Predictor
-from decomp.platform.predictions import Prediction
+from decomp.platform.predictions import PoolCounts, Prediction
 from decomp.platform.randomness import stream
 
 
@@ -78,6 +80,20 @@ class Centroids(Learner):
 
 
 @dataclass(frozen=True)
+class Mortal(Centroids):
+    """Kills its own process once, in the middle of a training."""
+
+    grave: str = ""
+    at_cycle: int = 0
+
+    def fit(self, dataset, training, checkpoint):
+        if max(training.ledger.table["cycle"].to_pylist()) == self.at_cycle and not Path(self.grave).exists():
+            Path(self.grave).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().fit(dataset, training, checkpoint)
+
+
+@dataclass(frozen=True)
 class NearestMean(Predictor):
     """Softmax over negative squared distances."""
 
@@ -89,3 +105,12 @@ class NearestMean(Predictor):
         p /= p.sum(axis=-1, keepdims=True)
         entropy = -(p * np.log(p + 1e-12)).sum(axis=-1).astype(np.float32) if uncertainty else None
         return Prediction(p.argmax(axis=-1).astype(np.uint8), p.max(axis=-1).astype(np.float32), entropy)
+
+
+def random_counts(n_images, n_classes=4, seed=0):
+    """Random counts of a pool."""
+    rng = np.random.default_rng(seed)
+    predicted = rng.integers(0, 300, size=(n_images, n_classes))
+    confident = rng.integers(0, predicted + 1)
+    images = tuple(f"i{k:02d}" for k in range(n_images))
+    return PoolCounts(images, predicted.sum(axis=1), predicted, predicted, confident, rng.random(n_images))

@@ -60,7 +60,9 @@ def free_windows(shape: Sequence[int], size: Sequence[int], annotated: Iterable[
 
 def block(free: FreeMap, region: Region, size: Sequence[int]) -> None:
     """Mark, in place, every window that overlaps `region` as not free."""
-    free[tuple(slice(max(0, a - k + 1), a + n) for a, n, k in zip(region.start, region.size, size, strict=True))] = False
+    free[tuple(slice(max(0, a - k + 1), a + n) for a, n, k in zip(region.start, region.size, size, strict=True))] = (
+        False
+    )
 
 
 def best_window(values: WindowMap, free: FreeMap, rng: np.random.Generator) -> tuple[int, ...] | None:

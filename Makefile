@@ -1,0 +1,33 @@
+# make demo   a sampler comparison on handwritten digits, from nothing to the figure
+# make test   lint, types and tests
+# Both make a fresh virtual environment with the pinned versions; PYTHON chooses the interpreter.
+
+PYTHON ?= python3.11
+PIP_INSTALL = .venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check venv clean
+
+demo: EXTRAS =
+demo: venv
+	.venv/bin/decomp run experiments/digits.yaml
+
+test: EXTRAS = [test]
+test: venv
+	$(MAKE) --no-print-directory check BIN=.venv/bin/
+
+venv:
+	rm -rf .venv
+	$(PYTHON) -m venv .venv
+	$(PIP_INSTALL) --editable .$(EXTRAS)
+
+# Lint, types and tests with the tools of an environment that exists already.
+check:
+	$(BIN)ruff check
+	$(BIN)ruff format --check
+	mkdir -p build/types/decomp
+	for layer in platform actors experiments; do ln -sfn $(CURDIR)/$$layer build/types/decomp/$$layer; done
+	cd build/types && MYPYPATH=. $(if $(BIN),$(CURDIR)/$(BIN))mypy --config-file $(CURDIR)/pyproject.toml -p decomp
+	$(BIN)python -m pytest
+
+clean:
+	rm -rf .venv build

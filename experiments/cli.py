@@ -1,0 +1,231 @@
+"""The command line: `decomp run`, `check`, `report`, `sync`, `ui` and `list`.
+
+Heavy libraries are imported where they are used, so that `--help` and `check` answer at once.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from decomp.experiments.console import CONSOLE, SweepProgress, prepare_environment, program
+from decomp.experiments.plan import Plan, make_plan
+from decomp.experiments.schema import load_experiment
+from decomp.platform.registry import UserError
+
+app = typer.Typer(
+    help="Replay region-level annotation on fully labelled data and compare samplers.",
+    epilog="Start with: decomp run experiments/digits.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The experiment file (YAML).")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Replace values of the file, e.g. seeds=10 samplers=\\[decomp,rand]"),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the messages of Ray and MLflow.")]
+Address = Annotated[
+    str | None, typer.Option(help="Join a Ray cluster ('auto': the one of this machine) instead of this machine alone.")
+]
+
+
+def main() -> None:
+    """Run the command line."""
+    with _clear_mistakes():
+        app()
+
+
+@app.command()
+def run(file: File, overrides: Overrides = None, address: Address = None, verbose: Verbose = False) -> None:
+    """Compute what is missing of an experiment, then report. The same command resumes after any interruption."""
+    prepare_environment(verbose=verbose)
+    plan = _plan(file, overrides)
+    from decomp.actors import session
+    from decomp.actors.scheduler import Sweep, capacity
+    from decomp.experiments.lock import sole_driver
+
+    root, resources = plan.experiment.root, plan.experiment.resources.spec()
+    with sole_driver(root):
+        _announce(plan)
+        missing = {store.spec.label: store for store in plan.stores(plan.specs) if not store.finished}
+        failed = []
+        with _mirroring(plan, verbose=verbose) as submit:
+            for store in plan.stores(plan.specs):
+                submit(store)
+            if missing:
+                session.start(address, verbose=verbose)
+                capacity(resources)
+                done = {label: len(store.committed()) for label, store in missing.items()}
+                cycles = {label: store.spec.cycles for label, store in missing.items()}
+                with SweepProgress(cycles, done) as progress:
+
+                    def listen(news, ended) -> None:  # type: ignore[no-untyped-def]
+                        progress.update(news, ended)
+                        for label in dict.fromkeys(news.committed):
+                            submit(missing[label])
+
+                    failed = [o for o in Sweep(root, plan.specs, resources).run(listen) if o.error is not None]
+                session.stop()
+        _report(plan, verbose=verbose)
+    if failed:
+        CONSOLE.print(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again.", style="red")
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(file: File, overrides: Overrides = None) -> None:
+    """Validate an experiment file and print the plan without computing anything."""
+    plan = _plan(file, overrides)
+    _check_gpus(plan)
+    table = Table(
+        "what", "runs", "cycles each", "trainings", title=f"Plan of {plan.experiment.name}", title_justify="left"
+    )
+    table.add_row("first cycles, shared by all samplers", str(len(plan.firsts)), "1", str(len(plan.firsts)))
+    for sampler in plan.experiment.samplers:
+        for budget in plan.experiment.budgets:
+            count = sum(r.sampler == sampler.spec() and r.budget == budget.spec() for r in plan.runs)
+            table.add_row(
+                f"{sampler.name} {budget.spec().label}",
+                str(count),
+                str(budget.cycles),
+                str(count * (budget.cycles - 1)),
+            )
+    table.add_row("full-annotation references", str(len(plan.references)), "1", str(len(plan.references)))
+    table.add_section()
+    table.add_row("total", str(len(plan.specs)), "", str(plan.trainings()))
+    table.add_row(
+        "of which done", str(sum(s.finished for s in plan.stores(plan.specs))), "", str(plan.trainings_done())
+    )
+    _print(table)
+    resources = plan.experiment.resources
+    typer.echo(
+        f"Each run occupies {resources.workers} worker(s) of {resources.cpus:g} CPU and {resources.gpus:g} GPU. "
+        f"Results go to {plan.experiment.root}."
+    )
+    for change in plan.changes():
+        typer.echo(change)
+
+
+@app.command()
+def report(file: File, overrides: Overrides = None) -> None:
+    """Print the comparison of the committed cycles and write its tables and figure."""
+    _report(_plan(file, overrides), verbose=False)
+
+
+@app.command()
+def sync(file: File, overrides: Overrides = None, verbose: Verbose = False) -> None:
+    """Write to MLflow what it does not have yet, e.g. after its server was down. Repeating it adds nothing twice."""
+    plan = _plan(file, overrides)
+    from decomp.experiments.lock import sole_driver
+
+    with sole_driver(plan.experiment.root), _mirroring(plan, verbose=verbose) as submit:
+        for store in plan.stores(plan.specs):
+            submit(store)
+
+
+@app.command()
+def ui(
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The experiment file, for its storage.")] = None,
+    port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 5000,
+) -> None:
+    """Browse the runs in MLflow, on the loopback interface only, until interrupted."""
+    from decomp.experiments.tracker import tracking_uri, ui_command
+
+    storage = Path(load_experiment(file).storage if file else "runs").absolute()
+    uri = tracking_uri(storage)
+    CONSOLE.print(f"MLflow shows {uri} at http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
+    raise typer.Exit(subprocess.call(ui_command(uri, port)))
+
+
+@app.command(name="list")
+def list_() -> None:
+    """List the samplers, selectors, data sets and learners that an experiment file may name."""
+    from decomp.platform.datasets import DATASETS, Dataset
+    from decomp.platform.learners import LEARNERS, Learner
+    from decomp.platform.registry import resolve
+    from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, SAMPLERS, ImageSelector, RegionSelector
+
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    for name, (images, regions) in SAMPLERS.items():
+        table.add_row("sampler", name, f"images: {images}, regions: {regions}")
+    for kind, known, base in (
+        ("image selector", IMAGE_SELECTORS, ImageSelector),
+        ("region selector", REGION_SELECTORS, RegionSelector),
+        ("data set", DATASETS, Dataset),
+        ("learner", LEARNERS, Learner),
+    ):
+        for name in known:
+            doc = resolve(kind, name, known, base).__doc__ or ""
+            table.add_row(kind, name, doc.strip().splitlines()[0])
+    _print(table)
+
+
+def _plan(file: Path, overrides: list[str] | None) -> Plan:
+    # The user's own classes are found beside where the command is typed, as with `python -m`.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    experiment = load_experiment(file, overrides or [])
+    try:
+        return make_plan(experiment)
+    except UserError as error:
+        raise UserError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from error
+
+
+def _check_gpus(plan: Plan) -> None:
+    needed = plan.experiment.resources.gpus
+    if needed:
+        import torch
+
+        if torch.cuda.device_count() < needed:
+            typer.echo(
+                f"Note: a worker needs {needed:g} GPU and this machine has {torch.cuda.device_count()}; "
+                f"run on a cluster that has them with --address, or set resources.gpus=0."
+            )
+
+
+def _announce(plan: Plan) -> None:
+    left = plan.trainings() - plan.trainings_done()
+    CONSOLE.print(
+        f"{plan.experiment.name}: {len(plan.specs)} runs, {plan.trainings()} trainings, {left} of them to do; "
+        f"results go to {plan.experiment.root}",
+        highlight=False,
+    )
+    for change in plan.changes():
+        CONSOLE.print(change, highlight=False)
+
+
+def _report(plan: Plan, *, verbose: bool) -> None:
+    raise NotImplementedError
+
+
+@contextmanager
+def _mirroring(plan: Plan, *, verbose: bool) -> Iterator:  # type: ignore[type-arg]
+    yield lambda store: None
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    Console().print(table)
+
+
+@contextmanager
+def _clear_mistakes() -> Iterator[None]:
+    """A user's mistake ends in sentences and exit status 2, an interruption in a hint."""
+    try:
+        yield
+    except UserError as error:
+        for line in str(error).splitlines():
+            CONSOLE.print(f"error: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        CONSOLE.print(f"Stopped. Nothing that was committed is lost: repeat '{program()} ...' to go on.")
+        sys.exit(130)

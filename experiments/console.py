@@ -1,0 +1,109 @@
+"""What the user sees while an experiment runs: one bar for all runs, one line for each active run."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+CONSOLE = Console(stderr=True)
+"""Messages and progress; standard output is for results."""
+
+QUIET = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+}
+"""Settings that keep Ray's own messages off the console."""
+
+
+def prepare_environment(*, verbose: bool) -> None:
+    """Set what Ray reads when it is imported; so this comes first."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    if not verbose:
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+
+
+def program() -> str:
+    """How the user called this program, to be repeated in hints."""
+    called = sys.argv[0]
+    return os.path.relpath(called) if os.path.dirname(called) and not _on_path(called) else os.path.basename(called)
+
+
+def _on_path(called: str) -> bool:
+    folder = os.path.dirname(os.path.abspath(called))
+    return folder in os.environ.get("PATH", "").split(os.pathsep)
+
+
+class SweepProgress:
+    """Progress of a sweep; without a terminal, one line per run that ends.
+
+    Args:
+        labels: cycles of each run to compute, by label.
+        done: cycles of them that are committed already, by label.
+    """
+
+    def __init__(self, labels: dict[str, int], done: dict[str, int]) -> None:
+        self._cycles = labels
+        self._ended = 0
+        self._started: dict[str, float] = {}
+        self._bars: dict[str, TaskID] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[phase]}"),
+            TimeElapsedColumn(),
+            console=CONSOLE,
+            disable=not CONSOLE.is_terminal,
+        )
+        self._done = done
+        self._all = self._progress.add_task("[bold]all runs", total=len(labels), phase="")
+
+    def __enter__(self) -> "SweepProgress":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, news: Any, ended: Sequence[Any]) -> None:
+        """`decomp.actors.scheduler.Listener`."""
+        for label in news.committed:
+            self._done[label] = self._done.get(label, 0) + 1
+        for label, activity in news.active.items():
+            self._started.setdefault(label, time.monotonic())
+            if label not in self._bars:
+                self._bars[label] = self._progress.add_task(label, total=self._cycles[label], phase="")
+            share = f" {activity.fraction:4.0%}" if activity.fraction else ""
+            self._progress.update(
+                self._bars[label],
+                completed=self._done.get(label, 0),
+                phase=f"cycle {activity.cycle}: {activity.phase}{share}",
+            )
+        for outcome in ended:
+            self._end(outcome)
+        for label in [label for label in self._bars if label not in news.active]:
+            self._progress.remove_task(self._bars.pop(label))
+        for warning in news.warnings:
+            CONSOLE.print(f"warning: {warning}", highlight=False)
+
+    def _end(self, outcome: Any) -> None:
+        self._ended += 1
+        self._progress.update(self._all, completed=self._ended)
+        label = outcome.spec.label
+        if outcome.error is not None:
+            CONSOLE.print(f"failed: {label}: {outcome.error} (traceback: {outcome.details})", highlight=False)
+        elif not CONSOLE.is_terminal:
+            seconds = time.monotonic() - self._started.get(label, time.monotonic())
+            CONSOLE.print(
+                f"[{self._ended}/{len(self._cycles)}] {label}: {seconds:.0f} s", markup=False, highlight=False
+            )

@@ -1,0 +1,108 @@
+from dataclasses import replace
+
+import pytest
+import ray
+from toy_runs import REFERENCE, RUNS, results, run_locally
+
+from decomp.actors.board import BoardObserver, open_board
+from decomp.actors.group import WorkerGroup
+from decomp.actors.resources import Resources
+from decomp.actors.scheduler import Sweep, capacity
+from decomp.platform.components import build_dataset
+from decomp.platform.loop import Loop
+from decomp.platform.registry import UserError
+from decomp.platform.spec import Component
+from decomp.platform.store import RunStore
+
+SPECS = [RUNS[0].first, REFERENCE, *RUNS]
+SMALL = Resources(workers=1, cpus=0.5)
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory):
+    root = tmp_path_factory.mktemp("oracle")
+    run_locally(root, *RUNS, REFERENCE)
+    return root
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_any_number_of_shards_gives_the_single_process_results(cluster, oracle, tmp_path, workers):
+    outcomes = Sweep(tmp_path, SPECS, Resources(workers=workers, cpus=0.25)).run(lambda news, ended: None)
+    assert [outcome.error for outcome in outcomes] == [None] * len(SPECS)
+    assert results(tmp_path) == results(oracle)
+
+
+def test_the_first_cycle_of_a_seed_is_trained_once(cluster, tmp_path):
+    committed = []
+    Sweep(tmp_path, SPECS, SMALL).run(lambda news, ended: committed.extend(news.committed))
+    trainings = {label: committed.count(label) for label in committed}
+    assert trainings.pop(RUNS[0].first.label) == 1
+    assert trainings.pop(REFERENCE.label) == 1
+    assert trainings == {spec.label: spec.cycles - 1 for spec in RUNS}
+
+
+def test_finished_runs_are_skipped_and_partial_ones_go_on(cluster, oracle, tmp_path):
+    run_locally(tmp_path, *RUNS[:2], replace(RUNS[2], cycles=3))
+    outcomes = Sweep(tmp_path, SPECS[2:5], SMALL).run(lambda news, ended: None)
+    assert [outcome.spec for outcome in outcomes] == [RUNS[2]]
+    assert results(RunStore(tmp_path, RUNS[2]).path) == results(RunStore(oracle, RUNS[2]).path)
+
+
+def test_a_learner_that_raises_fails_its_run_alone(cluster, tmp_path):
+    bad = [replace(spec, learner=Component("toys:Centroids", {"fail_at_cycle": 3})) for spec in RUNS[:1]]
+    good = RUNS[1:2]
+    specs = [bad[0].first, good[0].first, *bad, *good]
+    outcomes = {o.spec.key: o for o in Sweep(tmp_path, specs, SMALL).run(lambda news, ended: None)}
+    assert outcomes[good[0].key].error is None
+    assert outcomes[bad[0].key].error == "RuntimeError: the learner has had enough"
+    assert "in fit" in outcomes[bad[0].key].details.read_text()
+    assert len(RunStore(tmp_path, bad[0]).committed()) == 2
+
+
+def test_runs_of_a_first_cycle_that_failed_are_given_up(cluster, tmp_path):
+    bad = replace(RUNS[0], learner=Component("toys:Centroids", {"fail_at_cycle": 1}))
+    outcomes = Sweep(tmp_path, [bad.first, bad], SMALL).run(lambda news, ended: None)
+    assert [outcome.error for outcome in outcomes] == [
+        "RuntimeError: the learner has had enough",
+        "the first cycle that it shares failed",
+    ]
+
+
+def test_a_killed_worker_changes_nothing(cluster, oracle, tmp_path):
+    """The learner kills its own process once, in the middle of a training."""
+    spec = replace(RUNS[2], learner=Component("toys:Mortal", {"grave": str(tmp_path / "grave"), "at_cycle": 4}))
+    outcomes = Sweep(tmp_path / "runs", [spec.first, spec], SMALL).run(lambda news, ended: None)
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert (tmp_path / "grave").exists()
+    mine = results(RunStore(tmp_path / "runs", spec).path)
+    assert mine == results(RunStore(oracle, RUNS[2]).path)
+
+
+def test_a_worker_killed_after_predicting_predicts_again(cluster, oracle, tmp_path):
+    """The shard dies when it is asked to choose regions, so that its label maps are lost."""
+    spec = RUNS[2]
+    run_locally(tmp_path, spec.first)
+    killed = []
+
+    class Murdered(WorkerGroup):
+        def choose(self, task):
+            if not killed:
+                killed.append(True)
+                for worker in self.workers:
+                    ray.kill(worker, no_restart=False)
+            return super().choose(task)
+
+    dataset, board = build_dataset(spec.dataset), open_board()
+    group = Murdered.start(spec, Resources(workers=2, cpus=0.25), board, dataset.ids("train", 0))
+    Loop(RunStore(tmp_path, spec), dataset, group, BoardObserver(board, spec.label)).run()
+    group.stop()
+    assert killed
+    assert results(RunStore(tmp_path, spec).path) == results(RunStore(oracle, spec).path)
+
+
+def test_what_can_never_fit_is_refused_with_the_arithmetic(cluster):
+    assert capacity(Resources(workers=2, cpus=1)) == 2
+    with pytest.raises(UserError, match=r"needs 1 worker.* 1 GPU each, but the cluster has 4 CPU and 0 GPU"):
+        capacity(Resources(gpus=1))
+    with pytest.raises(UserError, match="room for 4"):
+        capacity(Resources(workers=5))

@@ -1,0 +1,49 @@
+"""Runs of the toy data set and learner, computed in this process: the oracle for everything distributed."""
+
+from dataclasses import replace
+
+from toys import Blobs
+
+from decomp.platform.components import build_dataset, build_learner
+from decomp.platform.loop import Loop
+from decomp.platform.samplers import SAMPLERS
+from decomp.platform.shard import PoolShard
+from decomp.platform.spec import Budget, Component, RunSpec, SamplerSpec
+from decomp.platform.store import RunStore
+from decomp.platform.workers import LocalWorkers
+
+BASE = RunSpec(
+    "run",
+    Component("toys:Blobs"),
+    Blobs().fingerprint(),
+    Component("toys:Centroids"),
+    seed=1,
+    budget=Budget(2, 3, (4, 4)),
+    sampler=SamplerSpec("rand", "random", "random"),
+    cycles=7,
+)
+PAIRS = [
+    *SAMPLERS.items(),
+    ("rand-decomp", ("random", "decomposition")),
+    ("decomp-uncert", ("decomposition", "uncertainty")),
+]
+RUNS = [replace(BASE, sampler=SamplerSpec(name, *pair)) for name, pair in PAIRS]
+REFERENCE = replace(BASE, kind="reference", budget=None, sampler=None, cycles=1)
+
+
+def run_locally(root, *specs, observer=None):
+    """Compute the runs, and the first cycles that they share, one after the other."""
+    firsts = {spec.first.key: spec.first for spec in specs if spec.kind == "run"}
+    for spec in (*firsts.values(), *specs):
+        dataset = build_dataset(spec.dataset)
+        workers = LocalWorkers(PoolShard(dataset, build_learner(spec.learner), "cpu"))
+        Loop(RunStore(root, spec), dataset, workers, *([observer] if observer else [])).run()
+
+
+def results(root):
+    """Bytes of every result file below a folder, by relative path; wall times are no results."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.parent.name.startswith("cycle-") and path.name != "timing.json"
+    }
