@@ -117,8 +117,10 @@ class RunStore:
         return done and (self.spec.kind != "first" or folders[0].intact())
 
     def create(self) -> None:
-        """Make the run's folder and write down what it is."""
+        """Make the run's folder, write down what it is, and sweep away what a killed process left half-made."""
         self.path.mkdir(parents=True, exist_ok=True)
+        for stale in self.path.glob(".staging-*"):
+            shutil.rmtree(stale, ignore_errors=True)
         description = self.path / "run.json"
         if not description.exists():
             draft = description.with_suffix(f".{uuid.uuid4().hex}")
@@ -150,7 +152,9 @@ class RunStore:
                 raise
             shutil.rmtree(staged.path)
         _sync(target.path.parent)
-        self._tidy(record.cycle)
+        # The last two checkpoints stay: the next cycle needs the last, and the one before mends a damaged last.
+        if record.cycle > 3:
+            self.cycle(record.cycle - 2).checkpoint.unlink(missing_ok=True)
         return target
 
     def quarantine(self, folder: CycleFolder) -> Path:
@@ -158,13 +162,6 @@ class RunStore:
         aside = folder.path.with_name(f"damaged-{folder.path.name}-{uuid.uuid4().hex[:8]}")
         folder.path.rename(aside)
         return aside
-
-    def _tidy(self, number: int) -> None:
-        # The last two checkpoints stay: the next cycle needs the last, and the one before mends a damaged last.
-        if number > 2 and number - 2 > 1:
-            self.cycle(number - 2).checkpoint.unlink(missing_ok=True)
-        for stale in self.path.glob(".staging-*"):
-            shutil.rmtree(stale, ignore_errors=True)
 
 
 def stored_runs(root: Path) -> Iterator[RunStore]:

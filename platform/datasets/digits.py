@@ -25,7 +25,7 @@ VERSION = 1
 
 SHAPE = (96, 192)
 STUFF = ("sand", "water", "gravel")
-STUFF_BIAS = (0.8, 0.0, -0.42)  # gives shares of about 60, 25 and 15 %
+STUFF_BIAS = (0.6, 0.0, -0.3)  # gives shares of about 60, 25 and 15 %
 STUFF_COLOURS = np.array([[186, 170, 140], [140, 164, 168], [158, 150, 156]], np.float32)
 BORDER_SHARPNESS = 9.0
 
@@ -34,7 +34,7 @@ SIZES = tuple(np.linspace(29, 20, len(RATES)))  # pixels; the rarer, the smaller
 MAX_ANGLE = 10.0  # degrees
 INKS = np.array([[150, 44, 40], [36, 66, 140], [34, 100, 58], [104, 48, 118], [112, 82, 24]], np.float32)
 STROKES = 3
-MARGIN = 5  # how far a digit's label reaches beyond its stroke, in pixels
+LABEL_DILATION = 5  # diameter in pixels of the disc that widens a digit's stroke to its label
 PLACEMENT_TRIES = 30
 TRAIN_SHARE, VALIDATION_SHARE = 0.55, 0.10  # of the digits; the rest is for the test scenes
 
@@ -181,9 +181,9 @@ def _draw_digits(
     labels: npt.NDArray[np.uint8],
     available: tuple[npt.NDArray[np.int64], ...],
 ) -> None:
-    """Digits in random order where there is room; each is labelled with `MARGIN` pixels around its stroke."""
+    """Digits in random order where there is room; each is labelled by its widened stroke."""
     handwriting, _ = _handwriting()
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (MARGIN, MARGIN))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (LABEL_DILATION, LABEL_DILATION))
     placed: list[tuple[float, float, float]] = []
     for digit in rng.permutation(np.repeat(np.arange(10), rng.poisson(RATES))):
         glyph = handwriting[rng.choice(available[digit])]

@@ -68,7 +68,7 @@ def test_a_cycle_in_the_making_is_not_committed(store):
 
 def test_staging_left_by_a_killed_process_is_swept_away(store):
     store.stage(2)
-    commit(store, 2)
+    store.create()
     assert [p.name for p in store.path.iterdir() if p.name.startswith(".")] == []
 
 

@@ -1,0 +1,5 @@
+"""`python -m decomp.experiments` is `decomp`."""
+
+from decomp.experiments.cli import main
+
+main()

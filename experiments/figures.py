@@ -1,0 +1,146 @@
+"""Learning curves as a figure: the same colour for a sampler everywhere, also for readers who are colour-blind."""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from decomp.experiments.comparison import FULL_SHARE, BudgetResult, Comparison, SamplerResult
+
+# Okabe and Ito's palette without yellow, which is too light for lines on white.
+BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#E69F00",
+    "#CC79A7",
+    "#56B4E9",
+    "#000000",
+)
+KNOWN = {"rand": (BLUE, "s"), "uncert": (ORANGE, "^"), "decomp": (VERMILLION, "o")}
+OTHERS = ((GREEN, "D"), (PURPLE, "v"), (SKY, "P"), (BLACK, "X"))
+GREY = "#555555"
+DPI = 110
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a sampler's line looks.
+
+    Attributes:
+        colour: ``#RRGGBB``.
+        marker: matplotlib's marker, so that colour is not the only difference.
+        line: matplotlib's line style; dashed where two samplers of a figure share colour and marker.
+    """
+
+    colour: str
+    marker: str
+    line: str = "-"
+
+
+def style_of(sampler: str) -> Style:
+    """Colour and marker of a sampler, which depend on its name only."""
+    if sampler in KNOWN:
+        return Style(*KNOWN[sampler])
+    digest = hashlib.blake2b(sampler.encode(), digest_size=4).digest()
+    return Style(*OTHERS[int.from_bytes(digest, "big") % len(OTHERS)])
+
+
+def styles(samplers: Sequence[str]) -> dict[str, Style]:
+    """Styles for one figure: `style_of`, where samplers that share a colour differ in their lines."""
+    chosen: dict[str, Style] = {}
+    for sampler in samplers:
+        style = style_of(sampler)
+        twins = sum(other.colour == style.colour for other in chosen.values())
+        chosen[sampler] = Style(style.colour, style.marker, ("-", "--", ":", "-.")[twins % 4])
+    return chosen
+
+
+def learning_curves(comparison: Comparison, budgets: Sequence[str] | None = None) -> bytes:
+    """Mean score with a band of one standard deviation over annotated share, a panel per budget, as PNG.
+
+    Args:
+        comparison: what to show.
+        budgets: labels of the budgets to show; all by default.
+    """
+    shown = [result for result in comparison.budgets if budgets is None or result.budget in budgets]
+    columns = min(2, max(1, len(shown)))
+    rows = max(1, -(-len(shown) // columns))
+    figure = Figure(figsize=(7.6 if columns == 1 else 6.4 * columns, 4.8 * rows), dpi=DPI, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    chosen = styles(list(dict.fromkeys(s.sampler for result in comparison.budgets for s in result.samplers)))
+    for panel, result in zip(panels, shown, strict=False):
+        _draw_panel(panel, comparison, result, chosen)
+    for panel in panels[len(shown) :]:
+        panel.set_axis_off()
+    return _png(figure)
+
+
+def _draw_panel(panel: Axes, comparison: Comparison, result: BudgetResult, chosen: dict[str, Style]) -> None:
+    for sampler in result.samplers:
+        if sampler.cycles:
+            _draw_curve(panel, sampler, chosen[sampler.sampler])
+    if comparison.reference is not None and comparison.target is not None:
+        for height, name, line in (
+            (comparison.reference.mean, "full annotation", "-"),
+            (comparison.target, f"{FULL_SHARE:.0%} of full annotation", (0, (4, 3))),
+        ):
+            panel.axhline(height, color=GREY, linewidth=1.1, linestyle=line, zorder=1)
+            panel.annotate(
+                name,
+                (0, height),
+                xycoords=("axes fraction", "data"),
+                xytext=(5, 3),
+                textcoords="offset points",
+                color=GREY,
+                fontsize=9,
+            )
+    repeats = {cycle.score.n for sampler in result.samplers for cycle in sampler.cycles}
+    over = f", {max(repeats)} repeat{'s' * (max(repeats) > 1)}" if repeats else ""
+    panel.set_title(f"budget {result.budget}{over}", fontsize=11, loc="left")
+    panel.set_xlabel("annotated share of the training pixels (%)")
+    panel.set_ylabel(f"test {score_name(comparison.metric)}, mean ± sd" if max(repeats, default=1) > 1 else
+                     f"test {score_name(comparison.metric)}")  # fmt: skip
+    panel.set_xlim(left=0)
+    panel.margins(y=0.08)
+    panel.grid(color="#DDDDDD", linewidth=0.7)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right"]].set_visible(False)
+    if repeats:
+        panel.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
+
+
+def _draw_curve(panel: Axes, result: SamplerResult, style: Style) -> None:
+    x = [100 * cycle.share.mean for cycle in result.cycles]
+    y = [cycle.score.mean for cycle in result.cycles]
+    sd = [cycle.score.sd or 0.0 for cycle in result.cycles]
+    low, high = [a - s for a, s in zip(y, sd, strict=True)], [a + s for a, s in zip(y, sd, strict=True)]
+    panel.fill_between(x, low, high, color=style.colour, alpha=0.15, linewidth=0)
+    panel.plot(
+        x,
+        y,
+        label=result.sampler,
+        color=style.colour,
+        linestyle=style.line,
+        linewidth=2,
+        marker=style.marker,
+        markersize=5.5,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+    )
+
+
+def score_name(metric: str) -> str:
+    """How a metric is written in tables and figures."""
+    return {"miou": "mIoU"}.get(metric, metric)
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    # Without matplotlib's version in the file, the same curves give the same bytes.
+    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
+    return stream.getvalue()

@@ -1,0 +1,370 @@
+"""A small U-Net for 2-D images that trains in seconds on one CPU core.
+
+Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015;
+one-cycle schedule: Smith and Topin, "Super-Convergence", 2018.
+"""
+
+import contextlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+from torch.nn import functional
+
+from decomp.platform.datasets.base import IGNORE, Dataset
+from decomp.platform.learners.base import Learner, Predictor, Training
+from decomp.platform.learners.decode import decode
+from decomp.platform.ledger import Ledger
+from decomp.platform.predictions import Prediction
+from decomp.platform.registry import UserError
+
+FORMAT = "decomp-unet-1"
+REPORT_EVERY = 10  # iterations between two looks at the loss, which make a GPU wait
+
+
+@dataclass(frozen=True)
+class UNet(Learner):
+    """U-Net with a stride-2 stem, trained on crops around annotated regions; everything else is ignored.
+
+    A crop is centred near an annotated pixel. A share `balanced` of these pixels is drawn by class first, uniformly
+    over the annotated classes, the rest uniformly over the annotated area. The loss is cross-entropy with class
+    weights f_c ** -class_weight_power, f_c being the share of class c in the annotated area.
+
+    Attributes:
+        iterations: training iterations, each with one batch.
+        batch: crops per iteration.
+        crop: side of a crop in pixels, a multiple of 2 ** len(widths).
+        widths: channels per resolution, from half the image's resolution downwards.
+        learning_rate: peak of the one-cycle schedule.
+        weight_decay: AdamW's weight decay.
+        warmup: share of the iterations in which the learning rate rises.
+        balanced: share of the crops that are drawn by class.
+        class_weight_power: how strongly rare classes weigh in the loss; 0 for not at all.
+        jitter: standard deviation of a crop's random gain and offset, in standard deviations of the pixels.
+        threads: CPU threads of training and prediction.
+    """
+
+    iterations: int = 250
+    batch: int = 24
+    crop: int = 32
+    widths: tuple[int, ...] = (16, 32, 48, 64)
+    learning_rate: float = 7e-3
+    weight_decay: float = 1e-4
+    warmup: float = 0.25
+    balanced: float = 0.7
+    class_weight_power: float = 0.25
+    jitter: float = 0.1
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        stride = 2 ** len(self.widths)
+        rules = {
+            "iterations": (self.iterations >= 1, "at least 1"),
+            "batch": (self.batch >= 2, "at least 2, because of batch normalisation"),
+            "widths": (bool(self.widths) and min(self.widths) >= 1, "one or more positive numbers"),
+            "crop": (self.crop >= stride and self.crop % stride == 0, f"a multiple of {stride}"),
+            "learning_rate": (0 < self.learning_rate < math.inf, "positive"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
+            "warmup": (0 <= self.warmup < 1, "from 0 to less than 1"),
+            "balanced": (0 <= self.balanced <= 1, "from 0 to 1"),
+            "class_weight_power": (0 <= self.class_weight_power < math.inf, "0 or more"),
+            "jitter": (0 <= self.jitter < math.inf, "0 or more"),
+            "threads": (self.threads >= 1, "at least 1"),
+        }
+        for option, (fulfilled, rule) in rules.items():
+            if not fulfilled:
+                raise UserError(f"learner.{option}: must be {rule}, not {getattr(self, option)!r}.")
+
+    def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:
+        """Train on the annotated regions and write a safetensors file to exactly the path `checkpoint`.
+
+        Raises:
+            UserError: if nothing is annotated, or the warm start's checkpoint does not fit.
+            RuntimeError: if the training diverges.
+        """
+        crops = _Crops(dataset, training.ledger, self)
+        device = torch.device(training.device)
+        with _reproducible(self.threads, device):
+            network = self._initial_network(dataset, training, crops).to(device).to(memory_format=torch.channels_last)
+            self._train(network, crops, training, device)
+        checkpoint.write_bytes(_to_bytes(network, dataset.classes))
+
+    def load(self, checkpoint: Path, dataset: Dataset, device: str) -> Predictor:
+        """Read a checkpoint; `UserError` if it is none of a U-Net or was trained for other classes."""
+        network = _from_file(checkpoint, dataset.classes).to(device).to(memory_format=torch.channels_last)
+        return UNetPredictor(network.eval(), torch.device(device), self.threads)
+
+    def _initial_network(self, dataset: Dataset, training: Training, crops: "_Crops") -> "Network":
+        if training.warm_start is None:
+            # The seed is drawn on both paths, so that a warm start trains on the same crops.
+            return _new_network(crops, len(dataset.classes), self.widths, int(training.rng.integers(2**63)))
+        training.rng.integers(2**63)
+        network = _from_file(training.warm_start, dataset.classes)
+        if (network.widths, network.in_channels) != (self.widths, crops.channels):
+            raise UserError(
+                f"The warm start {training.warm_start} is a U-Net of widths {network.widths} for {network.in_channels} "
+                f"channels, not {self.widths} for {crops.channels}; train from scratch or keep the options."
+            )
+        return network
+
+    def _train(self, network: "Network", crops: "_Crops", training: Training, device: torch.device) -> None:
+        network.train()
+        class_weights = torch.from_numpy(crops.class_weights(self.class_weight_power)).to(device)
+        # Fused, because the other implementations spend more time in Python than in arithmetic at this size.
+        optimiser = torch.optim.AdamW(
+            network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
+        )
+        for iteration in range(self.iterations):
+            for group in optimiser.param_groups:
+                group["lr"] = self.learning_rate * _one_cycle((iteration + 0.5) / self.iterations, self.warmup)
+            pixels, labels = crops.draw(training.rng)
+            logits = network(_to_device(pixels, device).permute(0, 3, 1, 2))
+            # One row per pixel: a view in channels-last, and the 2-D loss has no deterministic CUDA kernel.
+            loss = functional.cross_entropy(
+                logits.permute(0, 2, 3, 1).flatten(0, 2),
+                _to_device(labels, device).flatten(),
+                weight=class_weights,
+                ignore_index=IGNORE,
+            )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            if iteration % REPORT_EVERY == REPORT_EVERY - 1 or iteration == self.iterations - 1:
+                if not math.isfinite(loss.item()):
+                    raise RuntimeError(
+                        f"The U-Net's training diverged by iteration {iteration + 1}; lower learning_rate."
+                    )
+                training.progress((iteration + 1) / self.iterations)
+
+
+class UNetPredictor(Predictor):
+    """A trained U-Net; `Learner.load` makes it."""
+
+    def __init__(self, network: "Network", device: torch.device, threads: int) -> None:
+        self._network = network
+        self._device = device
+        self._threads = threads
+
+    def predict(self, image: npt.NDArray[np.generic], *, uncertainty: bool = False) -> Prediction:
+        """Predict an image of shape (H, W, channels), any H and W; the uncertainty is the softmax's entropy."""
+        channels = self._network.in_channels
+        if image.ndim != 3 or image.shape[2] != channels:
+            raise UserError(f"The U-Net was trained on images of shape (H, W, {channels}), not {image.shape}.")
+        with torch.inference_mode(), _reproducible(self._threads, self._device):
+            pixels = _to_device(np.ascontiguousarray(image[None], np.float32), self._device)
+            logits = self._network(pixels.permute(0, 3, 1, 2))[0]
+            return decode(logits.contiguous(), uncertainty=uncertainty)
+
+
+class Network(nn.Module):
+    """The network: raw pixels (N, channels, H, W) to logits (N, C, H, W), any H and W; 195k parameters by default.
+
+    Args:
+        in_channels: channels of the image.
+        n_classes: number of classes C.
+        widths: channels at 1/2, 1/4, ... of the resolution.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, in_channels: int, n_classes: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.in_channels, self.n_classes, self.widths = in_channels, n_classes, widths
+        self.register_buffer("mean", torch.zeros(1, in_channels, 1, 1))
+        self.register_buffer("std", torch.ones(1, in_channels, 1, 1))
+        pairs = list(zip((in_channels, *widths), widths, strict=False))
+        self.down = nn.ModuleList(nn.Sequential(_block(a, b, stride=2), _block(b, b)) for a, b in pairs)
+        self.up = nn.ModuleList(_block(a + b, a) for a, b in reversed(pairs[1:]))
+        self.head = nn.Conv2d(widths[0], n_classes, 1)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch of images."""
+        height, width = pixels.shape[-2:]
+        stride = 2 ** len(self.widths)
+        x = (pixels - self.mean) / self.std
+        if height % stride or width % stride:
+            x = functional.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
+        skips: list[torch.Tensor] = []
+        for down in self.down:
+            x = down(x)
+            skips.append(x)
+        for up, skip in zip(self.up, reversed(skips[:-1]), strict=True):
+            x = up(torch.cat([functional.interpolate(x, scale_factor=2, mode="nearest"), skip], dim=1))
+        x = functional.interpolate(self.head(x), scale_factor=2, mode="bilinear", align_corners=False)
+        return x[..., :height, :width]
+
+
+def _block(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+class _Crops:
+    """Draws training crops around annotated pixels; holds only the images that have any.
+
+    Pixels are addressed as "the k-th annotated pixel of class c" through a table of class counts per region, so no
+    list of pixel positions is kept.
+    """
+
+    def __init__(self, dataset: Dataset, ledger: Ledger, options: UNet) -> None:
+        self._options = options
+        self._images: list[npt.NDArray[np.generic]] = []
+        self._labels: list[npt.NDArray[np.uint8]] = []
+        self._regions: list[tuple[int, tuple[slice, ...]]] = []
+        n_classes = len(dataset.classes)
+        counts = []
+        for name, regions in ledger.by_image.items():
+            pixels, oracle = dataset.image(name), dataset.labels(name)
+            labels = np.full(oracle.shape, IGNORE, np.uint8)
+            for region in regions:
+                labels[region.slices] = oracle[region.slices]
+                found = np.bincount(labels[region.slices].ravel(), minlength=IGNORE + 1)
+                if found[n_classes:IGNORE].any():
+                    raise UserError(f"Image {name!r} has labels beyond the {n_classes} classes of its data set.")
+                self._regions.append((len(self._images), region.slices))
+                counts.append(found[:n_classes])
+            # Images smaller than a crop are enlarged; the ignored border does not train.
+            room = [(0, max(0, options.crop - extent)) for extent in oracle.shape]
+            self._labels.append(np.pad(labels, room, constant_values=IGNORE))
+            self._images.append(np.pad(pixels, [*room, (0, 0)], mode="edge"))
+        if not counts or not np.any(counts):
+            raise UserError("There is nothing to train on: no annotated pixel has a class.")
+        by_class = np.array(counts)  # (regions, C)
+        self._counts = by_class.sum(axis=0)
+        self._annotated = np.flatnonzero(self._counts)
+        # Last column: any class.
+        self._cumulated = np.cumsum(np.column_stack([by_class, by_class.sum(axis=1)]), axis=0)
+        self.channels = self._images[0].shape[2]
+        self.mean, self.std = self._statistics()
+
+    def class_weights(self, power: float) -> npt.NDArray[np.float32]:
+        """Weight of each class in the loss, shape (C,), float32; 0 for classes without an annotated pixel."""
+        weights = np.zeros(len(self._counts), np.float32)
+        weights[self._annotated] = (self._counts[self._annotated] / self._counts.sum()) ** -power
+        return weights
+
+    def _statistics(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Mean and standard deviation of each channel over the held images, each of shape (channels,)."""
+        means = np.array([image.mean(axis=(0, 1), dtype=np.float64) for image in self._images])
+        variances = np.array([image.var(axis=(0, 1), dtype=np.float64) for image in self._images])
+        std = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
+        return means.mean(axis=0).astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
+
+    def draw(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """One batch: jittered pixels (batch, crop, crop, channels), labels (batch, crop, crop)."""
+        options, size = self._options, self._options.crop
+        pixels = np.empty((options.batch, size, size, self.channels), np.float32)
+        labels = np.empty((options.batch, size, size), np.int64)
+        n_balanced = round(options.balanced * options.batch)
+        columns = np.full(options.batch, len(self._counts))
+        columns[:n_balanced] = rng.choice(self._annotated, n_balanced)
+        ordinals = rng.integers(self._cumulated[-1, columns])
+        shifts = rng.integers(size // 4, size - size // 4, size=(options.batch, 2))
+        for k, (column, ordinal, shift) in enumerate(zip(columns, ordinals, shifts, strict=True)):
+            index, window = self._window(int(column), int(ordinal), shift)
+            pixels[k] = self._images[index][window]
+            labels[k] = self._labels[index][window]
+        return self._jittered(pixels, rng), labels
+
+    def _window(self, column: int, ordinal: int, shift: npt.NDArray[np.int64]) -> tuple[int, tuple[slice, ...]]:
+        """Image and crop whose pixel `shift` is the `ordinal`-th annotated one of the class `column`."""
+        cumulated = self._cumulated[:, column]
+        row = int(np.searchsorted(cumulated, ordinal, side="right"))
+        index, region = self._regions[row]
+        inside = self._labels[index][region]
+        matches = inside == column if column < len(self._counts) else inside != IGNORE
+        position = np.flatnonzero(matches)[ordinal - (cumulated[row - 1] if row else 0)]
+        pixel = np.unravel_index(position, inside.shape)
+        size = self._options.crop
+        starts = [
+            min(max(0, axis.start + int(at) - int(back)), extent - size)
+            for axis, at, back, extent in zip(region, pixel, shift, self._labels[index].shape, strict=True)
+        ]
+        return index, tuple(slice(start, start + size) for start in starts)
+
+    def _jittered(self, pixels: npt.NDArray[np.float32], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+        gain, offset = self._options.jitter * rng.standard_normal((2, len(pixels), 1, 1, 1), np.float32)
+        return np.asarray((pixels - self.mean) * (1 + gain) + self.mean + offset * self.std, np.float32)
+
+
+def _new_network(crops: _Crops, n_classes: int, widths: tuple[int, ...], seed: int) -> Network:
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed: it would reseed the caller's CUDA generators too.
+        torch.default_generator.manual_seed(seed)
+        network = Network(crops.channels, n_classes, widths)
+    network.mean.copy_(torch.from_numpy(crops.mean)[None, :, None, None])
+    network.std.copy_(torch.from_numpy(crops.std)[None, :, None, None])
+    return network
+
+
+def _one_cycle(done: float, warmup: float) -> float:
+    """Share of the peak learning rate: half a cosine up from 1/25, then half a cosine down to 0."""
+    if done < warmup:
+        return 0.52 - 0.48 * math.cos(math.pi * done / warmup)
+    return 0.5 + 0.5 * math.cos(math.pi * (done - warmup) / (1 - warmup))
+
+
+def _to_device(array: npt.NDArray[np.generic], device: torch.device) -> torch.Tensor:
+    tensor = torch.from_numpy(array)
+    # Only a copy from pinned memory is asynchronous.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+@contextlib.contextmanager
+def _reproducible(threads: int, device: torch.device) -> Iterator[None]:
+    """Fix what sums depend on, the number of threads and the choice of kernels, and restore it afterwards."""
+    before = torch.get_num_threads(), torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before[1:]
+
+
+def _to_bytes(network: Network, classes: tuple[str, ...]) -> bytes:
+    description = {
+        "format": FORMAT,
+        "in_channels": network.in_channels,
+        "n_classes": network.n_classes,
+        "classes": classes,
+        "widths": network.widths,
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    # A single key, because safetensors writes several in random order.
+    return safetensors.torch.save(tensors, metadata={"decomp": json.dumps(description, sort_keys=True)})
+
+
+def _from_file(checkpoint: Path, classes: tuple[str, ...]) -> Network:
+    try:
+        with safetensors.safe_open(checkpoint, framework="pt") as file:
+            description = json.loads((file.metadata() or {}).get("decomp", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(
+            f"Cannot read the checkpoint {checkpoint}: {error}; give a file that the U-Net wrote."
+        ) from error
+    if description.get("format") != FORMAT:
+        raise UserError(f"{checkpoint} is no checkpoint of the U-Net ({FORMAT}); give a file that the U-Net wrote.")
+    if tuple(description["classes"]) != classes:
+        raise UserError(
+            f"{checkpoint} was trained for the classes {', '.join(description['classes'])}, but the data set has "
+            f"{', '.join(classes)}; give a checkpoint of this data set."
+        )
+    with torch.random.fork_rng(devices=[]):  # the initial weights are drawn and thrown away
+        network = Network(description["in_channels"], len(classes), tuple(description["widths"]))
+    network.load_state_dict(tensors)
+    return network

@@ -1,0 +1,72 @@
+import pytest
+from toy_runs import run_locally
+
+from decomp.experiments.plan import make_plan
+from decomp.experiments.schema import load_experiment
+from decomp.platform.registry import UserError
+
+
+def plan_of(file, *overrides):
+    return make_plan(load_experiment(file, overrides))
+
+
+def test_the_grid_shares_first_cycles_and_references(toy_file):
+    plan = plan_of(toy_file)
+    assert (len(plan.firsts), len(plan.references), len(plan.runs)) == (2, 2, 4)
+    assert plan.trainings() == 2 + 2 + 4 * 4
+    assert plan.trainings_done() == 0
+
+
+def test_budgets_have_first_cycles_of_their_own(toy_file):
+    budgets = "budgets=[{n_image: 2, n_region: 3, region: [4,4], cycles: 5}, {n_image: 1, n_region: 3, region: [4,4], cycles: 2}]"
+    plan = plan_of(toy_file, budgets)
+    assert (len(plan.firsts), len(plan.references), len(plan.runs)) == (4, 2, 8)
+    assert plan.trainings() == 4 + 2 + 4 * 4 + 4 * 1
+
+
+def test_no_reference(toy_file):
+    assert plan_of(toy_file, "reference=null").references == ()
+
+
+def test_a_reference_may_have_a_schedule_of_its_own(toy_file):
+    plan = plan_of(toy_file, "reference={jitter: 0.5}")
+    assert plan.references[0].learner.options == {"jitter": 0.5}
+    assert plan.runs[0].learner.options == {}
+
+
+def test_done_work_is_counted(toy_file):
+    plan = plan_of(toy_file)
+    run_locally(plan.experiment.root, plan.runs[0])
+    assert plan.trainings_done() == 5
+
+
+def test_a_change_of_a_result_relevant_key_is_named(toy_file):
+    plan = plan_of(toy_file)
+    run_locally(plan.experiment.root, *plan.runs)
+    assert plan.changes() == []
+    assert plan_of(toy_file, "seeds=3").changes() == []
+    assert plan_of(toy_file, "budgets[0].cycles=9").changes() == []
+    assert plan_of(toy_file, "resources.workers=2").changes() == []
+    (change,) = plan_of(toy_file, "learner.jitter=0.2").changes()
+    assert "learner.jitter changed from unset to 0.2: 6 run(s) start anew" in change
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("budgets[0].region=[40,4]", "a region of 40 x 4 does not fit into image 'train-000' of 24 x 32"),
+        ("budgets[0].n_image=20", "20 images per cycle, but the pool has only 9"),
+        ("folds=[1]", "no fold 1; give 0 to 0"),
+        ("dataset={name: toys:Blobs, size: 3}", "dataset.size: toys:Blobs has no such option"),
+        ("dataset=toys:Blops", "Cannot import dataset 'toys:Blops'"),
+        ("dataset=digit", "did you mean 'digits'"),
+        ("dataset=toys:Centroids", "is no subclass of decomp.platform.datasets.base.Dataset"),
+        ("learner.jiter=3", r"learner.jiter: toys:Centroids has no such option \(did you mean 'jitter'\?\)"),
+        ("learner.jitter=much", "learner.jitter: Input should be a valid number"),
+        ("reference={jiter: 3}", "reference.jiter"),
+        ("samplers=[{name: x, images: randm, regions: random}]", "Unknown image selector 'randm'"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_any_compute(toy_file, override, message):
+    with pytest.raises(UserError, match=message):
+        plan_of(toy_file, override)

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from decomp.experiments.schema import load_experiment
+from decomp.platform.registry import UserError
+
+SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
+def test_shipped_experiments_are_valid(file):
+    assert load_experiment(file).name == file.stem
+
+
+def test_overrides_replace_values(toy_file):
+    experiment = load_experiment(
+        toy_file, ["samplers=[decomp,rand]", "seeds=10", "budgets[0].cycles=9", "learner={name: mine, depth: 3}"]
+    )
+    assert [sampler.name for sampler in experiment.samplers] == ["decomp", "rand"]
+    assert experiment.seeds == list(range(10))
+    assert experiment.budgets[0].cycles == 9
+    assert experiment.learner.component().options == {"depth": 3}
+
+
+def test_a_sampler_may_be_a_pair(toy_file):
+    pair = "samplers=[{name: mixed, images: random, regions: decomposition, tau: 0.5}]"
+    (sampler,) = load_experiment(toy_file, [pair]).samplers
+    assert (sampler.spec().images, sampler.spec().regions, sampler.spec().tau) == ("random", "decomposition", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sedes=3", r"unknown key 'sedes' \(did you mean 'seeds'\?\)"),
+        ("resources.gpu=2", r"unknown key 'resources.gpu' \(did you mean 'gpus'\?\)"),
+        ("budgets[0].n_imag=2", r"unknown key 'budgets\[0\].n_imag' \(did you mean 'n_image'\?\)"),
+        ("samplers=[decmp]", r"samplers\[0\]: unknown sampler 'decmp' \(did you mean 'decomp'\?\)"),
+        ("samplers=[]", "samplers: list should have at least 1 item"),
+        ("samplers=[rand,rand]", "samplers: 'rand' is given twice"),
+        ("seeds=many", "seeds: input should be a valid list, got 'many'"),
+        ("seeds=[1,1]", "seeds: 1 is given twice"),
+        ("seeds=[-1]", r"seeds\[0\]: input should be greater than or equal to 0, got -1"),
+        ("budgets[0].n_image='2'", r"budgets\[0\].n_image: input should be a valid integer, got '2'"),
+        ("budgets[0].cycles=0", r"budgets\[0\].cycles: input should be greater than or equal to 1"),
+        ("budgets=[{n_image: 1}]", r"the key 'budgets\[0\].n_region' is missing; add it"),
+        ("warm_start=maybe", "warm_start: input should be a valid boolean, got 'maybe'"),
+        ("samplers=[{name: x, images: random, regions: random, tau: 1.5}]", "tau: input should be less than 1"),
+        ("name=a/b", "name: use letters, digits"),
+        ("storage=s3://bucket", "storage: give a folder"),
+        ("seeds", "'seeds': an override is written key=value"),
+        ("seeds=[1", "flow sequence"),
+    ],
+)
+def test_mistakes_get_one_clear_sentence(toy_file, override, message):
+    with pytest.raises(UserError, match=message) as caught:
+        load_experiment(toy_file, [override])
+    assert "Traceback" not in str(caught.value)
+
+
+def test_all_mistakes_are_reported_at_once(toy_file):
+    with pytest.raises(UserError) as caught:
+        load_experiment(toy_file, ["sedes=3", "warm_start=maybe", "budgets[0].cycles=0"])
+    assert len(str(caught.value).splitlines()) == 3
+    assert all(line.startswith(str(toy_file)) for line in str(caught.value).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "no valid YAML"),
+        ("- a\n- b", "a mapping of keys"),
+        ("", "is missing"),
+        ("name: x", "'dataset' is missing"),
+    ],
+)
+def test_files_that_are_no_experiment(tmp_path, text, message):
+    file = tmp_path / "x.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_experiment(file)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(UserError, match="there is no such file"):
+        load_experiment(tmp_path / "x.yaml")
