@@ -3,12 +3,13 @@
 Heavy libraries are imported where they are used, so that `--help` and `check` answer at once.
 """
 
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -17,6 +18,10 @@ from decomp.experiments.console import CONSOLE, SweepProgress, prepare_environme
 from decomp.experiments.plan import Plan, make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.platform.registry import UserError
+from decomp.platform.store import RunStore
+
+if TYPE_CHECKING:
+    from decomp.experiments.report import Report
 
 app = typer.Typer(
     help="Replay region-level annotation on fully labelled data and compare samplers.",
@@ -74,7 +79,7 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
 
                     failed = [o for o in Sweep(root, plan.specs, resources).run(listen) if o.error is not None]
                 session.stop()
-        _report(plan, verbose=verbose)
+        _report(plan, file)
     if failed:
         CONSOLE.print(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again.", style="red")
         raise typer.Exit(1)
@@ -117,7 +122,7 @@ def check(file: File, overrides: Overrides = None) -> None:
 @app.command()
 def report(file: File, overrides: Overrides = None) -> None:
     """Print the comparison of the committed cycles and write its tables and figure."""
-    _report(_plan(file, overrides), verbose=False)
+    _report(_plan(file, overrides), file)
 
 
 @app.command()
@@ -202,12 +207,18 @@ def _announce(plan: Plan) -> None:
         CONSOLE.print(change, highlight=False)
 
 
-def _report(plan: Plan, *, verbose: bool) -> None:
-    raise NotImplementedError
+def _report(plan: Plan, file: Path) -> "Report":
+    from decomp.experiments.report import console_tables, write_report
+
+    written = write_report(plan.stores((*plan.references, *plan.runs)), plan.experiment.root / "report")
+    _print(console_tables(written.comparison))
+    typer.echo(f"Learning curves: {os.path.relpath(written.figure)}")
+    typer.echo(f"MLflow:          {program()} ui {file}")
+    return written
 
 
 @contextmanager
-def _mirroring(plan: Plan, *, verbose: bool) -> Iterator:  # type: ignore[type-arg]
+def _mirroring(plan: Plan, *, verbose: bool) -> Iterator[Callable[[RunStore], None]]:
     yield lambda store: None
 
 

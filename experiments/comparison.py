@@ -251,8 +251,8 @@ def common_range(shares: Sequence[Floats]) -> tuple[float, float] | None:
 def area_under_curve(shares: Floats, scores: Floats, low: float, high: float) -> float:
     """Mean height of the learning curve between two annotated shares, with the unit of the score.
 
-    ``1 / (high - low) * integral from low to high of score(share) d share`` by the trapezoidal rule; the curve is linear
-    between cycles.
+    ``1 / (high - low) * integral from low to high of score(share) d share`` by the trapezoidal rule, the curve being
+    linear between cycles.
 
     Args:
         shares: annotated share at each cycle, shape (T,), non-decreasing, covering [low, high].
@@ -271,7 +271,8 @@ def share_needed(shares: Floats, scores: Floats, target: float) -> float | None:
     """Annotated share at which the learning curve first reaches the target; None if it never does.
 
     With t the first cycle whose score is at least the target,
-    ``share[t-1] + (target - score[t-1]) / (score[t] - score[t-1]) * (share[t] - share[t-1])``; the first share for t = 1.
+    ``share[t-1] + (target - score[t-1]) / (score[t] - score[t-1]) * (share[t] - share[t-1])``, or the first share where
+    the first cycle reaches it already.
 
     Args:
         shares: annotated share at each cycle, shape (T,), non-decreasing.

@@ -103,8 +103,8 @@ def _draw_panel(panel: Axes, comparison: Comparison, result: BudgetResult, chose
     over = f", {max(repeats)} repeat{'s' * (max(repeats) > 1)}" if repeats else ""
     panel.set_title(f"budget {result.budget}{over}", fontsize=11, loc="left")
     panel.set_xlabel("annotated share of the training pixels (%)")
-    panel.set_ylabel(f"test {score_name(comparison.metric)}, mean ± sd" if max(repeats, default=1) > 1 else
-                     f"test {score_name(comparison.metric)}")  # fmt: skip
+    spread = ", mean ± sd" if max(repeats, default=1) > 1 else ""
+    panel.set_ylabel(f"test {score_name(comparison.metric)}{spread}")
     panel.set_xlim(left=0)
     panel.margins(y=0.08)
     panel.grid(color="#DDDDDD", linewidth=0.7)

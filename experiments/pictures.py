@@ -81,10 +81,9 @@ def draw(scenes: Sequence[Scene], classes: Sequence[str]) -> bytes:
     rows = [_row(scene) for scene in scenes]
     width = max(row.shape[1] for row in rows)
     rows.append(_legend(_legend_entries(scenes, classes), width))
-    canvas = np.concatenate([cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], cv2.BORDER_CONSTANT,
-                                                value=(255, 255, 255)) for row in rows])  # fmt: skip
+    canvas = np.concatenate([_padded(row, right=width - row.shape[1]) for row in rows])
     _, encoded = cv2.imencode(".png", canvas[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])
-    return encoded.tobytes()
+    return bytes(encoded)
 
 
 def to_rgb(image: npt.NDArray[np.generic]) -> Pixels:
@@ -102,7 +101,7 @@ def to_rgb(image: npt.NDArray[np.generic]) -> Pixels:
         return np.ascontiguousarray(channels, np.uint8)
     values = np.nan_to_num(channels.astype(np.float32), posinf=0.0, neginf=0.0)
     low, high = np.percentile(values, [1, 99])
-    return np.clip(255 * (values - low) / max(high - low, 1e-12), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(255 * (values - low) / max(high - low, 1e-12), 0, 255), np.uint8)
 
 
 def colour_of(class_: int) -> tuple[int, int, int]:
@@ -162,7 +161,7 @@ def _row(scene: Scene) -> Pixels:
         _titled(truth, "true labels within annotated regions"),
     ]
     row = np.concatenate(titled, axis=1)
-    return cv2.copyMakeBorder(row, 4, 4, GAP, GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255)).astype(np.uint8)
+    return _padded(row, top=4, bottom=4, left=GAP, right=GAP)
 
 
 def _scale(width: int) -> float:
@@ -239,6 +238,10 @@ def _legend(entries: Sequence[tuple[str, tuple[int, int, int], bool]], width: in
             cv2.rectangle(legend, (left, top), (left + 16, top + 16), colour, cv2.FILLED)
         cv2.putText(legend, _ascii(name), (left + 23, top + 13), FONT, 0.5, INK, 1, cv2.LINE_AA)
     return legend
+
+
+def _padded(panel: Pixels, *, top: int = 0, bottom: int = 0, left: int = 0, right: int = 0) -> Pixels:
+    return np.pad(panel, ((top, bottom), (left, right), (0, 0)), constant_values=255)
 
 
 def _ascii(text: str) -> str:

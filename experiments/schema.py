@@ -186,6 +186,9 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
         raise UserError(f"{file}: is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(config, omegaconf.DictConfig):
         raise UserError(f"{file}: an experiment is a mapping of keys to values; see the examples in experiments/.")
+    for key in ("dataset", "learner"):
+        if isinstance(config.get(key), str):  # the short form, which overrides of options need written out
+            config[key] = {"name": config[key]}
     try:
         for override in overrides:
             key, equals, value = override.partition("=")

@@ -219,7 +219,7 @@ def _rendered(glyph: Floats, size: float, angle: float, place: tuple[float, floa
 
 def _ink(canvas: Floats, ink: Floats, colour: int, rng: np.random.Generator) -> None:
     opacity = (rng.uniform(0.75, 0.95) * ink)[..., None].astype(np.float32)
-    canvas += opacity * (INKS[colour] + rng.normal(0, 8, 3).astype(np.float32) - canvas)
+    canvas += opacity * (INKS[colour] + np.float32(8) * rng.standard_normal(3, np.float32) - canvas)
 
 
 def _expose(rng: np.random.Generator, canvas: Floats) -> Floats:

@@ -117,7 +117,8 @@ class UNet(Learner):
 
     def _train(self, network: "Network", crops: "_Crops", training: Training, device: torch.device) -> None:
         network.train()
-        class_weights = torch.from_numpy(crops.class_weights(self.class_weight_power)).to(device)
+        class_weights = crops.class_weights(self.class_weight_power)
+        weights = torch.from_numpy(class_weights[: network.n_classes]).to(device)
         # Fused, because the other implementations spend more time in Python than in arithmetic at this size.
         optimiser = torch.optim.AdamW(
             network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
@@ -127,13 +128,11 @@ class UNet(Learner):
                 group["lr"] = self.learning_rate * _one_cycle((iteration + 0.5) / self.iterations, self.warmup)
             pixels, labels = crops.draw(training.rng)
             logits = network(_to_device(pixels, device).permute(0, 3, 1, 2))
-            # One row per pixel: a view in channels-last, and the 2-D loss has no deterministic CUDA kernel.
-            loss = functional.cross_entropy(
-                logits.permute(0, 2, 3, 1).flatten(0, 2),
-                _to_device(labels, device).flatten(),
-                weight=class_weights,
-                ignore_index=IGNORE,
+            # Averaged here, because the built-in average of a 2-D loss is not reproducible on CUDA.
+            losses = functional.cross_entropy(
+                logits, _to_device(labels, device), weight=weights, ignore_index=IGNORE, reduction="none"
             )
+            loss = losses.sum() / float(class_weights[labels].sum())
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -250,8 +249,8 @@ class _Crops:
         self.mean, self.std = self._statistics()
 
     def class_weights(self, power: float) -> npt.NDArray[np.float32]:
-        """Weight of each class in the loss, shape (C,), float32; 0 for classes without an annotated pixel."""
-        weights = np.zeros(len(self._counts), np.float32)
+        """Weight of each label in the loss, shape (256,), float32; 0 for `IGNORE` and labels without a pixel."""
+        weights = np.zeros(IGNORE + 1, np.float32)
         weights[self._annotated] = (self._counts[self._annotated] / self._counts.sum()) ** -power
         return weights
 
@@ -286,7 +285,7 @@ class _Crops:
         inside = self._labels[index][region]
         matches = inside == column if column < len(self._counts) else inside != IGNORE
         position = np.flatnonzero(matches)[ordinal - (cumulated[row - 1] if row else 0)]
-        pixel = np.unravel_index(position, inside.shape)
+        pixel = divmod(int(position), inside.shape[1])
         size = self._options.crop
         starts = [
             min(max(0, axis.start + int(at) - int(back)), extent - size)

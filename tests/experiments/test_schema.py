@@ -84,3 +84,8 @@ def test_files_that_are_no_experiment(tmp_path, text, message):
 def test_a_missing_file(tmp_path):
     with pytest.raises(UserError, match="there is no such file"):
         load_experiment(tmp_path / "x.yaml")
+
+
+def test_an_option_can_be_added_to_the_short_form(toy_file):
+    toy_file.write_text(toy_file.read_text() + "learner: toys:Centroids\n")
+    assert load_experiment(toy_file, ["learner.jitter=0.1"]).learner.component().options == {"jitter": 0.1}

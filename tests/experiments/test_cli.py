@@ -1,0 +1,169 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from toy_runs import results, run_locally
+
+from decomp.experiments.plan import make_plan
+from decomp.experiments.schema import load_experiment
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(*arguments, cwd, **options):
+    command = [sys.executable, "-m", "decomp.experiments", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def decomp(*arguments, cwd):
+    process = start(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The toy experiment, run by the command in a folder of its own."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "toy.yaml").write_text(
+        "name: toy\ndataset: toys:Blobs\nlearner: toys:Centroids\nsamplers: [rand, decomp]\nseeds: 2\n"
+        "budgets: [{n_image: 2, n_region: 3, region: [4, 4], cycles: 5}]\n"
+        "resources: {cpus: 0.5}\n"
+    )
+    return folder, decomp("run", "toy.yaml", cwd=folder)
+
+
+def store_of(folder):
+    return folder / "runs" / "toy"
+
+
+def plan_of(folder, *overrides):
+    return make_plan(load_experiment(folder / "toy.yaml", [f"storage={folder / 'runs'}", *overrides]))
+
+
+def test_a_run_ends_with_the_table_the_figure_and_the_way_to_mlflow(finished):
+    folder, (status, out, err) = finished
+    assert status == 0, err
+    assert "area under curve" in out
+    assert "annotation for 95% of full" in out
+    (figure,) = [word for word in out.split() if word.endswith(".png")]
+    assert (folder / figure).read_bytes().startswith(b"\x89PNG")
+    assert "ui toy.yaml" in out
+
+
+def test_the_console_is_quiet(finished):
+    _, (_, out, err) = finished
+    for noise in ("INFO", "WARNING", "Warning", "raylet", "alembic", "mlflow.", "pid="):
+        assert noise not in out + err
+
+
+def test_without_a_terminal_each_run_that_ends_gets_a_line(finished):
+    _, (_, _, err) = finished
+    assert len([line for line in err.splitlines() if line.startswith("[")]) == 2 + 2 + 4
+
+
+def test_the_command_computes_what_a_single_process_does(finished, tmp_path):
+    folder, _ = finished
+    plan = plan_of(folder)
+    run_locally(tmp_path, *plan.references, *plan.runs)
+    assert results(tmp_path) == results(store_of(folder))
+
+
+def test_the_same_command_again_computes_nothing(finished):
+    folder, (_, out, _) = finished
+    status, again, err = decomp("run", "toy.yaml", cwd=folder)
+    assert status == 0
+    assert again == out
+    assert "0 of them to do" in err
+
+
+def test_report_repeats_the_table(finished):
+    folder, (_, out, _) = finished
+    status, again, _ = decomp("report", "toy.yaml", cwd=folder)
+    assert status == 0
+    assert again == out
+
+
+def test_a_killed_driver_resumes_with_identical_results(finished, tmp_path):
+    folder, _ = finished
+    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
+    for wanted in (2, 9):  # committed cycles before the kill
+        process = start("run", "toy.yaml", cwd=tmp_path, start_new_session=True)
+        wait_for(lambda: len(list(tmp_path.glob("runs/toy/**/record.json"))) >= wanted, process)  # noqa: B023
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    interrupted = results(store_of(tmp_path))
+    status, _, err = decomp("run", "toy.yaml", cwd=tmp_path)
+    assert status == 0, err
+    assert len(interrupted) < len(results(store_of(tmp_path)))
+    assert results(store_of(tmp_path)) == results(store_of(folder))
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.05)
+
+
+def test_a_failing_learner_is_shown_and_told_by_the_exit_status(finished, tmp_path):
+    folder, _ = finished
+    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
+    status, out, err = decomp("run", "toy.yaml", "seeds=1", "learner.fail_at_cycle=3", cwd=tmp_path)
+    assert status == 1
+    assert "the learner has had enough" in err
+    assert "failure.txt" in err
+    assert "2 of 4 runs failed" in err
+    assert "Traceback" not in err
+    assert "Not complete" in out
+
+
+def test_a_changed_key_makes_new_runs_and_is_named(finished):
+    folder, _ = finished
+    status, out, _ = decomp("check", "toy.yaml", "learner.jitter=0.2", cwd=folder)
+    assert status == 0
+    assert "learner.jitter changed from unset to 0.2: 8 run(s) start anew" in " ".join(out.split())
+
+
+def test_check_prints_the_plan_and_computes_nothing(tmp_path, finished):
+    folder, _ = finished
+    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
+    status, out, _ = decomp("check", "toy.yaml", cwd=tmp_path)
+    assert status == 0
+    assert "20" in out.split("total")[1].splitlines()[0]  # 2 first cycles, 2 references, 4 x 4 further cycles
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.yaml"]
+
+
+@pytest.mark.parametrize("command", ["run", "check", "report", "sync"])
+def test_mistakes_end_with_a_sentence_and_status_2(command, tmp_path):
+    status, out, err = decomp(command, ROOT / "experiments" / "digits.yaml", "sedes=3", cwd=tmp_path)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert "did you mean 'seeds'" in err
+    assert "Traceback" not in err
+
+
+def test_more_gpus_than_the_cluster_has_are_refused(finished):
+    folder, _ = finished
+    status, _, err = decomp("run", "toy.yaml", "seeds=5", "resources.gpus=64", cwd=folder)
+    assert status == 2
+    assert "64 GPU each, but the cluster has" in " ".join(err.split())
+
+
+def test_list_names_everything():
+    status, out, _ = decomp("list", cwd=ROOT)
+    assert status == 0
+    for name in ("rand", "uncert", "decomp", "digits", "unet"):
+        assert any(name in line.split() for line in out.splitlines())
+
+
+def test_help_shows_every_command():
+    status, out, _ = decomp("--help", cwd=ROOT)
+    assert status == 0
+    for name in ("run", "check", "report", "sync", "ui", "list"):
+        assert f" {name} " in out
