@@ -6,7 +6,7 @@ Heavy libraries are imported where they are used, so that `--help` and `check` a
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,10 +18,15 @@ from decomp.experiments.console import CONSOLE, SweepProgress, prepare_environme
 from decomp.experiments.plan import Plan, make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.platform.registry import UserError
-from decomp.platform.store import RunStore
 
 if TYPE_CHECKING:
+    from decomp.actors.board import News
+    from decomp.actors.coordinator import Outcome
+    from decomp.experiments.mirror import MirrorThread
     from decomp.experiments.report import Report
+
+MLFLOW_PATIENCE = 600.0
+"""Seconds that the end of a command waits for MLflow while it takes what is left."""
 
 app = typer.Typer(
     help="Replay region-level annotation on fully labelled data and compare samplers.",
@@ -61,10 +66,8 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
     with sole_driver(root):
         _announce(plan)
         missing = {store.spec.label: store for store in plan.stores(plan.specs) if not store.finished}
-        failed = []
-        with _mirroring(plan, verbose=verbose) as submit:
-            for store in plan.stores(plan.specs):
-                submit(store)
+        failed: list[Outcome] = []
+        with _mirroring(plan, file, overrides, verbose=verbose) as mirror:
             if missing:
                 session.start(address, verbose=verbose)
                 capacity(resources)
@@ -72,14 +75,14 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
                 cycles = {label: store.spec.cycles for label, store in missing.items()}
                 with SweepProgress(cycles, done) as progress:
 
-                    def listen(news, ended) -> None:  # type: ignore[no-untyped-def]
+                    def listen(news: "News", ended: "Sequence[Outcome]") -> None:
                         progress.update(news, ended)
                         for label in dict.fromkeys(news.committed):
-                            submit(missing[label])
+                            mirror.submit(missing[label])
 
                     failed = [o for o in Sweep(root, plan.specs, resources).run(listen) if o.error is not None]
                 session.stop()
-        _report(plan, file)
+            mirror.summarise(_report(plan, file))
     if failed:
         CONSOLE.print(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again.", style="red")
         raise typer.Exit(1)
@@ -130,10 +133,12 @@ def sync(file: File, overrides: Overrides = None, verbose: Verbose = False) -> N
     """Write to MLflow what it does not have yet, e.g. after its server was down. Repeating it adds nothing twice."""
     plan = _plan(file, overrides)
     from decomp.experiments.lock import sole_driver
+    from decomp.experiments.report import write_report
 
-    with sole_driver(plan.experiment.root), _mirroring(plan, verbose=verbose) as submit:
-        for store in plan.stores(plan.specs):
-            submit(store)
+    with sole_driver(plan.experiment.root), _mirroring(plan, file, overrides, verbose=verbose) as mirror:
+        mirror.summarise(write_report(plan.stores((*plan.references, *plan.runs)), plan.experiment.root / "report"))
+    if mirror.warning:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -218,8 +223,22 @@ def _report(plan: Plan, file: Path) -> "Report":
 
 
 @contextmanager
-def _mirroring(plan: Plan, *, verbose: bool) -> Iterator[Callable[[RunStore], None]]:
-    yield lambda store: None
+def _mirroring(plan: Plan, file: Path, overrides: list[str] | None, *, verbose: bool) -> Iterator["MirrorThread"]:
+    """Mirror to MLflow what is committed, now and while the body runs; warn of what could not be written."""
+    from decomp.experiments.mirror import MirrorThread
+    from decomp.experiments.tracker import Tracker, tracking_uri
+
+    uri = tracking_uri(plan.experiment.root.parent)
+    remedy = " ".join([program(), "sync", str(file), *(overrides or [])])
+    mirror = MirrorThread(lambda: Tracker(uri, plan.experiment.name, verbose=verbose), uri, plan.dataset, remedy=remedy)
+    with mirror:
+        for store in plan.stores((*plan.references, *plan.runs)):
+            mirror.submit(store)
+        yield mirror
+        with CONSOLE.status("Writing to MLflow"):
+            mirror.close(timeout=MLFLOW_PATIENCE)
+    if mirror.warning:
+        CONSOLE.print(f"warning: {mirror.warning}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print(table: Table) -> None:

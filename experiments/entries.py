@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from decomp.experiments.comparison import Comparison
 from decomp.experiments.figures import GREY, style_of
 from decomp.platform.records import CycleRecord, Timing
 from decomp.platform.spec import RunSpec
@@ -78,7 +79,7 @@ def run_tags(spec: RunSpec) -> dict[str, str]:
 
 
 def cycle_tags(run: RunStore, folder: CycleFolder) -> dict[str, str]:
-    """Tags that a committed cycle adds: which code computed it, and the first cycle, equal for all samplers of a seed."""
+    """Tags that a committed cycle adds: which code computed it, and the first cycle, shared by all samplers."""
     record, timing = folder.record, folder.timing
     tags = {MIRRORED: str(record.cycle), "decomp_version": timing.version}
     if timing.commit:
@@ -91,8 +92,8 @@ def cycle_tags(run: RunStore, folder: CycleFolder) -> dict[str, str]:
 def cycle_points(record: CycleRecord, timing: Timing, classes: Sequence[str]) -> list[Point]:
     """Metrics of a cycle, without the undefined ones.
 
-    Test metrics by their names, ``iou/CLASS`` and the like per class, ``annotated_*`` over the whole ledger (``ppm``: of
-    the training pixels), ``annotated_share/CLASS`` of the annotated pixels, ``delta/CLASS`` and ``w/CLASS`` that this
+    Test metrics by their names, ``iou/CLASS`` and the like per class, ``annotated_*`` over the whole ledger (``ppm``:
+    of the training pixels), ``annotated_share/CLASS`` of the annotated pixels, ``delta/CLASS`` and ``w/CLASS`` that this
     cycle's selection used (Eq. 1 and 2), ``seconds/PHASE``.
     """
     names = class_keys(classes)
@@ -143,9 +144,23 @@ def mean_points(runs: Sequence[Sequence[Point]], spread_of: Iterable[str]) -> li
     return found
 
 
+def summary_points(comparison: Comparison, timestamp: int) -> list[Point]:
+    """Means of the final score, the area under the curve and the annotation needed (ppm), per budget and sampler."""
+    found = {}
+    for budget in comparison.budgets:
+        for result in budget.samplers:
+            name = _allowed(f"{result.sampler} {budget.budget}")
+            needed = result.needed.share if result.needed else None
+            found[f"final_{_allowed(comparison.metric)}/{name}"] = result.final.mean if result.final else None
+            found[f"area_under_curve/{name}"] = result.area.mean if result.area else None
+            found[f"annotation_needed_ppm/{name}"] = 1e6 * needed.mean if needed else None
+    found["full_annotation"] = comparison.reference.mean if comparison.reference else None
+    return [Point(key, value, timestamp, 0) for key, value in found.items() if value is not None]
+
+
 def class_keys(classes: Sequence[str]) -> list[str]:
     """Class names as MLflow accepts them in a metric's name; the class's number is added where two become equal."""
-    names = [_allowed(name).replace("/", "_") for name in classes]
+    names = [re.sub(r"[^\w -]", "_", name) for name in classes]
     return [f"{name}_{c}" if names.count(name) > 1 else name for c, name in enumerate(names)]
 
 

@@ -11,7 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from decomp.experiments.comparison import FULL_SHARE, BudgetResult, Comparison, Needed, SamplerResult, Spread, compare
+from decomp.experiments.comparison import FULL_SHARE, BudgetResult, Comparison, Needed, SamplerResult, compare
+from decomp.experiments.curves import Spread
 from decomp.experiments.figures import learning_curves, score_name
 from decomp.platform.store import RunStore
 

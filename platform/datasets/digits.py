@@ -172,7 +172,7 @@ def _draw_strokes(rng: np.random.Generator, canvas: Floats) -> None:
         ends = [tuple(int(value) for value in np.rint(centre + sign * half)) for sign in (-1, 1)]
         mask = np.zeros(SHAPE, np.uint8)
         cv2.line(mask, ends[0], ends[1], 255, thickness=int(rng.integers(3, 6)), lineType=cv2.LINE_AA)
-        _ink(canvas, mask.astype(np.float32) / 255, int(rng.integers(len(INKS))), rng)
+        _ink(canvas, mask.astype(np.float32) / np.float32(255), int(rng.integers(len(INKS))), rng)
 
 
 def _draw_digits(
@@ -214,7 +214,7 @@ def _rendered(glyph: Floats, size: float, angle: float, place: tuple[float, floa
     matrix = cv2.getRotationMatrix2D((3.5, 3.5), angle, size / 8)
     matrix[:, 2] += np.array(place) - 3.5
     ink = cv2.warpAffine(glyph, matrix, SHAPE[::-1], flags=cv2.INTER_CUBIC)
-    return np.clip(1.2 * ink, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(1.2 * ink, 0, 1), np.float32)
 
 
 def _ink(canvas: Floats, ink: Floats, colour: int, rng: np.random.Generator) -> None:

@@ -344,7 +344,7 @@ def _to_bytes(network: Network, classes: tuple[str, ...]) -> bytes:
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     # A single key, because safetensors writes several in random order.
-    return safetensors.torch.save(tensors, metadata={"decomp": json.dumps(description, sort_keys=True)})
+    return bytes(safetensors.torch.save(tensors, metadata={"decomp": json.dumps(description, sort_keys=True)}))
 
 
 def _from_file(checkpoint: Path, classes: tuple[str, ...]) -> Network:

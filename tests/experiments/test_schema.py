@@ -87,5 +87,7 @@ def test_a_missing_file(tmp_path):
 
 
 def test_an_option_can_be_added_to_the_short_form(toy_file):
-    toy_file.write_text(toy_file.read_text() + "learner: toys:Centroids\n")
+    text = toy_file.read_text()
+    toy_file.write_text(text.replace("learner:\n  name: toys:Centroids", "learner: toys:Centroids"))
+    assert toy_file.read_text() != text
     assert load_experiment(toy_file, ["learner.jitter=0.1"]).learner.component().options == {"jitter": 0.1}
