@@ -20,6 +20,8 @@ from decomp.experiments.schema import load_experiment
 from decomp.platform.registry import UserError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from decomp.actors.board import News
     from decomp.actors.coordinator import Outcome
     from decomp.experiments.mirror import MirrorThread
@@ -241,10 +243,11 @@ def _mirroring(plan: Plan, file: Path, overrides: list[str] | None, *, verbose: 
         CONSOLE.print(f"warning: {mirror.warning}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _print(table: Table) -> None:
+def _print(what: "RenderableType") -> None:
     from rich.console import Console
 
-    Console().print(table)
+    # A file or pipe has no width, for which rich assumes 80 columns.
+    Console(width=None if sys.stdout.isatty() else 100).print(what)
 
 
 @contextmanager

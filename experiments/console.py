@@ -33,6 +33,8 @@ def prepare_environment(*, verbose: bool) -> None:
 def program() -> str:
     """How the user called this program, to be repeated in hints."""
     called = sys.argv[0]
+    if os.path.basename(called) == "__main__.py":
+        return "python -m decomp.experiments"
     return os.path.relpath(called) if os.path.dirname(called) and not _on_path(called) else os.path.basename(called)
 
 

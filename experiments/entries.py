@@ -12,8 +12,11 @@ from decomp.platform.records import CycleRecord, Timing
 from decomp.platform.spec import RunSpec
 from decomp.platform.store import CycleFolder, RunStore
 
-KEY, GROUP, MIRRORED, DIGEST = "decomp.key", "decomp.group", "decomp.mirrored", "decomp.digest"
-"""Tags by which runs are found again: a run's key, a parent's group, cycles mirrored, digest of a summary's content."""
+KEY, GROUP = "decomp.key", "decomp.group"
+"""Tags by which runs are found again: key of a run, `group_key` of a parent."""
+
+MIRRORED, DIGEST, FIGURE = "decomp.mirrored", "decomp.digest", "decomp.figure"
+"""Tags that say what is logged already: number of cycles of a run, content of a summary, content of its figure."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,8 @@ def cycle_points(record: CycleRecord, timing: Timing, classes: Sequence[str]) ->
     """Metrics of a cycle, without the undefined ones.
 
     Test metrics by their names, ``iou/CLASS`` and the like per class, ``annotated_*`` over the whole ledger (``ppm``:
-    of the training pixels), ``annotated_share/CLASS`` of the annotated pixels, ``delta/CLASS`` and ``w/CLASS`` that this
-    cycle's selection used (Eq. 1 and 2), ``seconds/PHASE``.
+    of the training pixels), ``annotated_share/CLASS`` of the annotated pixels, ``delta/CLASS`` and ``w/CLASS`` that
+    this cycle's selection used (Eq. 1 and 2), ``seconds/PHASE``.
     """
     names = class_keys(classes)
     annotated = record.annotated

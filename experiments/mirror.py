@@ -20,8 +20,8 @@ _log = logging.getLogger(__name__)
 class MirrorThread:
     """Mirrors runs in the order in which they are submitted; a run that waits already is not queued twice.
 
-    Failures of MLflow never reach the caller: they become a `warning`, what failed goes to the end of the queue, and the
-    thread rests for `retry_after` seconds.
+    Failures of MLflow never reach the caller: they become a `warning`, what failed goes to the end of the queue,
+    and the thread rests for `retry_after` seconds.
 
     Args:
         tracker: makes the tracker, in the thread, since importing MLflow and migrating its store takes seconds; made

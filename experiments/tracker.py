@@ -22,7 +22,7 @@ from typing import Any
 
 from decomp.experiments import entries
 from decomp.experiments.comparison import Comparison, compare
-from decomp.experiments.entries import DIGEST, GROUP, KEY, MIRRORED, Point
+from decomp.experiments.entries import DIGEST, FIGURE, GROUP, KEY, MIRRORED, Point
 from decomp.experiments.figures import learning_curves
 from decomp.experiments.pictures import picture_of_cycle
 from decomp.experiments.report import Report, summary_markdown
@@ -168,6 +168,7 @@ class Tracker:
         parent = self._find(GROUP, entries.group_key(spec))
         if parent is None:
             parent = self._create(entries.group_name(spec), entries.group_tags(spec), start)
+            self._log_parameters(parent.info.run_id, _shared(spec))
         tags = entries.run_tags(spec) | {"mlflow.parentRunId": parent.info.run_id}
         return self._create(entries.run_name(spec), tags, start)
 
@@ -191,10 +192,13 @@ class Tracker:
             [[p for f in own for p in entries.cycle_points(f.record, f.timing, classes)] for own in folders],
             spread_of=folders[0][0].record.metrics,
         )
-        figure = learning_curves(comparison, [spec.budget.label]) if spec.budget else b""
-        digest = _digest(repr([(point.key, point.step, point.value) for point in points]).encode(), figure)
+        digest = _digest(repr([(point.key, point.step, point.value) for point in points]).encode())
         parents = self._search(GROUP, entries.group_key(spec))
-        if not parents or any(parent.data.tags.get(DIGEST) == digest for parent in parents):
+        if not parents:
+            return
+        known = next((parent for parent in parents if parent.data.tags.get(DIGEST) == digest), None)
+        if known is not None:
+            self._log_figure(known, spec, comparison)
             return
         # One without a digest is the live parent, or a replacement that was interrupted.
         fresh = [parent for parent in parents if DIGEST not in parent.data.tags]
@@ -204,10 +208,9 @@ class Tracker:
             else self._create(entries.group_name(spec), entries.group_tags(spec), parents[0].info.start_time)
         )
         run_id = parent.info.run_id
-        self._log_parameters(run_id, {k: v for k, v in spec.identity().items() if k not in ("seed", "fold")})
+        self._log_parameters(run_id, _shared(spec))
         self._log_points(run_id, points)
-        if figure:
-            self._log_files(run_id, {"learning_curves.png": figure})
+        self._log_figure(parent, spec, comparison)
         self._adopt(run_id, runs)
         for stale in parents:
             if stale.info.run_id != run_id:
@@ -215,6 +218,15 @@ class Tracker:
         self._client.set_terminated(run_id, "FINISHED", end_time=max(own[-1].timing.committed_at for own in folders))
         # Last, so that an interrupted summary is written again.
         self._log_tags(run_id, {"repeats": str(len(runs)), DIGEST: digest})
+
+    def _log_figure(self, parent: Any, spec: RunSpec, comparison: Comparison) -> None:
+        """All samplers of the parent's budget, unlike metrics replaceable."""
+        if spec.budget is None:
+            return
+        figure = learning_curves(comparison, [spec.budget.label])
+        if parent.data.tags.get(FIGURE) != _digest(figure):
+            self._log_files(parent.info.run_id, {"learning_curves.png": figure})
+            self._log_tags(parent.info.run_id, {FIGURE: _digest(figure)})
 
     def _adopt(self, parent_id: str, runs: Sequence[RunStore]) -> None:
         for run in runs:
@@ -265,6 +277,11 @@ class Tracker:
             self._client.log_artifacts(run_id, str(folder))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _shared(spec: RunSpec) -> dict[str, Any]:
+    """What the repeats of a run have in common of its identity."""
+    return {key: value for key, value in spec.identity().items() if key not in ("seed", "fold")}
 
 
 def _artifact_folder(uri: str) -> Path | None:

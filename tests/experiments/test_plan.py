@@ -18,8 +18,9 @@ def test_the_grid_shares_first_cycles_and_references(toy_file):
 
 
 def test_budgets_have_first_cycles_of_their_own(toy_file):
-    budgets = "budgets=[{n_image: 2, n_region: 3, region: [4,4], cycles: 5}, {n_image: 1, n_region: 3, region: [4,4], cycles: 2}]"
-    plan = plan_of(toy_file, budgets)
+    one = "{n_image: 2, n_region: 3, region: [4, 4], cycles: 5}"
+    other = "{n_image: 1, n_region: 3, region: [4, 4], cycles: 2}"
+    plan = plan_of(toy_file, f"budgets=[{one}, {other}]")
     assert (len(plan.firsts), len(plan.references), len(plan.runs)) == (4, 2, 8)
     assert plan.trainings() == 4 + 2 + 4 * 4 + 4 * 1
 
