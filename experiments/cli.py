@@ -65,7 +65,7 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
     from decomp.experiments.lock import sole_driver
 
     root, resources = plan.experiment.root, plan.experiment.resources.spec()
-    with sole_driver(root):
+    with _stoppable(), sole_driver(root):
         _announce(plan)
         missing = {store.spec.label: store for store in plan.stores(plan.specs) if not store.finished}
         failed: list[Outcome] = []
@@ -154,7 +154,11 @@ def ui(
     storage = Path(load_experiment(file).storage if file else "runs").absolute()
     uri = tracking_uri(storage)
     CONSOLE.print(f"MLflow shows {uri} at http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
-    raise typer.Exit(subprocess.call(ui_command(uri, port)))
+    try:
+        status = subprocess.call(ui_command(uri, port))
+    except KeyboardInterrupt:
+        return
+    raise typer.Exit(status)
 
 
 @app.command(name="list")
@@ -251,14 +255,20 @@ def _print(what: "RenderableType") -> None:
 
 
 @contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        CONSOLE.print("Stopped. Committed cycles are kept; the same command goes on from there.")
+        raise typer.Exit(130) from None
+
+
+@contextmanager
 def _clear_mistakes() -> Iterator[None]:
-    """A user's mistake ends in sentences and exit status 2, an interruption in a hint."""
+    """A user's mistake ends in sentences and exit status 2."""
     try:
         yield
     except UserError as error:
         for line in str(error).splitlines():
             CONSOLE.print(f"error: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        CONSOLE.print(f"Stopped. Nothing that was committed is lost: repeat '{program()} ...' to go on.")
-        sys.exit(130)

@@ -96,7 +96,7 @@ def cycle_points(record: CycleRecord, timing: Timing, classes: Sequence[str]) ->
     """Metrics of a cycle, without the undefined ones.
 
     Test metrics by their names, ``iou/CLASS`` and the like per class, ``annotated_*`` over the whole ledger (``ppm``:
-    of the training pixels), ``annotated_share/CLASS`` of the annotated pixels, ``delta/CLASS`` and ``w/CLASS`` that
+    of the training pixels), ``share/CLASS`` of the annotated pixels, ``delta/CLASS`` and ``w/CLASS`` that
     this cycle's selection used (Eq. 1 and 2), ``seconds/PHASE``.
     """
     names = class_keys(classes)
@@ -113,7 +113,7 @@ def cycle_points(record: CycleRecord, timing: Timing, classes: Sequence[str]) ->
     labelled = sum(annotated.class_pixels)
     if labelled:
         shares = [pixels / labelled for pixels in annotated.class_pixels]
-        values |= {f"annotated_share/{name}": share for name, share in zip(names, shares, strict=True)}
+        values |= {f"share/{name}": share for name, share in zip(names, shares, strict=True)}
     for prefix, weights in (("delta", record.class_confidence), ("w", record.class_weights)):
         if weights is not None:
             values |= {f"{prefix}/{name}": value for name, value in zip(names, weights, strict=True)}
@@ -154,10 +154,10 @@ def summary_points(comparison: Comparison, timestamp: int) -> list[Point]:
         for result in budget.samplers:
             name = _allowed(f"{result.sampler} {budget.budget}")
             needed = result.needed.share if result.needed else None
-            found[f"final_{_allowed(comparison.metric)}/{name}"] = result.final.mean if result.final else None
-            found[f"area_under_curve/{name}"] = result.area.mean if result.area else None
-            found[f"annotation_needed_ppm/{name}"] = 1e6 * needed.mean if needed else None
-    found["full_annotation"] = comparison.reference.mean if comparison.reference else None
+            found[f"summary/final {_allowed(comparison.metric)} {name}"] = result.final.mean if result.final else None
+            found[f"summary/area under curve {name}"] = result.area.mean if result.area else None
+            found[f"summary/annotation needed ppm {name}"] = 1e6 * needed.mean if needed else None
+    found["summary/full annotation"] = comparison.reference.mean if comparison.reference else None
     return [Point(key, value, timestamp, 0) for key, value in found.items() if value is not None]
 
 

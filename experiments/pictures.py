@@ -19,14 +19,14 @@ TITLE_HEIGHT = 26
 LEGEND_ROW = 26
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 INK = (40, 40, 40)
-EARLIER = (165, 165, 165)
+EARLIER = (215, 215, 215)
 CHOSEN = (255, 214, 0)  # the one colour of regions for which no class was drawn
 UNKNOWN = (90, 90, 90)
 
 # Colours that differ from their neighbours in hue and lightness, RGB; class c has colour c.
 PALETTE = np.array(
     [
-        (128, 178, 222), (236, 196, 92), (148, 196, 112), (230, 60, 60), (70, 90, 220), (0, 170, 130), (190, 70, 200),
+        (236, 196, 92), (128, 178, 222), (148, 196, 112), (230, 60, 60), (70, 90, 220), (0, 170, 130), (190, 70, 200),
         (250, 130, 30), (0, 200, 230), (250, 120, 180), (120, 70, 30), (200, 230, 40), (110, 110, 180), (255, 180, 160),
         (0, 110, 60), (150, 20, 80), (170, 140, 255), (110, 130, 20), (0, 60, 120), (240, 220, 190),
     ],
@@ -150,13 +150,14 @@ def _row(scene: Scene) -> Pixels:
     image = cv2.resize(scene.image, size, interpolation=shrink)
     truth = cv2.resize(_truth(scene), size, interpolation=cv2.INTER_NEAREST)
     for box in scene.earlier:
-        for panel in (image, truth):
-            _outline(panel, box, scale, EARLIER, 1)
+        _outline(image, box, scale, EARLIER, 1)
+        _outline(truth, box, scale, EARLIER, 1)
     for box, class_ in zip(scene.chosen, scene.drawn, strict=True):
-        _outline(image, box, scale, CHOSEN if class_ is None else colour_of(class_), 2, shadow=True)
-        _outline(truth, box, scale, INK, 2)
+        _outline(image, box, scale, CHOSEN if class_ is None else colour_of(class_), 3)
+        _frame(truth, box, scale, INK, range(2))
+    drawn = ", frame: class drawn" if any(class_ is not None for class_ in scene.drawn) else ""
     titled = [
-        _titled(image, f"{scene.title}: {len(scene.chosen)} regions chosen"),
+        _titled(image, f"{scene.title}: {len(scene.chosen)} regions chosen{drawn}"),
         np.full((size[1] + TITLE_HEIGHT, GAP, 3), 255, np.uint8),
         _titled(truth, "true labels within annotated regions"),
     ]
@@ -185,21 +186,21 @@ def _truth(scene: Scene) -> Pixels:
 
 
 def _outline(
-    panel: Pixels,
-    box: tuple[int, int, int, int],
-    scale: float,
-    colour: tuple[int, int, int],
-    thickness: int,
-    *,
-    shadow: bool = False,
+    panel: Pixels, box: tuple[int, int, int, int], scale: float, colour: tuple[int, int, int], thickness: int
 ) -> None:
-    """Draw a frame just inside the box; with a shadow it stands out from any background."""
+    """Draw a frame just inside the box, with a dark inner edge so that it stands out from any background."""
+    _frame(panel, box, scale, colour, range(thickness))
+    _frame(panel, box, scale, INK, range(thickness, thickness + 1))
+
+
+def _frame(
+    panel: Pixels, box: tuple[int, int, int, int], scale: float, colour: tuple[int, int, int], insets: range
+) -> None:
     top, left = round(box[0] * scale), round(box[1] * scale)
     bottom, right = round((box[0] + box[2]) * scale) - 1, round((box[1] + box[3]) * scale) - 1
-    for inset in range(thickness + shadow):
-        shade = INK if shadow and inset == thickness else colour
+    for inset in insets:
         if bottom - inset > top + inset and right - inset > left + inset:
-            cv2.rectangle(panel, (left + inset, top + inset), (right - inset, bottom - inset), shade, 1)
+            cv2.rectangle(panel, (left + inset, top + inset), (right - inset, bottom - inset), colour, 1)
 
 
 def _titled(panel: Pixels, title: str) -> Pixels:
@@ -233,7 +234,7 @@ def _legend(entries: Sequence[tuple[str, tuple[int, int, int], bool]], width: in
     for number, (name, colour, frame) in enumerate(entries):
         left, top = GAP + number % per_row * cell, 6 + number // per_row * LEGEND_ROW
         if frame:
-            _outline(legend, (top, left, 17, 17), 1, colour, 2, shadow=True)
+            _outline(legend, (top, left, 17, 17), 1, colour, 3 if colour == CHOSEN else 1)
         else:
             cv2.rectangle(legend, (left, top), (left + 16, top + 16), colour, cv2.FILLED)
         cv2.putText(legend, _ascii(name), (left + 23, top + 13), FONT, 0.5, INK, 1, cv2.LINE_AA)

@@ -20,6 +20,7 @@ WIDTH = 100
 """Columns of a terminal in which every table fits."""
 
 NONE = "–"
+NO_BREAK_SPACES = "\u00a0" * 4
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,13 @@ def needed_text(needed: Needed | None) -> str:
 
 def summary_markdown(comparison: Comparison) -> str:
     """The summary table in Markdown."""
-    head = ["budget", "sampler", *_summary_heads(comparison.metric)]
-    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    rows = [["budget", "sampler", *_summary_heads(comparison.metric)]]
     for result in comparison.budgets:
         for sampler in result.samplers:
-            lines.append(f"| {' | '.join([result.budget, sampler.sampler, *_summary_cells(comparison, sampler)])} |")
-    return "\n".join(lines) + "\n"
+            rows.append([result.budget, sampler.sampler, *_summary_cells(comparison, sampler)])
+    # MLflow leaves no space between columns, hence the hard spaces.
+    lines = [f"| {' | '.join(cell + NO_BREAK_SPACES for cell in row)} |" for row in rows]
+    return "\n".join([lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]]) + "\n"
 
 
 def _cycle_tables(metric: str, result: BudgetResult) -> list[Table]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +91,15 @@ class Mortal(Centroids):
         if max(training.ledger.table["cycle"].to_pylist()) == self.at_cycle and not Path(self.grave).exists():
             Path(self.grave).touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        super().fit(dataset, training, checkpoint)
+
+
+@dataclass(frozen=True)
+class Sleepy(Centroids):
+    """Takes a minute to train."""
+
+    def fit(self, dataset, training, checkpoint):
+        time.sleep(60)
         super().fit(dataset, training, checkpoint)
 
 

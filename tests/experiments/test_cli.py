@@ -103,6 +103,18 @@ def test_a_killed_driver_resumes_with_identical_results(finished, tmp_path):
     assert results(store_of(tmp_path)) == results(store_of(folder))
 
 
+def test_an_interruption_says_how_to_go_on(finished, tmp_path):
+    folder, _ = finished
+    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
+    process = start("run", "toy.yaml", "learner={name: toys:Sleepy}", cwd=tmp_path)
+    wait_for(lambda: list(tmp_path.glob("runs/toy/**/.staging-*")), process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in err
+    assert "Traceback" not in err
+
+
 def wait_for(condition, process, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
