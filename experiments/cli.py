@@ -149,13 +149,13 @@ def ui(
     port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 5000,
 ) -> None:
     """Browse the runs in MLflow, on the loopback interface only, until interrupted."""
-    from decomp.experiments.tracker import tracking_uri, ui_command
+    from decomp.experiments.tracker import tracking_uri, ui_command, ui_environment
 
     storage = Path(load_experiment(file).storage if file else "runs").absolute()
     uri = tracking_uri(storage)
     CONSOLE.print(f"MLflow shows {uri} at http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
     try:
-        status = subprocess.call(ui_command(uri, port))
+        status = subprocess.call(ui_command(uri, port), env=ui_environment())
     except KeyboardInterrupt:
         return
     raise typer.Exit(status)

@@ -154,7 +154,7 @@ def summary_points(comparison: Comparison, timestamp: int) -> list[Point]:
         for result in budget.samplers:
             name = _allowed(f"{result.sampler} {budget.budget}")
             needed = result.needed.share if result.needed else None
-            found[f"summary/final {_allowed(comparison.metric)} {name}"] = result.final.mean if result.final else None
+            found[f"summary/final score {name}"] = result.final.mean if result.final else None
             found[f"summary/area under curve {name}"] = result.area.mean if result.area else None
             found[f"summary/annotation needed ppm {name}"] = 1e6 * needed.mean if needed else None
     found["summary/full annotation"] = comparison.reference.mean if comparison.reference else None

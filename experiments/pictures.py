@@ -23,6 +23,9 @@ EARLIER = (215, 215, 215)
 CHOSEN = (255, 214, 0)  # the one colour of regions for which no class was drawn
 UNKNOWN = (90, 90, 90)
 
+# On enlarged pixels as small as the default settings, and three times as fast.
+PNG = (cv2.IMWRITE_PNG_COMPRESSION, 2, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
+
 # Colours that differ from their neighbours in hue and lightness, RGB; class c has colour c.
 PALETTE = np.array(
     [
@@ -82,7 +85,7 @@ def draw(scenes: Sequence[Scene], classes: Sequence[str]) -> bytes:
     width = max(row.shape[1] for row in rows)
     rows.append(_legend(_legend_entries(scenes, classes), width))
     canvas = np.concatenate([_padded(row, right=width - row.shape[1]) for row in rows])
-    _, encoded = cv2.imencode(".png", canvas[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    _, encoded = cv2.imencode(".png", canvas[..., ::-1], PNG)
     return bytes(encoded)
 
 

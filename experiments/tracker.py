@@ -16,8 +16,8 @@ from typing import Any
 from decomp.experiments import entries
 from decomp.experiments.comparison import Comparison, compare
 from decomp.experiments.entries import DIGEST, FIGURE, GROUP, KEY, MIRRORED
-from decomp.experiments.experiment_store import SQLITE, Experiment, artifact_folder
 from decomp.experiments.figures import learning_curves
+from decomp.experiments.mlflow_experiment import SQLITE, MlflowExperiment, artifact_folder
 from decomp.experiments.pictures import picture_of_cycle
 from decomp.experiments.report import Report, summary_markdown
 from decomp.platform.datasets.base import Dataset
@@ -28,9 +28,12 @@ from decomp.platform.store import CycleFolder, RunStore
 COMPARISON = "comparison"
 """Name and key of the run with the final tables."""
 
-ABOUT = """To see scores over annotation, search the charts for `miou` and set the x-axis to the metric `annotated_ppm` \
-(parts per million of the training pixels); steps are cycles. One parent run per sampler and budget, with means over its \
-repeats once they are complete; one child run per seed and fold; `comparison` has the final tables."""
+ABOUT = (
+    "To see scores over annotation, search the charts for `miou` and set the x-axis to the metric `annotated_ppm` "
+    "(parts per million of the training pixels); steps are cycles. One parent run per sampler and budget, with means "
+    "over its repeats once they are complete; one child run per seed and fold; `comparison` has the final tables."
+)
+"""Description of the experiment."""
 
 UI_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -77,7 +80,7 @@ class Tracker:
     """
 
     def __init__(self, uri: str, experiment: str, *, metric: str = "miou", verbose: bool = False) -> None:
-        self._mlflow = Experiment(uri, experiment, ABOUT, verbose=verbose)
+        self._mlflow = MlflowExperiment(uri, experiment, ABOUT, verbose=verbose)
         self._metric = metric
 
     def mirror(self, run: RunStore, dataset: Dataset) -> None:

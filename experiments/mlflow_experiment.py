@@ -29,7 +29,7 @@ QUIET_SETTINGS = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_CONF
 QUIET_LOGGERS = ("mlflow", "alembic", "urllib3.connectionpool")
 
 
-class Experiment:
+class MlflowExperiment:
     """An experiment of MLflow, made where missing; nothing is imported or contacted before its first use.
 
     Args:
@@ -110,7 +110,7 @@ class Experiment:
         # Imported here, because it takes seconds and nobody but this class needs it.
         mlflow = importlib.import_module("mlflow")
         with _alone(self._uri):
-            return mlflow.MlflowClient(self.uri)
+            return mlflow.MlflowClient(self._uri)
 
     @cached_property
     def _experiment_id(self) -> str:
