@@ -1,13 +1,14 @@
-"""The coordinator of one run: a Ray task that starts the run's workers and drives its loop."""
+"""The coordinator of one run: a Ray task that drives the run's loop on a group of workers."""
 
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from decomp.actors.board import BoardObserver
 from decomp.actors.group import WorkerGroup
-from decomp.actors.resources import Resources
+from decomp.actors.worker import Job
 from decomp.platform.components import build_dataset
 from decomp.platform.loop import Loop
 from decomp.platform.spec import RunSpec
@@ -29,7 +30,7 @@ class Outcome:
     details: Path | None = None
 
 
-def coordinate(spec: RunSpec, root: Path, resources: Resources, board: Any) -> Outcome:
+def coordinate(spec: RunSpec, root: Path, workers: Sequence[Any], board: Any) -> Outcome:
     """Compute all cycles of a run that are not committed yet.
 
     Idempotent: after the loss of the process Ray runs it again, and it goes on after the last committed cycle. A
@@ -39,8 +40,9 @@ def coordinate(spec: RunSpec, root: Path, resources: Resources, board: Any) -> O
     dataset = build_dataset(spec.dataset)
     observer = BoardObserver(board, spec.label)
     observer.phase(len(store.committed()) + 1, "start", 0.0)
-    group = WorkerGroup.start(spec, resources, board, dataset.ids("train", spec.fold))
+    job = Job(spec.label, spec.dataset, spec.learner)
     try:
+        group = WorkerGroup(workers, job, dataset.ids("train", spec.fold))
         Loop(store, dataset, group, observer).run()
         return Outcome(spec)
     except Exception as error:
@@ -49,5 +51,4 @@ def coordinate(spec: RunSpec, root: Path, resources: Resources, board: Any) -> O
         cause = getattr(error, "cause", None) or error
         return Outcome(spec, f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}", details)
     finally:
-        group.stop()
         board.ended.remote(spec.label)

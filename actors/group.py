@@ -11,19 +11,38 @@ import numpy.typing as npt
 import pyarrow as pa
 import ray
 from ray.exceptions import RayActorError
+from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from decomp.actors.resources import Resources
-from decomp.actors.worker import Worker
+from decomp.actors.worker import Job, Worker
 from decomp.platform.learners.base import Training
 from decomp.platform.ledger import Ledger
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.regions import Region
 from decomp.platform.shard import ChooseTask, Model, PredictTask, StaleShard
-from decomp.platform.spec import RunSpec
 
 ATTEMPTS = 6
 """How often a call is made when its worker is lost; a lost node's workers come back after about 15 seconds."""
+
+
+def start_workers(resources: Resources, board: Any, group: PlacementGroup | None = None) -> list[Any]:
+    """Start the workers of one run at a time, one per bundle of the placement group."""
+    device = "cuda" if resources.gpus else "cpu"
+    # Wrapped here rather than decorated: a decorated class would be pickled by value, copies of its globals included.
+    # Calls must not be repeated on a restarted worker behind our back: it has lost its label maps.
+    return [
+        ray.remote(Worker)
+        .options(
+            num_cpus=resources.cpus,
+            num_gpus=resources.gpus,
+            max_restarts=-1,
+            max_task_retries=0,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(group, bundle) if group else "DEFAULT",
+        )
+        .remote(device, board)
+        for bundle in range(resources.workers)
+    ]
 
 
 class WorkerGroup:
@@ -31,37 +50,18 @@ class WorkerGroup:
 
     Image k of the sorted training images belongs to worker k modulo the number of workers, always; test images are
     dealt out in the same way. Each worker has at most one call in flight.
+
+    Args:
+        workers: handles of `Worker` actors.
+        job: whom they work for.
+        pool: ids of the training images, sorted.
     """
 
-    def __init__(self, workers: Sequence[Any], pool: Sequence[str]) -> None:
+    def __init__(self, workers: Sequence[Any], job: Job, pool: Sequence[str]) -> None:
         self.workers = workers
+        self._job = job
         self._owner = {image: k % len(workers) for k, image in enumerate(pool)}
         self._predicted: dict[int, PredictTask] = {}
-
-    @classmethod
-    def start(cls, spec: RunSpec, resources: Resources, board: Any, pool: Sequence[str]) -> "WorkerGroup":
-        """Start the workers within the current placement group, one per bundle."""
-        group = ray.util.get_current_placement_group()
-        device = "cuda" if resources.gpus else "cpu"
-        workers = [
-            # Calls must not be repeated on a restarted worker behind our back: it has lost its label maps.
-            ray.remote(Worker)
-            .options(
-                num_cpus=resources.cpus,
-                num_gpus=resources.gpus,
-                max_restarts=-1,
-                max_task_retries=0,
-                scheduling_strategy=PlacementGroupSchedulingStrategy(group, bundle) if group else "DEFAULT",
-            )
-            .remote(spec.dataset, spec.learner, device, board, spec.label)
-            for bundle in range(resources.workers)
-        ]
-        return cls(workers, pool)
-
-    def stop(self) -> None:
-        """End the workers."""
-        for worker in self.workers:
-            ray.kill(worker)
 
     def fit(self, training: Training, checkpoint: Path) -> Model:
         """See `Workers.fit`."""
@@ -121,7 +121,7 @@ class WorkerGroup:
         A call whose worker is lost is made again on its restarted self. An exception that the called code raises is
         no ill health and is passed on.
         """
-        pending = {k: getattr(self.workers[k], method).remote(*arguments[k]) for k in sorted(arguments)}
+        pending = {k: getattr(self.workers[k], method).remote(self._job, *arguments[k]) for k in sorted(arguments)}
         answers: dict[int, Any] = {}
         for k, reference in pending.items():
             for attempt in range(ATTEMPTS):
@@ -136,7 +136,7 @@ class WorkerGroup:
                     if restore is None or attempt == ATTEMPTS - 1:
                         raise
                     restore(k)
-                reference = getattr(self.workers[k], method).remote(*arguments[k])
+                reference = getattr(self.workers[k], method).remote(self._job, *arguments[k])
         return answers
 
 

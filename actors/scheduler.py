@@ -1,4 +1,8 @@
-"""The scheduler of runs: keeps as many runs going as fit into the cluster, each gang-scheduled in a placement group."""
+"""The scheduler of runs: keeps as many runs going as fit into the cluster.
+
+A run needs a slot: a placement group with its workers, so that either all of a run's workers are there or none, and
+half-started runs cannot block each other. A slot serves run after run, for starting a worker takes seconds.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +15,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from decomp.actors.board import News, open_board
 from decomp.actors.coordinator import Outcome, coordinate
+from decomp.actors.group import start_workers
 from decomp.actors.resources import Resources
 from decomp.platform.registry import UserError
 from decomp.platform.spec import RunSpec
@@ -27,8 +32,7 @@ Listener = Callable[[News, Sequence[Outcome]], None]
 class Sweep:
     """All runs of an experiment.
 
-    A run starts when the first cycle that it shares is committed; a placement group is asked for only then, so that
-    no run holds resources while it waits for another.
+    A run starts when the first cycle that it shares is committed, so no run holds a slot while it waits for another.
 
     Attributes:
         root: absolute folder of the experiment, the same on all nodes.
@@ -40,6 +44,7 @@ class Sweep:
     specs: Sequence[RunSpec]
     resources: Resources
     _running: dict[Any, "_Running"] = field(default_factory=dict)
+    _slots: list["_Slot"] = field(default_factory=list)
 
     def run(self, listen: Listener) -> list[Outcome]:
         """Compute everything that is not finished; returns how each of these runs ended, in order of ending."""
@@ -64,18 +69,24 @@ class Sweep:
                 outcomes += ended
                 listen(ray.get(board.news.remote()), ended)
         finally:
-            for running in self._running.values():
-                remove_placement_group(running.group)
+            for slot in self._slots:
+                remove_placement_group(slot.group)  # ends its workers too
         return outcomes
 
     def _start(self, spec: RunSpec, board: Any) -> None:
-        group = placement_group([self.resources.bundle] * self.resources.workers, strategy="PACK")
+        busy = {id(running.slot) for running in self._running.values()}
+        slot = next((slot for slot in self._slots if id(slot) not in busy), None) or self._open_slot(board)
         # The coordinator only waits and counts: it takes no share of the cores, which are its workers'.
         task = ray.remote(num_cpus=0, max_retries=5)(coordinate).options(
-            scheduling_strategy=PlacementGroupSchedulingStrategy(group, 0, placement_group_capture_child_tasks=True)
+            scheduling_strategy=PlacementGroupSchedulingStrategy(slot.group, 0)
         )
-        reference = task.remote(spec, self.root, self.resources, board)
-        self._running[reference] = _Running(spec, group)
+        self._running[task.remote(spec, self.root, slot.workers, board)] = _Running(spec, slot)
+
+    def _open_slot(self, board: Any) -> "_Slot":
+        group = placement_group([self.resources.bundle] * self.resources.workers, strategy="PACK")
+        slot = _Slot(group, start_workers(self.resources, board, group))
+        self._slots.append(slot)
+        return slot
 
     def _collect(self) -> list[Outcome]:
         done, _ = ray.wait(list(self._running), num_returns=1, timeout=POLL)
@@ -86,14 +97,19 @@ class Sweep:
                 outcomes.append(ray.get(reference))
             except ray.exceptions.RayError as error:
                 outcomes.append(Outcome(running.spec, f"its coordinator was lost: {str(error).splitlines()[0]}"))
-            remove_placement_group(running.group)
         return outcomes
+
+
+@dataclass(frozen=True)
+class _Slot:
+    group: PlacementGroup
+    workers: list[Any]
 
 
 @dataclass(frozen=True)
 class _Running:
     spec: RunSpec
-    group: PlacementGroup
+    slot: _Slot
 
 
 def _give_up(waiting: list[RunSpec], failed: Outcome) -> list[Outcome]:

@@ -1,19 +1,25 @@
-"""A worker: one process of a run. It is a shard of the pool, and the first one of a run is its trainer too.
+"""A worker: one process that is a shard of the pool and, if it is the first of its group, the trainer too.
 
 Prediction and training never overlap within a run, so one process, with one model in the memory of one device, does
-both.
+both. A worker serves run after run: libraries stay imported and the data set's caches stay filled.
 """
 
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from decomp.platform.components import build_dataset, build_learner
+from decomp.platform.datasets import Dataset
 from decomp.platform.learners.base import Training
-from decomp.platform.shard import Model, PoolShard
+from decomp.platform.regions import Region
+from decomp.platform.shard import ChooseTask, Model, PoolShard, PredictTask
 from decomp.platform.spec import Component
 from decomp.platform.workers import fit
 
@@ -21,23 +27,69 @@ REPORT_EVERY = 0.5
 """Seconds between two reports of a training's progress."""
 
 
-class Worker(PoolShard):
-    """`PoolShard` that builds its own data set and learner and can train."""
+@dataclass(frozen=True)
+class Job:
+    """For whom a worker works; every call says so, since a worker that was restarted knows nothing.
 
-    def __init__(self, dataset: Component, learner: Component, device: str, board: Any, run: str) -> None:
+    Attributes:
+        run: label of the run.
+        dataset: its data set.
+        learner: its learner.
+    """
+
+    run: str
+    dataset: Component
+    learner: Component
+
+
+class Worker:
+    """Does the work of `decomp.platform.workers.Workers` for its share of the images.
+
+    Args:
+        device: torch device.
+        board: the notice board.
+    """
+
+    def __init__(self, device: str, board: Any) -> None:
         # A worker's threads are the learner's business; window sums of small images lose by being split.
         cv2.setNumThreads(1)
-        super().__init__(build_dataset(dataset), build_learner(learner), device)
+        self._device = device
         self._board = board
-        self._run = run
+        self._job: Job | None = None
+        self._dataset: Dataset | None = None
+        self._shard: PoolShard | None = None
         self._reported = 0.0
 
-    def fit(self, training: Training, checkpoint: Path) -> Model:
+    def fit(self, job: Job, training: Training, checkpoint: Path) -> Model:
         """Train, write the checkpoint and return it with its digest."""
-        return fit(self, replace(training, progress=self._report), checkpoint)
+        return fit(self._shard_of(job), replace(training, progress=self._report), checkpoint)
+
+    def predict(self, job: Job, task: PredictTask) -> pa.RecordBatch:
+        """See `PoolShard.predict`."""
+        return self._shard_of(job).predict(task)
+
+    def choose(self, job: Job, task: ChooseTask) -> pa.Table:
+        """See `PoolShard.choose`."""
+        return self._shard_of(job).choose(task)
+
+    def reveal(self, job: Job, regions: Sequence[Region]) -> npt.NDArray[np.int64]:
+        """See `PoolShard.reveal`."""
+        return self._shard_of(job).reveal(regions)
+
+    def evaluate(self, job: Job, model: Model, images: Sequence[str]) -> npt.NDArray[np.int64]:
+        """See `PoolShard.evaluate`."""
+        return self._shard_of(job).evaluate(model, images)
+
+    def _shard_of(self, job: Job) -> PoolShard:
+        if self._shard is None or job != self._job:
+            if self._dataset is None or self._job is None or job.dataset != self._job.dataset:
+                self._dataset = build_dataset(job.dataset)
+            self._shard = PoolShard(self._dataset, build_learner(job.learner), self._device)
+            self._job = job
+        return self._shard
 
     def _report(self, fraction: float) -> None:
         now = time.monotonic()
-        if now - self._reported >= REPORT_EVERY:
+        if self._job is not None and now - self._reported >= REPORT_EVERY:
             self._reported = now
-            self._board.progress.remote(self._run, fraction)
+            self._board.progress.remote(self._job.run, fraction)

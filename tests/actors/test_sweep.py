@@ -5,9 +5,10 @@ import ray
 from toy_runs import REFERENCE, RUNS, results, run_locally
 
 from decomp.actors.board import BoardObserver, open_board
-from decomp.actors.group import WorkerGroup
+from decomp.actors.group import WorkerGroup, start_workers
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep, capacity
+from decomp.actors.worker import Job
 from decomp.platform.components import build_dataset
 from decomp.platform.loop import Loop
 from decomp.platform.registry import UserError
@@ -93,9 +94,11 @@ def test_a_worker_killed_after_predicting_predicts_again(cluster, oracle, tmp_pa
             return super().choose(task)
 
     dataset, board = build_dataset(spec.dataset), open_board()
-    group = Murdered.start(spec, Resources(workers=2, cpus=0.25), board, dataset.ids("train", 0))
+    workers = start_workers(Resources(workers=2, cpus=0.25), board)
+    group = Murdered(workers, Job(spec.label, spec.dataset, spec.learner), dataset.ids("train", 0))
     Loop(RunStore(tmp_path, spec), dataset, group, BoardObserver(board, spec.label)).run()
-    group.stop()
+    for worker in workers:
+        ray.kill(worker)
     assert killed
     assert results(RunStore(tmp_path, spec).path) == results(RunStore(oracle, spec).path)
 
