@@ -3,9 +3,9 @@
     python -m decomp.experiments.bench.overhead [--seeds 4] [--cycles 6] [--iterations 200]
 
 Each of the three is timed as a whole process, start-up, Ray, MLflow and report included, on the embedded digit scenes
-with the U-Net on one thread; checkpoints must be equal. Prints the overhead (goal: at most 1.15 x the bare loop) and the
-throughput of two runs at once (goal: at least 1.7 x that of one, on two cores), from the beginning of the first cycle to
-the last commit.
+with the U-Net on one thread; checkpoints must be equal. Prints the overhead (goal: at most 1.15 x the bare loop) and
+the throughput of two runs at once (goal: at least 1.7 x that of one, on two cores), from the beginning of the first
+cycle to the last commit.
 """
 
 import argparse
