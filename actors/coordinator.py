@@ -42,7 +42,7 @@ def coordinate(spec: RunSpec, root: Path, workers: Sequence[Any], board: Any) ->
     observer.phase(len(store.committed()) + 1, "start", 0.0)
     job = Job(spec.label, spec.dataset, spec.learner)
     try:
-        group = WorkerGroup(workers, job, dataset.ids("train", spec.fold))
+        group = WorkerGroup(workers, job, dataset.ids("train", spec.fold), board)
         Loop(store, dataset, group, observer).run()
         return Outcome(spec)
     except Exception as error:

@@ -26,7 +26,7 @@ ATTEMPTS = 6
 """How often a call is made when its worker is lost; a lost node's workers come back after about 15 seconds."""
 
 
-def start_workers(resources: Resources, board: Any, group: PlacementGroup | None = None) -> list[Any]:
+def start_workers(resources: Resources, group: PlacementGroup | None = None) -> list[Any]:
     """Start the workers of one run at a time, one per bundle of the placement group."""
     device = "cuda" if resources.gpus else "cpu"
     # Wrapped here rather than decorated: a decorated class would be pickled by value, copies of its globals included.
@@ -40,7 +40,7 @@ def start_workers(resources: Resources, board: Any, group: PlacementGroup | None
             max_task_retries=0,
             scheduling_strategy=PlacementGroupSchedulingStrategy(group, bundle) if group else "DEFAULT",
         )
-        .remote(device, board)
+        .remote(device)
         for bundle in range(resources.workers)
     ]
 
@@ -55,10 +55,12 @@ class WorkerGroup:
         workers: handles of `Worker` actors.
         job: whom they work for.
         pool: ids of the training images, sorted.
+        board: the notice board.
     """
 
-    def __init__(self, workers: Sequence[Any], job: Job, pool: Sequence[str]) -> None:
+    def __init__(self, workers: Sequence[Any], job: Job, pool: Sequence[str], board: Any) -> None:
         self.workers = workers
+        self._board = board
         self._job = job
         self._owner = {image: k % len(workers) for k, image in enumerate(pool)}
         self._predicted: dict[int, PredictTask] = {}
@@ -66,7 +68,7 @@ class WorkerGroup:
     def fit(self, training: Training, checkpoint: Path) -> Model:
         """See `Workers.fit`."""
         training = replace(training, progress=_nobody)
-        model: Model = self._call({0: (training, checkpoint)}, "fit")[0]
+        model: Model = self._call({0: (training, checkpoint, self._board)}, "fit")[0]
         return model
 
     def predict(self, task: PredictTask) -> PoolCounts:

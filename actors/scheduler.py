@@ -75,16 +75,16 @@ class Sweep:
 
     def _start(self, spec: RunSpec, board: Any) -> None:
         busy = {id(running.slot) for running in self._running.values()}
-        slot = next((slot for slot in self._slots if id(slot) not in busy), None) or self._open_slot(board)
+        slot = next((slot for slot in self._slots if id(slot) not in busy), None) or self._open_slot()
         # The coordinator only waits and counts: it takes no share of the cores, which are its workers'.
         task = ray.remote(num_cpus=0, max_retries=5)(coordinate).options(
             scheduling_strategy=PlacementGroupSchedulingStrategy(slot.group, 0)
         )
         self._running[task.remote(spec, self.root, slot.workers, board)] = _Running(spec, slot)
 
-    def _open_slot(self, board: Any) -> "_Slot":
+    def _open_slot(self) -> "_Slot":
         group = placement_group([self.resources.bundle] * self.resources.workers, strategy="PACK")
-        slot = _Slot(group, start_workers(self.resources, board, group))
+        slot = _Slot(group, start_workers(self.resources, group))
         self._slots.append(slot)
         return slot
 

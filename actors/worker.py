@@ -43,26 +43,19 @@ class Job:
 
 
 class Worker:
-    """Does the work of `decomp.platform.workers.Workers` for its share of the images.
+    """Does the work of `decomp.platform.workers.Workers` for its share of the images, on a torch device."""
 
-    Args:
-        device: torch device.
-        board: the notice board.
-    """
-
-    def __init__(self, device: str, board: Any) -> None:
+    def __init__(self, device: str) -> None:
         # A worker's threads are the learner's business; window sums of small images lose by being split.
         cv2.setNumThreads(1)
         self._device = device
-        self._board = board
         self._job: Job | None = None
         self._dataset: Dataset | None = None
         self._shard: PoolShard | None = None
-        self._reported = 0.0
 
-    def fit(self, job: Job, training: Training, checkpoint: Path) -> Model:
-        """Train, write the checkpoint and return it with its digest."""
-        return fit(self._shard_of(job), replace(training, progress=self._report), checkpoint)
+    def fit(self, job: Job, training: Training, checkpoint: Path, board: Any) -> Model:
+        """Train, write the checkpoint and return it with its digest; progress goes to the notice board."""
+        return fit(self._shard_of(job), replace(training, progress=_Reporter(board, job.run)), checkpoint)
 
     def predict(self, job: Job, task: PredictTask) -> pa.RecordBatch:
         """See `PoolShard.predict`."""
@@ -88,8 +81,17 @@ class Worker:
             self._job = job
         return self._shard
 
-    def _report(self, fraction: float) -> None:
+
+class _Reporter:
+    """Reports the progress of a training now and then."""
+
+    def __init__(self, board: Any, run: str) -> None:
+        self._board = board
+        self._run = run
+        self._last = 0.0
+
+    def __call__(self, fraction: float) -> None:
         now = time.monotonic()
-        if self._job is not None and now - self._reported >= REPORT_EVERY:
-            self._reported = now
-            self._board.progress.remote(self._job.run, fraction)
+        if now - self._last >= REPORT_EVERY:
+            self._last = now
+            self._board.progress.remote(self._run, fraction)

@@ -73,9 +73,8 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
             if missing:
                 session.start(address, verbose=verbose)
                 capacity(resources)
-                done = {label: len(store.committed()) for label, store in missing.items()}
                 cycles = {label: store.spec.cycles for label, store in missing.items()}
-                with SweepProgress(cycles, done) as progress:
+                with SweepProgress(cycles) as progress:
 
                     def listen(news: "News", ended: "Sequence[Outcome]") -> None:
                         progress.update(news, ended)

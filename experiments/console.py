@@ -47,12 +47,11 @@ class SweepProgress:
     """Progress of a sweep; without a terminal, one line per run that ends.
 
     Args:
-        labels: cycles of each run to compute, by label.
-        done: cycles of them that are committed already, by label.
+        cycles: cycles of each run to compute, by label.
     """
 
-    def __init__(self, labels: dict[str, int], done: dict[str, int]) -> None:
-        self._cycles = labels
+    def __init__(self, cycles: dict[str, int]) -> None:
+        self._cycles = cycles
         self._ended = 0
         self._started: dict[str, float] = {}
         self._bars: dict[str, TaskID] = {}
@@ -65,8 +64,7 @@ class SweepProgress:
             console=CONSOLE,
             disable=not CONSOLE.is_terminal,
         )
-        self._done = done
-        self._all = self._progress.add_task("[bold]all runs", total=len(labels), phase="")
+        self._all = self._progress.add_task("[bold]all runs", total=len(cycles), phase="")
 
     def __enter__(self) -> "SweepProgress":
         self._progress.start()
@@ -79,8 +77,6 @@ class SweepProgress:
 
     def update(self, news: Any, ended: Sequence[Any]) -> None:
         """`decomp.actors.scheduler.Listener`."""
-        for label in news.committed:
-            self._done[label] = self._done.get(label, 0) + 1
         for label, activity in news.active.items():
             self._started.setdefault(label, time.monotonic())
             if label not in self._bars:
@@ -88,7 +84,7 @@ class SweepProgress:
             share = f" {activity.fraction:4.0%}" if activity.fraction else ""
             self._progress.update(
                 self._bars[label],
-                completed=self._done.get(label, 0),
+                completed=activity.cycle - 1,
                 phase=f"cycle {activity.cycle}: {activity.phase}{share}",
             )
         for outcome in ended:

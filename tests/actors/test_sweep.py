@@ -94,8 +94,8 @@ def test_a_worker_killed_after_predicting_predicts_again(cluster, oracle, tmp_pa
             return super().choose(task)
 
     dataset, board = build_dataset(spec.dataset), open_board()
-    workers = start_workers(Resources(workers=2, cpus=0.25), board)
-    group = Murdered(workers, Job(spec.label, spec.dataset, spec.learner), dataset.ids("train", 0))
+    workers = start_workers(Resources(workers=2, cpus=0.25))
+    group = Murdered(workers, Job(spec.label, spec.dataset, spec.learner), dataset.ids("train", 0), board)
     Loop(RunStore(tmp_path, spec), dataset, group, BoardObserver(board, spec.label)).run()
     for worker in workers:
         ray.kill(worker)

@@ -57,7 +57,7 @@ def test_a_run_ends_with_the_table_the_figure_and_the_way_to_mlflow(finished):
 
 def test_the_console_is_quiet(finished):
     _, (_, out, err) = finished
-    for noise in ("INFO", "WARNING", "Warning", "raylet", "alembic", "mlflow.", "pid="):
+    for noise in ("INFO", "WARNING", "Warning", "raylet", "alembic", "mlflow.", "pid=", "core_worker"):
         assert noise not in out + err
 
 
