@@ -4,6 +4,7 @@ Heavy libraries are imported where they are used, so that `--help` and `check` a
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -83,7 +84,7 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
 
                     failed = [o for o in Sweep(root, plan.specs, resources).run(listen) if o.error is not None]
                 session.stop()
-            mirror.summarise(_report(plan, file))
+            mirror.summarise(_report(plan, file, overrides))
     if failed:
         CONSOLE.print(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again.", style="red")
         raise typer.Exit(1)
@@ -126,7 +127,10 @@ def check(file: File, overrides: Overrides = None) -> None:
 @app.command()
 def report(file: File, overrides: Overrides = None) -> None:
     """Print the comparison of the committed cycles and write its tables and figure."""
-    _report(_plan(file, overrides), file)
+    plan = _plan(file, overrides)
+    if not any(store.committed() for store in plan.stores(plan.specs)):
+        raise UserError(f"{file}: nothing is computed yet in {plan.experiment.root}; type '{program()} run' first.")
+    _report(plan, file, overrides)
 
 
 @app.command()
@@ -144,18 +148,23 @@ def sync(file: File, overrides: Overrides = None, verbose: Verbose = False) -> N
 
 @app.command()
 def ui(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The experiment file, for its storage.")] = None,
+    file: File,
+    overrides: Overrides = None,
     port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 5000,
 ) -> None:
     """Browse the runs in MLflow, on the loopback interface only, until interrupted."""
     from decomp.experiments.tracker import tracking_uri, ui_command, ui_environment
 
-    storage = Path(load_experiment(file).storage if file else "runs").absolute()
-    uri = tracking_uri(storage)
+    uri = tracking_uri(load_experiment(file, overrides or []).root.parent)
     CONSOLE.print(f"MLflow shows {uri} at http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
+    # In a session of its own, so that Ctrl-C reaches this process alone: the server answers it with a traceback.
+    server = subprocess.Popen(ui_command(uri, port), env=ui_environment(), start_new_session=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        status = subprocess.call(ui_command(uri, port), env=ui_environment())
+        status = server.wait()
     except KeyboardInterrupt:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait()
         return
     raise typer.Exit(status)
 
@@ -217,13 +226,14 @@ def _announce(plan: Plan) -> None:
         CONSOLE.print(change, highlight=False)
 
 
-def _report(plan: Plan, file: Path) -> "Report":
+def _report(plan: Plan, file: Path, overrides: list[str] | None) -> "Report":
     from decomp.experiments.report import console_tables, write_report
 
     written = write_report(plan.stores((*plan.references, *plan.runs)), plan.experiment.root / "report")
     _print(console_tables(written.comparison))
     typer.echo(f"Learning curves: {os.path.relpath(written.figure)}")
-    typer.echo(f"MLflow:          {program()} ui {file}")
+    storage = [override for override in overrides or [] if override.startswith("storage=")]
+    typer.echo(f"MLflow:          {' '.join([program(), 'ui', str(file), *storage])}")
     return written
 
 

@@ -1,8 +1,10 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,27 @@ def test_the_command_computes_what_a_single_process_does(finished, tmp_path):
     assert results(tmp_path) == results(store_of(folder))
 
 
+def test_mlflow_opens_on_the_loopback_interface(finished):
+    folder, _ = finished
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = start("ui", "toy.yaml", "--port", port, cwd=folder, start_new_session=True)
+    try:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/"), process)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+
+
+def answers(url):
+    try:
+        return urllib.request.urlopen(url, timeout=5).status == 200
+    except OSError:
+        return False
+
+
 def test_the_same_command_again_computes_nothing(finished):
     folder, (_, out, _) = finished
     status, again, err = decomp("run", "toy.yaml", cwd=folder)
@@ -86,6 +109,14 @@ def test_report_repeats_the_table(finished):
     status, again, _ = decomp("report", "toy.yaml", cwd=folder)
     assert status == 0
     assert again == out
+
+
+def test_a_report_of_nothing_says_so(finished, tmp_path):
+    folder, _ = finished
+    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
+    status, _, err = decomp("report", "toy.yaml", cwd=tmp_path)
+    assert status == 2
+    assert "nothing is computed yet" in err
 
 
 def test_a_killed_driver_resumes_with_identical_results(finished, tmp_path):
