@@ -1,6 +1,6 @@
 """What the platform costs: the same runs as a bare loop in one process, through `decomp run`, and two at once.
 
-    python -m decomp.experiments.bench.overhead [--seeds 4] [--cycles 6] [--iterations 200]
+    python -m decomp.experiments.bench.overhead [--seeds 4] [--cycles 8] [--iterations 200]
 
 Each of the three is timed as a whole process, start-up, Ray, MLflow and report included, on the embedded digit scenes
 with the U-Net on one thread; checkpoints must be equal. Prints the overhead (goal: at most 1.15 x the bare loop) and
@@ -29,7 +29,7 @@ def main() -> None:
     """Run the three variants and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--cycles", type=int, default=6)
+    parser.add_argument("--cycles", type=int, default=8)
     parser.add_argument("--iterations", type=int, default=200)
     parser.add_argument("--bare", metavar="STORAGE", help="compute the runs in this process and exit")
     options = parser.parse_args()
