@@ -47,12 +47,17 @@ class Sweep:
     _slots: list["_Slot"] = field(default_factory=list)
 
     def run(self, listen: Listener) -> list[Outcome]:
-        """Compute everything that is not finished; returns how each of these runs ended, in order of ending."""
+        """Compute everything that is not finished; returns how each of these runs ended, in order of ending.
+
+        Raises:
+            UserError: if not even one run fits into the cluster.
+        """
+        room = capacity(self.resources)
         waiting = [spec for spec in self.specs if not RunStore(self.root, spec).finished]
         blocking = {spec.key for spec in waiting if spec.kind == "first"}
         outcomes: list[Outcome] = []
         board = open_board()
-        limit = self.resources.runs_at_once or capacity(self.resources)
+        limit = self.resources.runs_at_once or room
         try:
             while waiting or self._running:
                 ready = [spec for spec in waiting if spec.kind != "run" or spec.first.key not in blocking]

@@ -62,7 +62,7 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
     prepare_environment(verbose=verbose)
     plan = _plan(file, overrides)
     from decomp.actors import session
-    from decomp.actors.scheduler import Sweep, capacity
+    from decomp.actors.scheduler import Sweep
     from decomp.experiments.lock import sole_driver
 
     root, resources = plan.experiment.root, plan.experiment.resources.spec()
@@ -73,7 +73,6 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
         with _mirroring(plan, file, overrides, verbose=verbose) as mirror:
             if missing:
                 session.start(address, verbose=verbose)
-                capacity(resources)
                 cycles = {label: store.spec.cycles for label, store in missing.items()}
                 with SweepProgress(cycles) as progress:
 
@@ -138,10 +137,9 @@ def sync(file: File, overrides: Overrides = None, verbose: Verbose = False) -> N
     """Write to MLflow what it does not have yet, e.g. after its server was down. Repeating it adds nothing twice."""
     plan = _plan(file, overrides)
     from decomp.experiments.lock import sole_driver
-    from decomp.experiments.report import write_report
 
     with sole_driver(plan.experiment.root), _mirroring(plan, file, overrides, verbose=verbose) as mirror:
-        mirror.summarise(write_report(plan.stores((*plan.references, *plan.runs)), plan.experiment.root / "report"))
+        mirror.summarise(_write_report(plan))
     if mirror.warning:
         raise typer.Exit(1)
 
@@ -226,10 +224,16 @@ def _announce(plan: Plan) -> None:
         CONSOLE.print(change, highlight=False)
 
 
-def _report(plan: Plan, file: Path, overrides: list[str] | None) -> "Report":
-    from decomp.experiments.report import console_tables, write_report
+def _write_report(plan: Plan) -> "Report":
+    from decomp.experiments.report import write_report
 
-    written = write_report(plan.stores((*plan.references, *plan.runs)), plan.experiment.root / "report")
+    return write_report(plan.compared, plan.experiment.root / "report")
+
+
+def _report(plan: Plan, file: Path, overrides: list[str] | None) -> "Report":
+    from decomp.experiments.report import console_tables
+
+    written = _write_report(plan)
     _print(console_tables(written.comparison))
     typer.echo(f"Learning curves: {os.path.relpath(written.figure)}")
     storage = [override for override in overrides or [] if override.startswith("storage=")]
@@ -247,7 +251,7 @@ def _mirroring(plan: Plan, file: Path, overrides: list[str] | None, *, verbose: 
     remedy = " ".join([program(), "sync", str(file), *(overrides or [])])
     mirror = MirrorThread(lambda: Tracker(uri, plan.experiment.name, verbose=verbose), uri, plan.dataset, remedy=remedy)
     with mirror:
-        for store in plan.stores((*plan.references, *plan.runs)):
+        for store in plan.compared:
             mirror.submit(store)
         yield mirror
         with CONSOLE.status("Writing to MLflow"):

@@ -9,7 +9,7 @@ from typing import Any
 from decomp.experiments.comparison import Comparison
 from decomp.experiments.figures import GREY, style_of
 from decomp.platform.records import CycleRecord, Timing
-from decomp.platform.spec import RunSpec
+from decomp.platform.spec import RunSpec, flatten
 from decomp.platform.store import CycleFolder, RunStore
 
 KEY, GROUP = "decomp.key", "decomp.group"
@@ -51,15 +51,9 @@ def group_key(spec: RunSpec) -> str:
     return replace(spec, seed=0, fold=0).key
 
 
-def parameters(identity: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def parameters(identity: Mapping[str, Any]) -> dict[str, str]:
     """Flat parameters of a nested identity, e.g. ``learner.options.iterations``."""
-    flat: dict[str, str] = {}
-    for key, value in identity.items():
-        if isinstance(value, Mapping):
-            flat |= parameters(value, f"{prefix}{key}.")
-        elif value is not None:
-            flat[_allowed(prefix + key)] = str(value)
-    return flat
+    return {_allowed(key): str(value) for key, value in flatten(identity).items() if value is not None}
 
 
 def group_tags(spec: RunSpec) -> dict[str, str]:

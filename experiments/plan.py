@@ -9,7 +9,7 @@ from decomp.experiments.schema import Experiment
 from decomp.platform.components import build_dataset, build_learner, build_selectors
 from decomp.platform.datasets import Dataset
 from decomp.platform.registry import UserError
-from decomp.platform.spec import Budget, RunSpec
+from decomp.platform.spec import Budget, RunSpec, flatten
 from decomp.platform.store import RunStore, stored_runs
 
 
@@ -39,6 +39,11 @@ class Plan:
     def stores(self, specs: Sequence[RunSpec]) -> list[RunStore]:
         """Folders of some of the runs."""
         return [RunStore(self.experiment.root, spec) for spec in specs]
+
+    @property
+    def compared(self) -> list[RunStore]:
+        """Folders of what reports and MLflow show: references and runs, which hold their shared first cycles."""
+        return self.stores((*self.references, *self.runs))
 
     def trainings(self) -> int:
         """Trainings of the whole plan: the first cycle of a seed is trained once for all samplers."""
@@ -167,20 +172,10 @@ def _shape(sizes: Sequence[int]) -> str:
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    before, after = _flat(old), _flat(new)
+    before, after = flatten(old), flatten(new)
     parts = [
         f"{key} changed from {before.get(key, 'unset')} to {after.get(key, 'unset')}"
         for key in sorted(before | after)
         if before.get(key) != after.get(key)
     ]
     return ", ".join(parts).replace(".options.", ".")
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -105,9 +105,5 @@ class Ledger:
         """Annotated regions of one image, in order of annotation."""
         return self.by_image.get(image, ())
 
-    def cycle_of_last_visit(self) -> Mapping[str, int]:
-        """The last cycle in which each image was selected."""
-        return dict(zip(self.table["image"].to_pylist(), self.table["cycle"].to_pylist(), strict=True))
-
     def __len__(self) -> int:
         return int(self.table.num_rows)

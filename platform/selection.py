@@ -12,7 +12,7 @@ from decomp.platform.ledger import Ledger
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.samplers import Need, class_confidence, class_weights, select_images
+from decomp.platform.samplers import ImageSelector, Need, class_confidence, class_weights, select_images
 from decomp.platform.shard import ChooseTask, Model, PredictTask
 from decomp.platform.spec import Budget, SamplerSpec
 from decomp.platform.workers import Workers
@@ -49,9 +49,8 @@ class Selecting:
     fold: int
     cycle: int
 
-    def images(self, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> list[str]:
+    def images(self, selector: ImageSelector, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> list[str]:
         """Select images among the candidates, best first."""
-        selector, _ = build_selectors(self.sampler)
         rng = stream(self.seed, "images", fold=self.fold, cycle=self.cycle)
         return select_images(pool.images, selector.scores(pool, weights), self.budget.n_image, rng)
 
@@ -79,7 +78,7 @@ class Selecting:
         """
         by_image, by_region = build_selectors(self.sampler)
         needs = by_image.needs | by_region.needs
-        selected = self.images(_unpredicted(candidates, shapes), None) if not by_image.needs else None
+        selected = self.images(by_image, _unpredicted(candidates, shapes), None) if not by_image.needs else None
         delta = weights = None
         if needs:
             assert model is not None
@@ -99,7 +98,7 @@ class Selecting:
                 delta = class_confidence(pool.open.sum(axis=0), pool.confident.sum(axis=0))
                 weights = class_weights(delta)
             if selected is None:
-                selected = self.images(pool, weights)
+                selected = self.images(by_image, pool, weights)
         assert selected is not None
         choose = ChooseTask(
             model=model if needs else None,

@@ -127,3 +127,14 @@ class RunSpec:
         if parts["sampler"] is not None:
             parts["sampler"] = SamplerSpec(**parts["sampler"])
         return cls(**parts)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves of nested mappings by dotted key, e.g. ``learner.options.iterations`` of an identity."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
