@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import ray
 from ray.exceptions import RayActorError
 from ray.util.placement_group import PlacementGroup
@@ -17,8 +16,8 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from decomp.actors.resources import Resources
 from decomp.actors.worker import Job, Worker
 from decomp.platform.learners.base import Training
-from decomp.platform.ledger import Ledger
 from decomp.platform.predictions import PoolCounts
+from decomp.platform.proposals import Proposals
 from decomp.platform.regions import Region
 from decomp.platform.shard import ChooseTask, Model, PredictTask, StaleShard
 
@@ -76,15 +75,11 @@ class WorkerGroup:
         self._predicted = {k: replace(task, **part) for k, part in self._split(task.images, task.annotated).items()}
         return PoolCounts.from_arrow(list(self._call(_single(self._predicted), "predict").values()))
 
-    def choose(self, task: ChooseTask) -> Ledger:
+    def choose(self, task: ChooseTask) -> Proposals:
         """See `Workers.choose`."""
         parts = {k: replace(task, **part) for k, part in self._split(task.images, task.annotated).items()}
         tables = self._call(_single(parts), "choose", self._repredict)
-        place = {image: k for k, image in enumerate(task.images)}
-        table = pa.concat_tables(tables.values())
-        # Stable, so an image's regions stay in order of choice.
-        order = np.argsort([place[image] for image in table["image"].to_pylist()], kind="stable")
-        return Ledger(table.take(pa.array(order)).combine_chunks())
+        return Proposals.from_arrow(list(tables.values()), task.images)
 
     def reveal(self, regions: Sequence[Region]) -> npt.NDArray[np.int64]:
         """See `Workers.reveal`."""

@@ -102,7 +102,7 @@ def check(file: File, overrides: Overrides = None) -> None:
         for budget in plan.experiment.budgets:
             count = sum(r.sampler == sampler.spec() and r.budget == budget.spec() for r in plan.runs)
             table.add_row(
-                f"{sampler.name} {budget.spec().label}",
+                f"{sampler.spec().name} {budget.spec().label}",
                 str(count),
                 str(budget.cycles),
                 str(count * (budget.cycles - 1)),
@@ -169,9 +169,10 @@ def ui(
 
 @app.command(name="list")
 def list_() -> None:
-    """List the samplers, selectors, data sets and learners that an experiment file may name."""
+    """List the samplers, selectors, partitions, data sets and learners that an experiment file may name."""
     from decomp.platform.datasets import DATASETS, Dataset
     from decomp.platform.learners import LEARNERS, Learner
+    from decomp.platform.partitions import PARTITIONS, Partition
     from decomp.platform.registry import resolve
     from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, SAMPLERS, ImageSelector, RegionSelector
 
@@ -181,6 +182,7 @@ def list_() -> None:
     for kind, known, base in (
         ("image selector", IMAGE_SELECTORS, ImageSelector),
         ("region selector", REGION_SELECTORS, RegionSelector),
+        ("partition", PARTITIONS, Partition),
         ("data set", DATASETS, Dataset),
         ("learner", LEARNERS, Learner),
     ):

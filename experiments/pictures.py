@@ -47,7 +47,7 @@ class Scene:
         title: written above it.
         image: shape (height, width, 3), uint8, RGB.
         labels: true classes, shape (height, width).
-        earlier: regions of earlier cycles, as (row, column, height, width).
+        earlier: regions of earlier cycles, in two dimensions.
         chosen: regions of this cycle.
         drawn: the class drawn for each region of this cycle, or None.
     """
@@ -55,8 +55,8 @@ class Scene:
     title: str
     image: Pixels
     labels: Pixels
-    earlier: tuple[tuple[int, int, int, int], ...]
-    chosen: tuple[tuple[int, int, int, int], ...]
+    earlier: tuple[Region, ...]
+    chosen: tuple[Region, ...]
     drawn: tuple[int | None, ...]
 
 
@@ -125,8 +125,8 @@ def _scene(dataset: Dataset, image: str, rows: Sequence[Annotation], cycle: int)
         title,
         to_rgb(pixels),
         labels,
-        tuple(_box(row.region) for row in earlier if _crosses(row.region, plane)),
-        tuple(_box(row.region) for row in shown),
+        tuple(_flat(row.region, plane) for row in earlier if _crosses(row.region, plane)),
+        tuple(_flat(row.region, plane) for row in shown),
         tuple(row.drawn_class for row in shown),
     )
 
@@ -141,8 +141,15 @@ def _crosses(region: Region, plane: int | None) -> bool:
     return plane is None or region.start[0] <= plane < region.start[0] + region.size[0]
 
 
-def _box(region: Region) -> tuple[int, int, int, int]:
-    return region.start[-2], region.start[-1], region.size[-2], region.size[-1]
+def _flat(region: Region, plane: int | None) -> Region:
+    """The region's cut through a slice of the volume."""
+    if plane is None:
+        return region
+    if region.mask is None:
+        return Region(region.image, region.start[1:], region.size[1:])
+    inside = np.zeros(region.size, np.bool_)
+    Region(region.image, (0,) * len(region.size), region.size, region.mask).mark(inside, True)
+    return Region.of_mask(region.image, region.start[1:], inside[plane - region.start[0]])
 
 
 def _row(scene: Scene) -> Pixels:
@@ -152,12 +159,12 @@ def _row(scene: Scene) -> Pixels:
     shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     image = cv2.resize(scene.image, size, interpolation=shrink)
     truth = cv2.resize(_truth(scene), size, interpolation=cv2.INTER_NEAREST)
-    for box in scene.earlier:
-        _outline(image, box, scale, EARLIER, 1)
-        _outline(truth, box, scale, EARLIER, 1)
-    for box, class_ in zip(scene.chosen, scene.drawn, strict=True):
-        _outline(image, box, scale, CHOSEN if class_ is None else colour_of(class_), 3)
-        _frame(truth, box, scale, INK, range(2))
+    for region in scene.earlier:
+        _outline(image, region, scale, EARLIER, 1)
+        _outline(truth, region, scale, EARLIER, 1)
+    for region, class_ in zip(scene.chosen, scene.drawn, strict=True):
+        _outline(image, region, scale, CHOSEN if class_ is None else colour_of(class_), 3)
+        _frame(truth, region, scale, INK, range(2))
     drawn = ", frame: class drawn" if any(class_ is not None for class_ in scene.drawn) else ""
     titled = [
         _titled(image, f"{scene.title}: {len(scene.chosen)} regions chosen{drawn}"),
@@ -180,30 +187,40 @@ def _truth(scene: Scene) -> Pixels:
     grey = cv2.cvtColor(scene.image, cv2.COLOR_RGB2GRAY)
     pale = np.repeat((200 + 0.2 * grey.astype(np.float32)).astype(np.uint8)[..., None], 3, axis=-1)
     inside = np.zeros(scene.labels.shape, bool)
-    for row, column, height, width in (*scene.earlier, *scene.chosen):
-        inside[row : row + height, column : column + width] = True
+    for region in (*scene.earlier, *scene.chosen):
+        region.mark(inside, True)
     colours = PALETTE[scene.labels % len(PALETTE)]
     colours[scene.labels == IGNORE] = UNKNOWN
     pale[inside] = colours[inside]
     return pale
 
 
-def _outline(
-    panel: Pixels, box: tuple[int, int, int, int], scale: float, colour: tuple[int, int, int], thickness: int
-) -> None:
-    """Draw a frame just inside the box, with a dark inner edge so that it stands out from any background."""
-    _frame(panel, box, scale, colour, range(thickness))
-    _frame(panel, box, scale, INK, range(thickness, thickness + 1))
+def _outline(panel: Pixels, region: Region, scale: float, colour: tuple[int, int, int], thickness: int) -> None:
+    """Draw a frame just inside the region, with a dark inner edge so that it stands out from any background."""
+    _frame(panel, region, scale, colour, range(thickness))
+    _frame(panel, region, scale, INK, range(thickness, thickness + 1))
 
 
-def _frame(
-    panel: Pixels, box: tuple[int, int, int, int], scale: float, colour: tuple[int, int, int], insets: range
-) -> None:
-    top, left = round(box[0] * scale), round(box[1] * scale)
-    bottom, right = round((box[0] + box[2]) * scale) - 1, round((box[1] + box[3]) * scale) - 1
+def _frame(panel: Pixels, region: Region, scale: float, colour: tuple[int, int, int], insets: range) -> None:
+    top, left = (round(a * scale) for a in region.start)
+    bottom, right = (round((a + n) * scale) - 1 for a, n in zip(region.start, region.size, strict=True))
+    if region.mask is not None:
+        _contour(panel[top : bottom + 1, left : right + 1], region, colour, insets)
+        return
     for inset in insets:
         if bottom - inset > top + inset and right - inset > left + inset:
             cv2.rectangle(panel, (left + inset, top + inset), (right - inset, bottom - inset), colour, 1)
+
+
+def _contour(window: Pixels, region: Region, colour: tuple[int, int, int], insets: range) -> None:
+    """Draw the outline of an irregular region into its window of a panel."""
+    inside = np.zeros(region.size, np.uint8)
+    Region(region.image, (0, 0), region.size, region.mask).mark(inside, 1)
+    inside = np.pad(cv2.resize(inside, window.shape[1::-1], interpolation=cv2.INTER_NEAREST), 1)
+    for inset in insets:
+        inner = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=inset)
+        edge = inner - cv2.erode(inner, np.ones((3, 3), np.uint8))
+        window[edge[1:-1, 1:-1] > 0] = colour
 
 
 def _titled(panel: Pixels, title: str) -> Pixels:
@@ -217,8 +234,8 @@ def _legend_entries(scenes: Sequence[Scene], classes: Sequence[str]) -> list[tup
     present: set[int] = set()
     for scene in scenes:
         present |= {class_ for class_ in scene.drawn if class_ is not None}
-        for row, column, height, width in (*scene.earlier, *scene.chosen):
-            present |= set(np.unique(scene.labels[row : row + height, column : column + width]).tolist())
+        for region in (*scene.earlier, *scene.chosen):
+            present |= set(np.unique(region.of(scene.labels)).tolist())
     entries = []
     if any(class_ is None for scene in scenes for class_ in scene.drawn):
         entries.append(("chosen now", CHOSEN, True))
@@ -237,7 +254,7 @@ def _legend(entries: Sequence[tuple[str, tuple[int, int, int], bool]], width: in
     for number, (name, colour, frame) in enumerate(entries):
         left, top = GAP + number % per_row * cell, 6 + number // per_row * LEGEND_ROW
         if frame:
-            _outline(legend, (top, left, 17, 17), 1, colour, 3 if colour == CHOSEN else 1)
+            _outline(legend, Region("", (top, left), (17, 17)), 1, colour, 3 if colour == CHOSEN else 1)
         else:
             cv2.rectangle(legend, (left, top), (left + 16, top + 16), colour, cv2.FILLED)
         cv2.putText(legend, _ascii(name), (left + 23, top + 13), FONT, 0.5, INK, 1, cv2.LINE_AA)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from decomp.experiments.schema import Experiment
-from decomp.platform.components import build_dataset, build_learner, build_selectors
+from decomp.platform.components import build_dataset, build_learner, build_partition, build_selectors
 from decomp.platform.datasets import Dataset
-from decomp.platform.registry import UserError
-from decomp.platform.spec import Budget, RunSpec, flatten
+from decomp.platform.registry import UserError, nearest
+from decomp.platform.spec import Component, RunSpec, flatten
 from decomp.platform.store import RunStore, stored_runs
 
 
@@ -79,7 +79,11 @@ def make_plan(experiment: Experiment) -> Plan:
         UserError: with one line per mistake.
     """
     dataset = build_dataset(experiment.dataset.component())
-    problems = [*_learner_problems(experiment), *_sampler_problems(experiment), *_budget_problems(experiment, dataset)]
+    problems = [
+        *_learner_problems(experiment),
+        *_sampler_problems(experiment, dataset),
+        *_budget_problems(experiment, dataset),
+    ]
     folds = experiment.folds if experiment.folds is not None else list(range(dataset.folds))
     problems += [
         f"folds: the data set has no fold {fold}; give 0 to {dataset.folds - 1}."
@@ -132,39 +136,69 @@ def _learner_problems(experiment: Experiment) -> list[str]:
     return problems
 
 
-def _sampler_problems(experiment: Experiment) -> list[str]:
+def _sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
     problems = []
-    for sampler in experiment.samplers:
+    for number, entry in enumerate(experiment.samplers):
+        sampler, key = entry.spec(), f"samplers[{number}]"
         try:
-            build_selectors(sampler.spec())
+            build_selectors(sampler)
         except UserError as error:
-            problems.append(f"samplers: {sampler.name}: {error}")
+            problems.append(f"{key}.{error}" if str(error).startswith(("images", "regions")) else f"{key}: {error}")
+        named = [("emphasis", name) for name in sampler.emphasis]
+        named += [("background", sampler.background)] if sampler.background is not None else []
+        problems += [
+            f"{key}.{option}: the data set has no class {name!r}{nearest(name, dict.fromkeys(dataset.classes))}; "
+            f"its classes are {', '.join(dataset.classes)}."
+            for option, name in named
+            if name not in dataset.classes
+        ]
     return problems
 
 
 def _budget_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
     problems = []
-    for fold in range(dataset.folds):
-        pool = dataset.ids("train", fold)
-        for number, entry in enumerate(experiment.budgets):
-            budget = entry.spec()
+    for number, entry in enumerate(experiment.budgets):
+        budget, key = entry.spec(), f"budgets[{number}]"
+        if isinstance(budget.region, Component):
+            try:
+                build_partition(budget.region)
+            except UserError as error:
+                problems.append(f"{key}.{error}" if str(error).startswith("region") else f"{key}.region: {error}")
+        for fold in range(dataset.folds):
+            pool = dataset.ids("train", fold)
             if budget.n_image > len(pool):
                 problems.append(
-                    f"budgets[{number}].n_image: {budget.n_image} images per cycle, but the pool has only {len(pool)}; "
-                    f"lower it."
+                    f"{key}.n_image: {budget.n_image} images per cycle, but the pool has only {len(pool)}; lower it."
                 )
-            too_small = [image for image in pool if not _fits(budget, dataset.shape(image))]
-            if too_small:
-                problems.append(
-                    f"budgets[{number}].region: a region of {_shape(budget.region)} does not fit into image "
-                    f"{too_small[0]!r} of {_shape(dataset.shape(too_small[0]))} ({len(too_small)} image(s) too small); "
-                    f"make it smaller."
-                )
+            if not isinstance(budget.region, Component):
+                problems += _region_problems(key, budget.region, dataset, pool)
     return list(dict.fromkeys(problems))
 
 
-def _fits(budget: Budget, shape: Sequence[int]) -> bool:
-    return len(shape) == len(budget.region) and all(n >= k for n, k in zip(shape, budget.region, strict=True))
+def _region_problems(key: str, region: tuple[int, ...], dataset: Dataset, pool: Sequence[str]) -> list[str]:
+    shapes = {image: dataset.shape(image) for image in pool}
+    too_small = [image for image, shape in shapes.items() if not _fits(region, shape)]
+    if not too_small:
+        return []
+    first = shapes[too_small[0]]
+    if len(first) != len(region):
+        return [
+            f"{key}.region: a region of {_shape(region)} has {len(region)} axes, but image {too_small[0]!r} of "
+            f"{_shape(first)} has {len(first)}; give one extent per axis ([1, height, width] is a window in a slice of "
+            f"a volume)."
+        ]
+    if len(first) == 1:
+        return [f"{key}.region: image {too_small[0]!r} is a set of ROIs, so a region is [1], not [{region[0]}]."]
+    return [
+        f"{key}.region: a region of {_shape(region)} does not fit into image {too_small[0]!r} of {_shape(first)} "
+        f"({len(too_small)} image(s) too small); make it smaller."
+    ]
+
+
+def _fits(region: Sequence[int], shape: Sequence[int]) -> bool:
+    if len(shape) == 1:
+        return tuple(region) == (1,)
+    return len(shape) == len(region) and all(n >= k for n, k in zip(shape, region, strict=True))
 
 
 def _shape(sizes: Sequence[int]) -> str:

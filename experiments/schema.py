@@ -14,9 +14,10 @@ import yaml
 from omegaconf import OmegaConf
 
 from decomp.actors.resources import Resources
+from decomp.platform.predictions import Measure
 from decomp.platform.registry import UserError, nearest
 from decomp.platform.samplers import SAMPLERS
-from decomp.platform.spec import Budget, Component, SamplerSpec
+from decomp.platform.spec import Budget, Component, RegionShape, SamplerSpec
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Names become folders and MLflow names."""
@@ -50,34 +51,101 @@ class ComponentEntry(_Entry):
 
 
 class SamplerEntry(_Entry):
-    """A sampler: one of the paper's by name, or a pair of selectors."""
+    """A sampler: one of the paper's by name, or a pair of selectors; and what it reads of the predictions."""
 
-    name: str
-    images: str
-    regions: str
-    tau: float = pydantic.Field(0.7, ge=0.0, lt=1.0)
+    sampler: str | None = None
+    name: str = ""
+    images: ComponentEntry | None = None
+    regions: ComponentEntry | None = None
+    tau: dict[int, float] = pydantic.Field(default_factory=lambda: {1: 0.7})
+    emphasis: dict[str, pydantic.PositiveFloat] = pydantic.Field(default_factory=dict)
+    background: str | None = None
+    uncertainty: str | None = None
 
     @pydantic.model_validator(mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            if value not in SAMPLERS:
-                raise ValueError(
-                    f"unknown sampler {value!r}{nearest(value, SAMPLERS)}; known are {', '.join(SAMPLERS)}, "
-                    f"or give a pair as {{name: ..., images: ..., regions: ...}}"
-                )
-            images, regions = SAMPLERS[value]
-            return {"name": value, "images": images, "regions": regions}
-        return value
+        return {"sampler": value} if isinstance(value, str) else value
 
-    @pydantic.field_validator("name")
+    @pydantic.field_validator("sampler")
     @classmethod
-    def _check_name(cls, name: str) -> str:
-        return _named(name)
+    def _check_sampler(cls, sampler: str | None) -> str | None:
+        if sampler is not None and sampler not in SAMPLERS:
+            raise ValueError(
+                f"unknown sampler {sampler!r}{nearest(sampler, SAMPLERS)}; known are {', '.join(SAMPLERS)}, "
+                f"or give a pair as {{images: ..., regions: ...}}"
+            )
+        return sampler
+
+    @pydantic.field_validator("tau", mode="before")
+    @classmethod
+    def _constant_or_schedule(cls, tau: Any) -> Any:
+        schedule = {1: tau} if isinstance(tau, int | float) and not isinstance(tau, bool) else tau
+        if not isinstance(schedule, Mapping) or not schedule:
+            raise ValueError("give a number, or a schedule like {2: 0.5, 10: 0.7} (from cycle 2 on, from cycle 10 on)")
+        for cycle, value in schedule.items():
+            if not (isinstance(cycle, int) and cycle >= 1):
+                raise ValueError(f"{cycle!r} is no cycle; the keys of a schedule are cycles from 1 on")
+            if not (isinstance(value, int | float) and 0 <= value < 1):
+                raise ValueError("a confidence threshold is at least 0 and less than 1")
+        return schedule
+
+    @pydantic.field_validator("uncertainty")
+    @classmethod
+    def _check_measure(cls, measure: str | None) -> str | None:
+        known = {str(name): None for name in Measure}
+        if measure is not None and measure not in known:
+            raise ValueError(f"unknown measure{nearest(measure, known)}; known are {', '.join(known)}")
+        return measure
+
+    @pydantic.model_validator(mode="after")
+    def _check_pair(self) -> "SamplerEntry":
+        pair = [self.images, self.regions]
+        if self.sampler is None and None in pair:
+            raise ValueError(f"give a sampler ({', '.join(SAMPLERS)}), or both images and regions")
+        if self.sampler is not None and pair != [None, None]:
+            raise ValueError("give either sampler, or images and regions, not both")
+        _named(self.spec().name)
+        return self
 
     def spec(self) -> SamplerSpec:
         """What the platform calls a sampler."""
-        return SamplerSpec(self.name, self.images, self.regions, self.tau)
+        if self.sampler is not None:
+            images, regions = (Component(name) for name in SAMPLERS[self.sampler])
+        else:
+            assert self.images is not None
+            assert self.regions is not None
+            images, regions = self.images.component(), self.regions.component()
+        return SamplerSpec(
+            self.name or self._default_name(images, regions),
+            images,
+            regions,
+            tuple(sorted((cycle, float(tau)) for cycle, tau in self.tau.items())),
+            {name: float(factor) for name, factor in sorted(self.emphasis.items())},
+            self.background,
+            self.uncertainty,
+        )
+
+    def _default_name(self, images: Component, regions: Component) -> str:
+        """As the paper calls it, e.g. ``uncert_decomp``: images as UNCERT, regions as DECOMP; then what is special."""
+        parts = [pair_name(images.name, regions.name)]
+        parts += [f"{key}-{value}" for part in (images, regions) for key, value in sorted(part.options.items())]
+        if list(self.tau.values()) != [0.7]:
+            parts.append("-".join(["tau", *(str(tau) for _, tau in sorted(self.tau.items()))]))
+        parts += [f"{name}-x{factor:g}" for name, factor in sorted(self.emphasis.items())]
+        parts += [f"without-{self.background}"] if self.background else []
+        parts += [self.uncertainty] if self.uncertainty else []
+        return re.sub(r"[^A-Za-z0-9._-]", "-", "_".join(parts).replace("+", "p"))
+
+
+def pair_name(images: str, regions: str) -> str:
+    """Name of a pair of selectors: the sampler's own if it is one of the paper's, else e.g. ``uncert_decomp``."""
+    for name, pair in SAMPLERS.items():
+        if pair == (images, regions):
+            return name
+    by_image = {pair[0]: name for name, pair in SAMPLERS.items() if name in ("rand", "uncert", "decomp")}
+    by_region = {pair[1]: name for name, pair in SAMPLERS.items()}
+    return f"{by_image.get(images, images)}_{by_region.get(regions, regions)}"
 
 
 class BudgetEntry(_Entry):
@@ -85,12 +153,22 @@ class BudgetEntry(_Entry):
 
     n_image: int = pydantic.Field(ge=1)
     n_region: int = pydantic.Field(ge=1)
-    region: list[pydantic.PositiveInt] = pydantic.Field(min_length=2, max_length=2)
+    region: Any
     cycles: int = pydantic.Field(ge=1)
+
+    @pydantic.field_validator("region")
+    @classmethod
+    def _check_region(cls, region: Any) -> RegionShape:
+        if isinstance(region, str | Mapping):
+            return ComponentEntry.model_validate(region).component()
+        whole = isinstance(region, list) and all(type(extent) is int and extent >= 1 for extent in region)
+        if not whole or not 1 <= len(region) <= 3:
+            raise ValueError("give pixels per axis, like [16, 16], or the name of a partition, like {name: slic, ...}")
+        return tuple(region)
 
     def spec(self) -> Budget:
         """What the platform calls a budget."""
-        return Budget(self.n_image, self.n_region, tuple(self.region))
+        return Budget(self.n_image, self.n_region, self.region)
 
 
 class ResourcesEntry(_Entry):
@@ -154,7 +232,7 @@ class Experiment(_Entry):
 
     @pydantic.model_validator(mode="after")
     def _no_duplicates(self) -> "Experiment":
-        _distinct("samplers", [sampler.name for sampler in self.samplers])
+        _distinct("samplers", [sampler.spec().name for sampler in self.samplers])
         _distinct("budgets", [budget.spec().label for budget in self.budgets])
         _distinct("seeds", self.seeds)
         _distinct("folds", self.folds or [])

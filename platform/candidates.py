@@ -1,45 +1,53 @@
 """Which images may be selected in a cycle (Sec. 1 of the method notes)."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 
 from decomp.platform.ledger import Ledger
 from decomp.platform.regions import Region
-from decomp.platform.samplers.windows import free_windows
+from decomp.platform.samplers.windows import Windows
+from decomp.platform.spec import Component, RegionShape
 
 
-def candidates(shapes: Mapping[str, Sequence[int]], size: Sequence[int], ledger: Ledger) -> list[str]:
-    """Candidate images of the cycle that follows the ledger's last one, sorted.
+def candidates(
+    shapes: Mapping[str, Sequence[int]], region: RegionShape, ledger: Ledger, visits: Sequence[Collection[str]]
+) -> list[str]:
+    """Candidate images of the cycle that follows the last one, sorted.
 
     An image selected in a cycle leaves the candidates; when none is left, a new loop starts with every image that
-    still has a free window. The state is replayed from the ledger alone, so that it survives a restart.
+    still has a free place. The state is replayed from what is committed, so that it survives a restart.
 
     Args:
         shapes: spatial shape of every image of the pool.
-        size: region size per axis.
+        region: shape of the regions.
         ledger: all annotated regions.
+        visits: ids of the images selected in each cycle, from the first.
 
     Returns:
-        Ids of the candidates; empty if no image has a free window left.
+        Ids of the candidates; empty if no image has a free place left.
     """
-    visits: dict[int, set[str]] = {}
     annotated: dict[str, list[tuple[int, Region]]] = {}
     for row in ledger.annotations():
-        visits.setdefault(row.cycle, set()).add(row.region.image)
         annotated.setdefault(row.region.image, []).append((row.cycle, row.region))
 
-    def with_free_window(before: int) -> set[str]:
+    def with_room(after: int) -> set[str]:
         return {
             image
             for image, shape in shapes.items()
-            if free_windows(shape, size, [r for cycle, r in annotated.get(image, ()) if cycle < before]).any()
+            if _has_room(image, shape, region, [r for cycle, r in annotated.get(image, ()) if cycle <= after])
         }
 
-    last = max(visits, default=0)
     left = set(shapes)
-    for cycle in sorted(visits):
-        left -= visits[cycle]
+    for cycle, images in enumerate(visits, start=1):
+        left -= set(images)
         if not left:
-            left = with_free_window(before=cycle + 1)
-            if not left and cycle < last:
+            left = with_room(after=cycle)
+            if not left and cycle < len(visits):
                 raise ValueError("The ledger has regions in a cycle that had no candidates; its file is damaged.")
     return sorted(left)
+
+
+def _has_room(image: str, shape: Sequence[int], region: RegionShape, annotated: Sequence[Region]) -> bool:
+    if isinstance(region, Component):  # a partition: what is not annotated can still be
+        return sum(mine.area for mine in annotated) < math.prod(shape)
+    return Windows(image, shape, region, annotated).any_free()

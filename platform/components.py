@@ -8,6 +8,7 @@ import pydantic
 
 from decomp.platform.datasets import DATASETS, Dataset
 from decomp.platform.learners import LEARNERS, Learner
+from decomp.platform.partitions import PARTITIONS, Partition
 from decomp.platform.registry import T, UserError, nearest, resolve
 from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, RegionSelector
 from decomp.platform.spec import Component, SamplerSpec
@@ -25,10 +26,15 @@ def build_learner(component: Component) -> Learner:
 
 
 def build_selectors(sampler: SamplerSpec) -> tuple[ImageSelector, RegionSelector]:
-    """Make the pair of selectors; `UserError` for an unknown name."""
-    images = resolve("image selector", sampler.images, IMAGE_SELECTORS, ImageSelector)  # type: ignore[type-abstract]
-    regions = resolve("region selector", sampler.regions, REGION_SELECTORS, RegionSelector)  # type: ignore[type-abstract]
-    return images(), regions()
+    """Make the pair of selectors; `UserError` for an unknown name or a wrong option."""
+    images = resolve("image selector", sampler.images.name, IMAGE_SELECTORS, ImageSelector)  # type: ignore[type-abstract]
+    regions = resolve("region selector", sampler.regions.name, REGION_SELECTORS, RegionSelector)  # type: ignore[type-abstract]
+    return _build("images", sampler.images, images), _build("regions", sampler.regions, regions)
+
+
+def build_partition(component: Component) -> Partition:
+    """Make the partition; `UserError` for an unknown name or a wrong option."""
+    return _build("region", component, resolve("partition", component.name, PARTITIONS, Partition))  # type: ignore[type-abstract]
 
 
 def _build(kind: str, component: Component, cls: type[T]) -> T:

@@ -15,6 +15,7 @@ SCHEMA = pa.schema(
         pa.field("rank", pa.int32(), nullable=False),
         pa.field("start", pa.list_(pa.int32()), nullable=False),
         pa.field("size", pa.list_(pa.int32()), nullable=False),
+        pa.field("mask", pa.binary()),
         pa.field("drawn_class", pa.int32()),
         pa.field("score", pa.float64()),
     ]
@@ -30,8 +31,8 @@ class Annotation:
         cycle: the cycle, from 1.
         rank: order of choice within the image and cycle, from 0.
         drawn_class: the class that DECOMP drew for this region; None for other samplers.
-        score: what the region was chosen for: pixels of the drawn class (DECOMP) or mean uncertainty (UNCERT);
-            None for random regions.
+        score: what the region was chosen for: pixels of the drawn class (DECOMP) or mean uncertainty (UNCERT,
+            DIVERS, BADGE); None for random regions.
     """
 
     region: Region
@@ -61,6 +62,7 @@ class Ledger:
                 "rank": a.rank,
                 "start": list(a.region.start),
                 "size": list(a.region.size),
+                "mask": a.region.mask,
                 "drawn_class": a.drawn_class,
                 "score": a.score,
             }
@@ -84,7 +86,7 @@ class Ledger:
         """All rows, in order."""
         return [
             Annotation(
-                Region(row["image"], tuple(row["start"]), tuple(row["size"])),
+                Region(row["image"], tuple(row["start"]), tuple(row["size"]), row["mask"]),
                 row["cycle"],
                 row["rank"],
                 row["drawn_class"],

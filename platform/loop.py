@@ -1,7 +1,7 @@
 """The active-learning loop of one run (Sec. 1 of the method notes), independent of who does the work."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -96,11 +96,13 @@ class Loop:
         shapes = {image: self.dataset.shape(image) for image in self.dataset.ids("train", spec.fold)}
         previous = Model(folders[-1].checkpoint, folders[-1].record.checkpoint_sha256) if folders else None
 
-        selection = self._select(phases, shapes, ledger, previous)
+        visits = [folder.record.selected for folder in folders]
+        selection = self._select(phases, shapes, ledger, visits, previous)
         with phases.timed("reveal"):
             ledger = ledger.extend(selection.ledger)
             class_pixels = self.workers.reveal([row.region for row in selection.ledger.annotations()])
-            exhausted = spec.budget is not None and not candidates(shapes, spec.budget.region, ledger)
+            visits.append(selection.images)
+            exhausted = spec.budget is not None and not candidates(shapes, spec.budget.region, ledger, visits)
         staged = self.store.stage(cycle)
         with phases.timed("train"):
             purpose = "reference" if spec.kind == "reference" else "training"
@@ -123,19 +125,26 @@ class Loop:
             class_confidence=_floats(selection.class_confidence),
             class_weights=_floats(selection.class_weights),
             checkpoint_sha256=model.sha256,
+            selected=selection.images,
             exhausted=exhausted,
         )
         timing = Timing(phases.seconds, time.time_ns() // 1_000_000, package_version(), git_commit())
         return self.store.commit(staged, record, timing, selection.ledger)
 
     def _select(
-        self, phases: "_Phases", shapes: Mapping[str, tuple[int, ...]], ledger: Ledger, previous: Model | None
+        self,
+        phases: "_Phases",
+        shapes: Mapping[str, tuple[int, ...]],
+        ledger: Ledger,
+        visits: Sequence[tuple[str, ...]],
+        previous: Model | None,
     ) -> Selection:
         spec = self.store.spec
         if spec.budget is None:
-            return Selection(Ledger.whole(shapes), None, None)
-        selecting = Selecting(spec.sampler or FIRST_CYCLE, spec.budget, spec.seed, spec.fold, phases.cycle)
-        pool = candidates(shapes, spec.budget.region, ledger)
+            return Selection((), Ledger.whole(shapes))
+        sampler = spec.sampler or FIRST_CYCLE
+        selecting = Selecting(sampler, spec.budget, self.dataset.classes, spec.seed, spec.fold, phases.cycle)
+        pool = candidates(shapes, spec.budget.region, ledger, visits)
         return selecting.run(self.workers, phases.timed, pool, shapes, ledger, previous)
 
 

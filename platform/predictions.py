@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,20 +11,98 @@ import pyarrow as pa
 
 from decomp.platform.regions import Region
 
+LEVELS = 65535
+"""Steps of a quantised uncertainty."""
+
+
+class Measure(StrEnum):
+    """Uncertainty of a pixel of probabilities p, the greatest being p_1 and p_2 (Sec. 6 of the method notes)."""
+
+    ENTROPY = "entropy"
+    """-sum_c p_c ln p_c, from 0 to ln C."""
+    LEAST_CONFIDENCE = "least_confidence"
+    """1 - p_1, from 0 to 1."""
+    MARGIN = "margin"
+    """1 - (p_1 - p_2), from 0 to 1."""
+
+    def greatest(self, n_classes: int) -> float:
+        """The value that stands for `LEVELS` steps."""
+        return float(np.log(max(n_classes, 2))) if self is Measure.ENTROPY else 1.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a prediction besides the labels; nothing else is computed.
+
+    Attributes:
+        tau: confidence threshold of Eq. 1; None where no counts are wanted.
+        annotated: annotated regions of the image, which the counts tell apart.
+        measure: the uncertainty wanted, if any.
+        confidence: whether the confidence map is wanted.
+        regions: whether features of regions will be read.
+    """
+
+    tau: float | None = None
+    annotated: Sequence[Region] = ()
+    measure: Measure | None = None
+    confidence: bool = False
+    regions: bool = False
+
+
+@dataclass(frozen=True)
+class UncertaintyMap:
+    """Uncertainty of every pixel, quantised so that sums over windows are exact and ties are ties.
+
+    Attributes:
+        levels: shape (*axes); uint16 in memory, or an int32 tensor that is still on the device.
+        unit: uncertainty of one level.
+    """
+
+    levels: Any
+    unit: float
+
+    @property
+    def mean(self) -> float:
+        """Mean uncertainty of the image."""
+        levels = self.levels
+        if isinstance(levels, np.ndarray):
+            return float(levels.sum(dtype=np.int64) / max(levels.size, 1)) * self.unit
+        return float(levels.sum().item() / max(levels.numel(), 1)) * self.unit
+
+
+class RegionReader(Protocol):
+    """Describes regions from the forward pass of a prediction (Sec. 6 of the method notes); R regions, D features."""
+
+    def features(self, regions: Sequence[Region]) -> npt.NDArray[np.float32]:
+        """Bottleneck features averaged over each region, shape (R, D), float32."""
+
+    def gradients(self, regions: Sequence[Region]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """The two factors of BADGE's gradient embedding, their outer product.
+
+        Returns:
+            Bottleneck features max-pooled over each region, shape (R, D), float32; mean over each region of
+            one-hot(Y) - p, shape (R, C), float32.
+        """
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """Prediction of one image (Sec. 2 of the method notes).
+    """Prediction of one image (Sec. 2 of the method notes); `decomp.platform.learners.decode` makes it from logits.
 
     Attributes:
         labels: predicted class Y(j) of every pixel, shape (*axes), uint8.
-        confidence: its probability P(j), shape (*axes), float32.
-        uncertainty: uncertainty of every pixel (Sec. 6), shape (*axes), float32; None where it was not asked for.
+        counts: pixels predicted as each class, shape (3, C), int64: annotated ones; others whose confidence does not
+            exceed tau; others whose confidence does. None unless wanted.
+        uncertainty: None unless wanted.
+        confidence: probability P(j) of the predicted class, shape (*axes), float32; None unless wanted.
+        regions: reads features of regions; None unless wanted. Holds the forward pass in memory.
     """
 
     labels: npt.NDArray[np.uint8]
-    confidence: npt.NDArray[np.float32]
-    uncertainty: npt.NDArray[np.float32] | None = None
+    counts: npt.NDArray[np.int64] | None = None
+    uncertainty: UncertaintyMap | None = None
+    confidence: npt.NDArray[np.float32] | None = None
+    regions: RegionReader | None = None
 
 
 @dataclass(frozen=True)
@@ -32,11 +111,12 @@ class PoolCounts:
 
     Attributes:
         images: ids, length N.
-        pixels: pixels of each image, shape (N,), int64.
+        pixels: pixels (ROIs) of each image, shape (N,), int64.
         predicted: pixels predicted as each class in the whole image, shape (N, C), int64.
         open: the same over the unannotated pixels, shape (N, C), int64.
         confident: those of `open` whose confidence exceeds tau, shape (N, C), int64.
         uncertainty: mean uncertainty of each image, shape (N,), float64; NaN where no selector asked for it.
+        axes: number of spatial axes of the images; 1 where their pixels are ROIs.
     """
 
     images: tuple[str, ...]
@@ -45,6 +125,7 @@ class PoolCounts:
     open: npt.NDArray[np.int64]
     confident: npt.NDArray[np.int64]
     uncertainty: npt.NDArray[np.float64]
+    axes: int = 2
 
     def to_arrow(self) -> pa.RecordBatch:
         """One row per image."""
@@ -54,7 +135,7 @@ class PoolCounts:
             flat = pa.array(getattr(self, name).ravel(), pa.int64())
             columns[name] = pa.FixedSizeListArray.from_arrays(flat, n_classes)
         columns["uncertainty"] = self.uncertainty
-        return pa.record_batch(columns)
+        return pa.record_batch(columns).replace_schema_metadata({"axes": str(self.axes)})
 
     @classmethod
     def from_arrow(cls, batches: Sequence[pa.RecordBatch]) -> "PoolCounts":
@@ -73,25 +154,5 @@ class PoolCounts:
             matrix("open"),
             matrix("confident"),
             table["uncertainty"].to_numpy(),
+            int(batches[0].schema.metadata[b"axes"]),
         )
-
-
-def count_classes(
-    prediction: Prediction, annotated: Sequence[Region], tau: float, n_classes: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Reduce a prediction to the counts of Eq. 1 and Eq. 3.
-
-    Returns:
-        `predicted`, `open` and `confident` of `PoolCounts` for this image, each of shape (C,), int64.
-    """
-    # The confident flag is folded into the label, so that both counts come from one pass.
-    folded = prediction.labels + np.uint16(n_classes) * (prediction.confidence > np.float32(tau))
-    counts = _histogram(folded, n_classes)
-    predicted = counts.sum(axis=0)
-    for region in annotated:  # regions of one image never overlap
-        counts -= _histogram(folded[region.slices], n_classes)
-    return predicted, counts.sum(axis=0), counts[1]
-
-
-def _histogram(folded: npt.NDArray[np.integer[Any]], n_classes: int) -> npt.NDArray[np.int64]:
-    return np.bincount(folded.ravel(), minlength=2 * n_classes).reshape(2, n_classes)

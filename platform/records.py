@@ -37,6 +37,8 @@ class CycleRecord:
         class_confidence: delta of Eq. 1 that this cycle's selection used, length C; None where nothing was predicted.
         class_weights: w of Eq. 2 that this cycle's selection used, length C; None where nothing was predicted.
         checkpoint_sha256: digest of the trained model's file.
+        selected: ids of the images selected in this cycle, in order of selection, whether regions were found in them
+            or not; empty for a full-annotation reference.
         exhausted: True where no region is left to annotate after this cycle, so that the run ends here.
     """
 
@@ -47,6 +49,7 @@ class CycleRecord:
     class_confidence: tuple[float, ...] | None
     class_weights: tuple[float, ...] | None
     checkpoint_sha256: str
+    selected: tuple[str, ...] = ()
     exhausted: bool = False
 
     def dump(self, path: Path) -> None:
@@ -60,6 +63,7 @@ class CycleRecord:
         parts["annotated"]["class_pixels"] = tuple(parts["annotated"]["class_pixels"])
         parts["annotated"] = Annotated(**parts["annotated"])
         parts["class_metrics"] = {name: tuple(values) for name, values in parts["class_metrics"].items()}
+        parts["selected"] = tuple(parts["selected"])
         for name in ("class_confidence", "class_weights"):
             parts[name] = None if parts[name] is None else tuple(parts[name])
         return cls(**parts)

@@ -9,28 +9,38 @@ import numpy.typing as npt
 
 from decomp.platform.components import build_selectors
 from decomp.platform.ledger import Ledger
-from decomp.platform.predictions import PoolCounts
+from decomp.platform.predictions import Measure, PoolCounts
+from decomp.platform.proposals import Proposals
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.samplers import ImageSelector, Need, class_confidence, class_weights, select_images
-from decomp.platform.shard import ChooseTask, Model, PredictTask
-from decomp.platform.spec import Budget, SamplerSpec
+from decomp.platform.samplers import (
+    ImageSelector,
+    Need,
+    PooledRegions,
+    RegionSelector,
+    class_confidence,
+    class_weights,
+    select_images,
+)
+from decomp.platform.shard import ChooseTask, Choosing, Model, PredictTask
+from decomp.platform.spec import Budget, Component, SamplerSpec
 from decomp.platform.workers import Workers
 
 Timed = Callable[[str], AbstractContextManager[None]]
 """Measures the wall time of a phase by name."""
 
-FIRST_CYCLE = SamplerSpec("first cycle", "random", "random")
+FIRST_CYCLE = SamplerSpec("first cycle", Component("random"), Component("random"))
 """The first cycle of every sampler (Sec. 1 of the method notes)."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The outcome: new rows of the ledger; delta and w, each of shape (C,), where the sampler needs them."""
+    """The outcome: selected images, new rows of the ledger; delta and w, each of shape (C,), where they were needed."""
 
+    images: tuple[str, ...]
     ledger: Ledger
-    class_confidence: npt.NDArray[np.float64] | None
-    class_weights: npt.NDArray[np.float64] | None
+    class_confidence: npt.NDArray[np.float64] | None = None
+    class_weights: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,19 +50,16 @@ class Selecting:
     Attributes:
         sampler: the sampler.
         budget: budget per cycle.
+        classes: names of the classes.
         seed, fold, cycle: key of the random streams.
     """
 
     sampler: SamplerSpec
     budget: Budget
+    classes: Sequence[str]
     seed: int
     fold: int
     cycle: int
-
-    def images(self, selector: ImageSelector, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> list[str]:
-        """Select images among the candidates, best first."""
-        rng = stream(self.seed, "images", fold=self.fold, cycle=self.cycle)
-        return select_images(pool.images, selector.scores(pool, weights), self.budget.n_image, rng)
 
     def run(
         self,
@@ -78,7 +85,8 @@ class Selecting:
         """
         by_image, by_region = build_selectors(self.sampler)
         needs = by_image.needs | by_region.needs
-        selected = self.images(by_image, _unpredicted(candidates, shapes), None) if not by_image.needs else None
+        choosing = self._choosing(by_region)
+        selected = self._images(by_image, _unpredicted(candidates, shapes), None) if not by_image.needs else None
         delta = weights = None
         if needs:
             assert model is not None
@@ -87,34 +95,68 @@ class Selecting:
                 model=model,
                 images=tuple(sorted(predicted)),
                 annotated=_within(ledger, predicted),
-                tau=self.sampler.tau,
+                tau=self.sampler.tau_of(self.cycle),
+                measure=Measure(self.sampler.uncertainty) if self.sampler.uncertainty else None,
                 needs=needs,
                 ranking=by_image if by_image.needs and by_image.local else None,
+                selected=None if selected is None else frozenset(selected),
                 n_image=self.budget.n_image,
+                choosing=choosing,
             )
             with timed("predict"):
                 pool = workers.predict(predict)
             if Need.COUNTS in needs:
                 delta = class_confidence(pool.open.sum(axis=0), pool.confident.sum(axis=0))
-                weights = class_weights(delta)
+                weights = class_weights(delta, self._emphasis(), self._left_out())
             if selected is None:
-                selected = self.images(by_image, pool, weights)
+                selected = self._images(by_image, pool, weights)
         assert selected is not None
         choose = ChooseTask(
             model=model if needs else None,
             images=tuple(selected),
             annotated=_within(ledger, selected),
-            selector=by_region,
             weights=weights,
-            size=self.budget.region,
-            n_region=self.budget.n_region,
-            seed=self.seed,
-            fold=self.fold,
-            cycle=self.cycle,
+            choosing=choosing,
         )
         with timed("select"):
-            chosen = workers.choose(choose)
-        return Selection(chosen, delta, weights)
+            proposals = workers.choose(choose)
+            chosen = self._among(proposals, by_region, selected, len(shapes[selected[0]]))
+        return Selection(tuple(selected), chosen, delta, weights)
+
+    def _images(self, selector: ImageSelector, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> list[str]:
+        """Select images among the candidates, best first."""
+        rng = stream(self.seed, "images", fold=self.fold, cycle=self.cycle)
+        return select_images(pool.images, selector.scores(pool, weights), self.budget.n_image, rng)
+
+    def _choosing(self, selector: RegionSelector) -> Choosing:
+        budget = self.budget
+        return Choosing(selector, budget.region, budget.n_region, self._left_out(), self.seed, self.fold, self.cycle)
+
+    def _among(self, proposals: Proposals, selector: RegionSelector, images: Sequence[str], axes: int) -> Ledger:
+        """The regions of this cycle; of a `PooledRegions` selector those that it selects among the proposals."""
+        if not isinstance(selector, PooledRegions):
+            return proposals.ledger
+        n = len(images) * self.budget.n_region
+        chosen: Sequence[int] = range(len(proposals.ledger))
+        if len(chosen) > n:
+            rng = stream(self.seed, "pool", fold=self.fold, cycle=self.cycle)
+            chosen = _distinct(selector.select(proposals.pool(), n, rng), len(chosen), n, type(selector).__name__)
+        # Of ROIs no image gives more than its share (Sec. 6 of the method notes).
+        return proposals.take(chosen, self.budget.n_region if axes == 1 else None)
+
+    def _left_out(self) -> int | None:
+        return None if self.sampler.background is None else self.classes.index(self.sampler.background)
+
+    def _emphasis(self) -> npt.NDArray[np.float64]:
+        return np.array([self.sampler.emphasis.get(name, 1.0) for name in self.classes])
+
+
+def _distinct(chosen: npt.NDArray[np.int64], n_pool: int, n: int, name: str) -> list[int]:
+    """What a `PooledRegions` selector gave, checked against its contract."""
+    numbers = [int(k) for k in chosen]
+    if len(numbers) != n or len(set(numbers)) != n or not all(0 <= k < n_pool for k in numbers):
+        raise ValueError(f"{name} must select {n} distinct numbers below {n_pool}, but gave {numbers[:20]}.")
+    return numbers
 
 
 def _within(ledger: Ledger, images: Sequence[str]) -> dict[str, tuple[Region, ...]]:
@@ -125,4 +167,5 @@ def _unpredicted(images: Sequence[str], shapes: Mapping[str, Sequence[int]]) -> 
     """Counts of images that nothing is known of but their size."""
     nothing = np.zeros((len(images), 0), np.int64)
     pixels = np.array([int(np.prod(shapes[image])) for image in images], np.int64)
-    return PoolCounts(tuple(images), pixels, nothing, nothing, nothing, np.full(len(images), np.nan))
+    axes = len(shapes[images[0]])
+    return PoolCounts(tuple(images), pixels, nothing, nothing, nothing, np.full(len(images), np.nan), axes)

@@ -24,19 +24,34 @@ class Component:
 
 @dataclass(frozen=True)
 class SamplerSpec:
-    """A sampler: an image selector, a region selector and the confidence threshold (Sec. 3 and 6).
+    """A sampler: an image selector, a region selector and what both read of the predictions (Sec. 2, 3 and 6).
 
     Attributes:
         name: what the sampler is called in reports and folders.
-        images: name of the image selector.
-        regions: name of the region selector.
-        tau: confidence threshold of Eq. 1.
+        images: the image selector.
+        regions: the region selector.
+        tau: schedule of the confidence threshold of Eq. 1: pairs of a cycle and the threshold from that cycle on, in
+            order; the first pair holds for earlier cycles too.
+        emphasis: factor on 1 - delta_c by class name; 1 for the classes that are not named.
+        background: class that is never sampled, or None.
+        uncertainty: a `Measure`; None for the learner's own.
     """
 
     name: str
-    images: str
-    regions: str
-    tau: float = 0.7
+    images: Component
+    regions: Component
+    tau: tuple[tuple[int, float], ...] = ((1, 0.7),)
+    emphasis: Mapping[str, float] = field(default_factory=dict)
+    background: str | None = None
+    uncertainty: str | None = None
+
+    def tau_of(self, cycle: int) -> float:
+        """The confidence threshold in the selection of a cycle."""
+        return [tau for first, tau in self.tau if first <= cycle or first == self.tau[0][0]][-1]
+
+
+RegionShape = tuple[int, ...] | Component
+"""Size of a window per axis, or a partition of the image into irregular regions."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +61,21 @@ class Budget:
     Attributes:
         n_image: images selected per cycle.
         n_region: regions selected per image.
-        region: region size in pixels per axis.
+        region: shape of a region.
     """
 
     n_image: int
     n_region: int
-    region: tuple[int, ...]
+    region: RegionShape
 
     @property
     def label(self) -> str:
         """Short name, e.g. ``10x12-16x16``: images x regions, region size."""
-        return f"{self.n_image}x{self.n_region}-" + "x".join(map(str, self.region))
+        if isinstance(self.region, Component):
+            name = "-".join(map(str, (self.region.name.replace(":", "."), *self.region.options.values())))
+        else:
+            name = "x".join(map(str, self.region))
+        return f"{self.n_image}x{self.n_region}-{name}"
 
 
 @dataclass(frozen=True)
@@ -122,10 +141,17 @@ class RunSpec:
         parts["dataset"] = Component(**parts["dataset"])
         parts["learner"] = Component(**parts["learner"])
         if parts["budget"] is not None:
-            budget = parts["budget"]
-            parts["budget"] = Budget(budget["n_image"], budget["n_region"], tuple(budget["region"]))
+            budget = dict(parts["budget"])
+            region = budget.pop("region")
+            parts["budget"] = Budget(
+                region=Component(**region) if isinstance(region, Mapping) else tuple(region), **budget
+            )
         if parts["sampler"] is not None:
-            parts["sampler"] = SamplerSpec(**parts["sampler"])
+            sampler = dict(parts["sampler"])
+            for role in ("images", "regions"):
+                sampler[role] = Component(**sampler[role])
+            sampler["tau"] = tuple((int(first), float(tau)) for first, tau in sampler["tau"])
+            parts["sampler"] = SamplerSpec(**sampler)
         return cls(**parts)
 
 

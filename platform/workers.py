@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.learners.base import Training
-from decomp.platform.ledger import Ledger
 from decomp.platform.predictions import PoolCounts
+from decomp.platform.proposals import Proposals
 from decomp.platform.regions import Region
 from decomp.platform.shard import ChooseTask, Model, PoolShard, PredictTask
 from decomp.platform.store import checksum
@@ -25,8 +25,8 @@ class Workers(Protocol):
     def predict(self, task: PredictTask) -> PoolCounts:
         """Predict the candidates and count."""
 
-    def choose(self, task: ChooseTask) -> Ledger:
-        """Choose regions; rows in order of `task.images`, then of choice."""
+    def choose(self, task: ChooseTask) -> Proposals:
+        """Choose regions; in order of `task.images`, then of choice."""
 
     def reveal(self, regions: Sequence[Region]) -> npt.NDArray[np.int64]:
         """True class counts within the regions, shape (C,)."""
@@ -55,9 +55,9 @@ class LocalWorkers:
         """See `Workers.predict`."""
         return PoolCounts.from_arrow([self.shard.predict(task)])
 
-    def choose(self, task: ChooseTask) -> Ledger:
+    def choose(self, task: ChooseTask) -> Proposals:
         """See `Workers.choose`."""
-        return Ledger(self.shard.choose(task))
+        return Proposals.from_arrow([self.shard.choose(task)], task.images)
 
     def reveal(self, regions: Sequence[Region]) -> npt.NDArray[np.int64]:
         """See `Workers.reveal`."""

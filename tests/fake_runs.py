@@ -18,7 +18,7 @@ BASE = RunSpec(
     Component("learner", {"iterations": 5}),
     seed=0,
     budget=Budget(1, 2, (4, 4)),
-    sampler=SamplerSpec("rand", "random", "random"),
+    sampler=SamplerSpec("rand", Component("random"), Component("random")),
     cycles=3,
 )
 PIXELS = 4 * 16 * 24
@@ -54,7 +54,14 @@ class Tiny(Dataset):
 
 
 def spec(sampler="rand", seed=0, fold=0, cycles=3, **changes):
-    return replace(BASE, sampler=SamplerSpec(sampler, "a", "b"), seed=seed, fold=fold, cycles=cycles, **changes)
+    return replace(
+        BASE,
+        sampler=SamplerSpec(sampler, Component("a"), Component("b")),
+        seed=seed,
+        fold=fold,
+        cycles=cycles,
+        **changes,
+    )
 
 
 def commit(store, number, score, share, *, exhausted=False, regions=None):
@@ -78,7 +85,7 @@ def commit(store, number, score, share, *, exhausted=False, regions=None):
         None if number == 1 else (0.25, 0.5, 0.75),
         None if number == 1 else (0.5, 0.3, 0.2),
         checksum(staged.checkpoint),
-        exhausted,
+        exhausted=exhausted,
     )
     timing = Timing({"train": 2.0, "predict": 1.0}, T0 + 60_000 * number, "0.1", "c0ffee")
     owner.commit(staged, record, timing, Ledger.of(regions))

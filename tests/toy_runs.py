@@ -19,15 +19,18 @@ BASE = RunSpec(
     Component("toys:Centroids"),
     seed=1,
     budget=Budget(2, 3, (4, 4)),
-    sampler=SamplerSpec("rand", "random", "random"),
+    sampler=SamplerSpec("rand", Component("random"), Component("random")),
     cycles=7,
 )
 PAIRS = [
     *SAMPLERS.items(),
-    ("rand-decomp", ("random", "decomposition")),
-    ("decomp-uncert", ("decomposition", "uncertainty")),
+    ("rand_decomp", ("random", "decomposition")),
+    ("decomp_uncert", ("decomposition", "uncertainty")),
+    ("decomp_badge", ("decomposition", "badge")),
+    ("uncert_decomp", ("uncertainty", "decomposition")),
 ]
-RUNS = [replace(BASE, sampler=SamplerSpec(name, *pair)) for name, pair in PAIRS]
+RUNS = [replace(BASE, sampler=SamplerSpec(name, *map(Component, pair))) for name, pair in PAIRS]
+DECOMP = next(run for run in RUNS if run.sampler.name == "decomp")
 REFERENCE = replace(BASE, kind="reference", budget=None, sampler=None, cycles=1)
 
 

@@ -4,13 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.ledger import Ledger
-from decomp.platform.predictions import Prediction
+from decomp.platform.predictions import Measure, Prediction, Wanted
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,15 @@ class Predictor(ABC):
     """A trained model, ready to predict."""
 
     @abstractmethod
-    def predict(self, image: npt.NDArray[np.generic], *, uncertainty: bool = False) -> Prediction:
-        """Predict one image in one forward pass.
+    def predict(self, image: npt.NDArray[np.generic], wanted: Wanted) -> Prediction:
+        """Predict one image in one forward pass; `decomp.platform.learners.decode.decode` makes it from logits.
 
         Args:
             image: pixels, shape (*axes, channels), as `Dataset.image` gives them.
-            uncertainty: whether the uncertainty map is wanted as well.
+            wanted: what is wanted besides the labels.
+
+        Raises:
+            FloatingPointError: if the model's output is not finite.
         """
 
 
@@ -50,7 +54,13 @@ class Learner(ABC):
 
     A learner is named in the experiment file (`learner: {name: ..., option: ...}`), its options are the fields of the
     (data)class. The same arguments give the same checkpoint, byte for byte, on the same kind of machine.
+
+    Attributes:
+        uncertainty: the measure that samplers use by default: entropy for softmax models, least confidence for models
+            of nested sigmoids (Sec. 6 of the method notes).
     """
+
+    uncertainty: ClassVar[Measure] = Measure.ENTROPY
 
     @abstractmethod
     def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:

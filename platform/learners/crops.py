@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from decomp.platform.datasets.base import IGNORE, Dataset
 from decomp.platform.ledger import Ledger
+from decomp.platform.regions import Region
 from decomp.platform.registry import UserError
 
 
@@ -27,18 +28,19 @@ class Crops:
         self._size, self._batch, self._balanced, self._jitter = size, batch, balanced, jitter
         self._images: list[npt.NDArray[np.generic]] = []
         self._labels: list[npt.NDArray[np.uint8]] = []
-        self._regions: list[tuple[int, tuple[slice, ...]]] = []
+        self._regions: list[tuple[int, Region]] = []
         n_classes = len(dataset.classes)
         counts = []
         for name, regions in ledger.by_image.items():
             pixels, oracle = dataset.image(name), dataset.labels(name)
             labels = np.full(oracle.shape, IGNORE, np.uint8)
             for region in regions:
-                labels[region.slices] = oracle[region.slices]
-                found = np.bincount(labels[region.slices].ravel(), minlength=IGNORE + 1)
+                revealed = region.of(oracle)
+                region.mark(labels, revealed)
+                found = np.bincount(revealed, minlength=IGNORE + 1)
                 if found[n_classes:IGNORE].any():
                     raise UserError(f"Image {name!r} has labels beyond the {n_classes} classes of its data set.")
-                self._regions.append((len(self._images), region.slices))
+                self._regions.append((len(self._images), region))
                 counts.append(found[:n_classes])
             # Images smaller than a crop are enlarged; the ignored border does not train.
             room = [(0, max(0, size - extent)) for extent in oracle.shape]
@@ -88,14 +90,13 @@ class Crops:
         cumulated = self._cumulated[:, column]
         row = int(np.searchsorted(cumulated, ordinal, side="right"))
         index, region = self._regions[row]
-        inside = self._labels[index][region]
+        inside = region.of(self._labels[index])
         matches = inside == column if column < len(self._counts) else inside != IGNORE
         position = np.flatnonzero(matches)[ordinal - (cumulated[row - 1] if row else 0)]
-        pixel = divmod(int(position), inside.shape[1])
         size = self._size
         starts = [
-            min(max(0, axis.start + int(at) - int(back)), extent - size)
-            for axis, at, back, extent in zip(region, pixel, shift, self._labels[index].shape, strict=True)
+            min(max(0, at - int(back)), extent - size)
+            for at, back, extent in zip(region.pixel(int(position)), shift, self._labels[index].shape, strict=True)
         ]
         return index, tuple(slice(start, start + size) for start in starts)
 

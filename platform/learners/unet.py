@@ -21,9 +21,10 @@ from torch.nn import functional
 
 from decomp.platform.datasets.base import IGNORE, Dataset
 from decomp.platform.learners.base import Learner, Predictor, Training
+from decomp.platform.learners.bottleneck import Bottleneck
 from decomp.platform.learners.crops import Crops
 from decomp.platform.learners.decode import decode
-from decomp.platform.predictions import Prediction
+from decomp.platform.predictions import Prediction, Wanted
 from decomp.platform.registry import UserError
 
 FORMAT = "decomp-unet-1"
@@ -152,15 +153,26 @@ class UNetPredictor(Predictor):
         self._device = device
         self._threads = threads
 
-    def predict(self, image: npt.NDArray[np.generic], *, uncertainty: bool = False) -> Prediction:
-        """Predict an image of shape (H, W, channels), any H and W; the uncertainty is the softmax's entropy."""
+    def predict(self, image: npt.NDArray[np.generic], wanted: Wanted) -> Prediction:
+        """Predict an image of shape (H, W, channels), any H and W; regions are read from the deepest feature map.
+
+        Raises:
+            UserError: if the image has another number of channels than those trained on.
+            FloatingPointError: if the network's output is not finite.
+        """
         channels = self._network.in_channels
         if image.ndim != 3 or image.shape[2] != channels:
             raise UserError(f"The U-Net was trained on images of shape (H, W, {channels}), not {image.shape}.")
         with torch.inference_mode(), _reproducible(self._threads, self._device):
-            pixels = _to_device(np.ascontiguousarray(image[None], np.float32), self._device)
-            logits = self._network(pixels.permute(0, 3, 1, 2))[0]
-            return decode(logits.contiguous(), uncertainty=uncertainty)
+            logits, bottleneck = self._forward(image)
+            return decode(logits, wanted, bottleneck)
+
+    def _forward(self, image: npt.NDArray[np.generic]) -> tuple[torch.Tensor, Bottleneck]:
+        network = self._network
+        pixels = _to_device(np.ascontiguousarray(image[None], np.float32), self._device)
+        maps = network.encode(pixels.permute(0, 3, 1, 2))
+        logits = network.decode(maps, image.shape[0], image.shape[1])
+        return logits[0].contiguous(), Bottleneck(maps[-1][0], (network.stride, network.stride))
 
 
 class Network(nn.Module):
@@ -178,6 +190,7 @@ class Network(nn.Module):
     def __init__(self, in_channels: int, n_classes: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.in_channels, self.n_classes, self.widths = in_channels, n_classes, widths
+        self.stride = 2 ** len(widths)  # pixels per cell of the bottleneck
         self.register_buffer("mean", torch.zeros(1, in_channels, 1, 1))
         self.register_buffer("std", torch.ones(1, in_channels, 1, 1))
         pairs = list(zip((in_channels, *widths), widths, strict=False))
@@ -187,16 +200,27 @@ class Network(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Logits of a batch of images."""
+        return self.decode(self.encode(pixels), pixels.shape[-2], pixels.shape[-1])
+
+    def encode(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Feature maps at 1/2, 1/4, ... of the resolution, shapes (N, width, h, w); the last one is the bottleneck.
+
+        The image is padded at its lower right to a multiple of `stride`.
+        """
         height, width = pixels.shape[-2:]
-        stride = 2 ** len(self.widths)
         x = (pixels - self.mean) / self.std
-        if height % stride or width % stride:
-            x = functional.pad(x, (0, -width % stride, 0, -height % stride), mode="replicate")
-        skips: list[torch.Tensor] = []
+        if height % self.stride or width % self.stride:
+            x = functional.pad(x, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        maps: list[torch.Tensor] = []
         for down in self.down:
             x = down(x)
-            skips.append(x)
-        for up, skip in zip(self.up, reversed(skips[:-1]), strict=True):
+            maps.append(x)
+        return maps
+
+    def decode(self, maps: list[torch.Tensor], height: int, width: int) -> torch.Tensor:
+        """Logits of images of height x width pixels from what `encode` gave."""
+        *skips, x = maps
+        for up, skip in zip(self.up, reversed(skips), strict=True):
             x = up(torch.cat([functional.interpolate(x, scale_factor=2, mode="nearest"), skip], dim=1))
         x = functional.interpolate(self.head(x), scale_factor=2, mode="bilinear", align_corners=False)
         return x[..., :height, :width]

@@ -4,7 +4,16 @@ References:
     DECOMP, "Decomposition Sampling for Efficient Region Annotations in Active Learning".
 """
 
-from decomp.platform.samplers.base import Choice, ImageSelector, ImageView, Need, RegionSelector, select_images
+from decomp.platform.samplers.base import (
+    CandidatePool,
+    Choice,
+    ImageSelector,
+    ImageView,
+    Need,
+    PooledRegions,
+    RegionSelector,
+    select_images,
+)
 from decomp.platform.samplers.weights import class_confidence, class_weights
 
 IMAGE_SELECTORS = {
@@ -16,12 +25,18 @@ IMAGE_SELECTORS = {
 REGION_SELECTORS = {
     "random": "decomp.platform.samplers.random:RandomRegions",
     "uncertainty": "decomp.platform.samplers.uncertainty:UncertaintyRegions",
+    "cluster": "decomp.platform.samplers.diversity:ClusterRegions",
+    "core-set": "decomp.platform.samplers.diversity:CoreSetRegions",
+    "badge": "decomp.platform.samplers.badge:BadgeRegions",
     "decomposition": "decomp.platform.samplers.decomposition:DecompositionRegions",
 }
 
 SAMPLERS = {
     "rand": ("random", "random"),
     "uncert": ("uncertainty", "uncertainty"),
+    "divers-cluster": ("uncertainty", "cluster"),
+    "divers-core-set": ("uncertainty", "core-set"),
+    "badge": ("uncertainty", "badge"),
     "decomp": ("decomposition", "decomposition"),
 }
 """Samplers of the paper by their usual names: image selector, region selector."""
@@ -30,10 +45,12 @@ __all__ = [
     "IMAGE_SELECTORS",
     "REGION_SELECTORS",
     "SAMPLERS",
+    "CandidatePool",
     "Choice",
     "ImageSelector",
     "ImageView",
     "Need",
+    "PooledRegions",
     "RegionSelector",
     "class_confidence",
     "class_weights",

@@ -1,72 +1,120 @@
 """DECOMP: decomposition sampling (Sec. 3.2 of the paper, Sec. 4 and 5 of the method notes).
 
 An image is decomposed into its predicted classes; classes of which the model is unsure are sampled more often, and a
-sampled class is represented by the window that holds most of it.
+sampled class is represented by the region that holds most of it.
 """
+
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.predictions import PoolCounts
-from decomp.platform.regions import Region
+from decomp.platform.registry import UserError
 from decomp.platform.samplers.base import Choice, ImageSelector, ImageView, Need, RegionSelector
-from decomp.platform.samplers.windows import FreeMap, WindowMap, best_window, block, free_windows, window_sums
-
-CAP = 0.1
-"""A class counts for at most this share of an image's pixels in the image's score."""
+from decomp.platform.samplers.places import Peaks, Place
 
 
+@dataclass(frozen=True)
 class DecompositionImages(ImageSelector):
-    """Images rich in classes of high weight (Eq. 3), S_i = sum_c w_c min(#{j : Y_i(j) = c}, cap)."""
+    """Images rich in classes of high weight (Eq. 3), S_i = sum_c w_c min(#{j : Y_i(j) = c}, cap).
+
+    Attributes:
+        cap: for how much a class counts at most in an image's score: below 1 a share of the image's pixels, else a
+            number of pixels (ROIs); by default 0.1, and 1 for images that are sets of ROIs.
+    """
+
+    cap: float | None = None
 
     needs = Need.COUNTS
     local = False
 
+    def __post_init__(self) -> None:
+        if self.cap is not None and not self.cap > 0:
+            raise UserError(f"cap: must be positive, not {self.cap}; give a share of an image below 1, or a count.")
+
     def scores(self, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
-        """S_i, in pixels, shape (N,)."""
+        """S_i, in pixels (ROIs), shape (N,)."""
         assert weights is not None
-        capped = np.minimum(pool.predicted, CAP * pool.pixels[:, None])
-        total = np.zeros(len(pool.images))
+        cap = self.cap if self.cap is not None else 1.0 if pool.axes == 1 else 0.1
+        most = cap * pool.pixels if cap < 1 else np.full(len(pool.images), cap)
         # Class by class rather than as a matrix product, whose rounding may depend on the number of rows and threads.
-        for weight, column in zip(weights, capped.T, strict=True):
-            total += weight * column
+        total = np.zeros(len(pool.images))
+        for weight, column in zip(weights, pool.predicted.T, strict=True):
+            total += weight * np.minimum(column, most)
         return total
 
 
+@dataclass(frozen=True)
 class DecompositionRegions(RegionSelector):
-    """For each region: draw a class by its weight, then take the free window with most of that class."""
+    """For each region: draw a class by its weight, then take the free place with most of that class.
+
+    In volumes whose regions lie in slices, a slice that has such a place is drawn before it. Among ROIs the one
+    predicted as the class with the highest probability is taken.
+    """
 
     needs = Need.COUNTS | Need.LABELS
 
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
-        """See `RegionSelector.choose`; the score of a choice is the window's number of pixels of the drawn class.
+        """See `RegionSelector.choose`; the score of a choice is its number of pixels of the drawn class.
 
-        A class whose free windows all have count 0 is found out only when it is drawn, is then dropped for this
-        image and another one is drawn: the same distribution as drawing among the classes that have such a window,
-        at the cost of one box filter per drawn class whatever the number of classes.
+        A class whose free places all have count 0 is found out only when it is drawn, is then dropped for this image
+        and another one is drawn; so are slices. That is the same distribution as drawing among those that have such a
+        place, at the cost of one box filter per drawn class (and slice) whatever the number of classes.
         """
-        assert view.labels is not None
+        assert view.predicted is not None
         assert view.weights is not None
-        free = free_windows(view.shape, view.size, view.annotated)
-        present = np.bincount(view.labels.ravel(), minlength=len(view.weights)) > 0
-        sums: dict[int, WindowMap] = {}
+        present = view.predicted > 0
+        if view.left_out is not None:
+            present[view.left_out] = False
+        best = _Best(view)
         chosen: list[Choice] = []
         while len(chosen) < n_region and present.any():
             drawn = _draw(view.weights, present, rng)
-            if drawn not in sums:
-                sums[drawn] = window_sums((view.labels == drawn).view(np.uint8), view.size)
-            start = best_window(sums[drawn], free, rng)
-            if start is None:
-                break
-            if sums[drawn][start] == 0:
+            found = best.place(drawn, rng)
+            if found is None:
                 present[drawn] = False
                 continue
-            chosen.append(Choice(start, drawn, float(sums[drawn][start])))
-            block(free, Region(view.image, start, view.size), view.size)
+            place, score = found
+            chosen.append(Choice(view.places.take(place), drawn, score))
         return chosen
 
 
-def _draw(weights: npt.NDArray[np.float64], present: FreeMap, rng: np.random.Generator) -> int:
+@dataclass
+class _Best:
+    """The best places of the classes drawn so far; maps are made when they are first needed."""
+
+    view: ImageView
+    maps: dict[tuple[int, int], Peaks] = field(default_factory=dict)
+    layers: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
+
+    def place(self, class_: int, rng: np.random.Generator) -> tuple[Place, float] | None:
+        """A free place with most of the class in a layer drawn among those that have any, and its score."""
+        layers = self.layers.setdefault(class_, np.arange(self.view.places.layers))
+        while len(layers):
+            number = rng.integers(len(layers))
+            peaks = self._map(class_, int(layers[number]))
+            place = peaks.best(rng)
+            if place is not None and (score := peaks.score(place)) > 0:
+                return place, score
+            del self.maps[class_, int(layers[number])]
+            layers = self.layers[class_] = np.delete(layers, number)
+        return None
+
+    def _map(self, class_: int, layer: int) -> Peaks:
+        if (class_, layer) not in self.maps:
+            self.maps[class_, layer] = self._new_map(class_, layer)
+        return self.maps[class_, layer]
+
+    def _new_map(self, class_: int, layer: int) -> Peaks:
+        labels, confidence, places = self.view.labels, self.view.confidence, self.view.places
+        assert labels is not None
+        if confidence is None:
+            return places.of_class(labels, class_, layer)
+        return Peaks(np.where(labels == class_, confidence, np.float32(0))[None], places.taken)
+
+
+def _draw(weights: npt.NDArray[np.float64], present: npt.NDArray[np.bool_], rng: np.random.Generator) -> int:
     """Draw one of the classes still present by weight, uniformly if all of them have weight 0."""
     masked = np.where(present, weights, 0.0)
     total = masked.sum()

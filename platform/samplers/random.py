@@ -1,14 +1,15 @@
 """RAND: images and regions at random."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.predictions import PoolCounts
-from decomp.platform.regions import Region
 from decomp.platform.samplers.base import Choice, ImageSelector, ImageView, RegionSelector
-from decomp.platform.samplers.windows import block, free_windows, random_window
 
 
+@dataclass(frozen=True)
 class RandomImages(ImageSelector):
     """All images score the same, so the seeded random order decides."""
 
@@ -17,14 +18,14 @@ class RandomImages(ImageSelector):
         return np.zeros(len(pool.images))
 
 
+@dataclass(frozen=True)
 class RandomRegions(RegionSelector):
-    """Windows drawn one after the other, uniformly among those still free."""
+    """Regions drawn one after the other, uniformly among those still free."""
 
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
         """See `RegionSelector.choose`."""
-        free = free_windows(view.shape, view.size, view.annotated)
+        peaks = view.places.uniform()
         chosen: list[Choice] = []
-        while len(chosen) < n_region and (start := random_window(free, rng)) is not None:
-            chosen.append(Choice(start))
-            block(free, Region(view.image, start, view.size), view.size)
+        while len(chosen) < n_region and (place := peaks.best(rng)) is not None:
+            chosen.append(Choice(view.places.take(place)))
         return chosen

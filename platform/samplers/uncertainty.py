@@ -1,14 +1,15 @@
 """UNCERT: images and regions of highest mean uncertainty (Sec. 6 of the method notes)."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.predictions import PoolCounts
-from decomp.platform.regions import Region
 from decomp.platform.samplers.base import Choice, ImageSelector, ImageView, Need, RegionSelector
-from decomp.platform.samplers.windows import best_window, block, fixed_point, free_windows, window_sums
 
 
+@dataclass(frozen=True)
 class UncertaintyImages(ImageSelector):
     """Images by the mean uncertainty of their pixels."""
 
@@ -19,19 +20,18 @@ class UncertaintyImages(ImageSelector):
         return pool.uncertainty
 
 
+@dataclass(frozen=True)
 class UncertaintyRegions(RegionSelector):
-    """Windows (stride 1) by mean uncertainty, greedily without overlap."""
+    """Regions by mean uncertainty (windows at stride 1), greedily without overlap."""
 
     needs = Need.UNCERTAINTY
 
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
-        """See `RegionSelector.choose`; the score of a choice is the window's mean uncertainty."""
+        """See `RegionSelector.choose`; the score of a choice is the region's mean uncertainty."""
         assert view.uncertainty is not None
-        scaled, to_mean = fixed_point(view.uncertainty, view.size)
-        sums = window_sums(scaled, view.size)
-        free = free_windows(view.shape, view.size, view.annotated)
+        peaks = view.places.means(view.uncertainty)
         chosen: list[Choice] = []
-        while len(chosen) < n_region and (start := best_window(sums, free, rng)) is not None:
-            chosen.append(Choice(start, score=float(sums[start]) * to_mean))
-            block(free, Region(view.image, start, view.size), view.size)
+        while len(chosen) < n_region and (place := peaks.best(rng)) is not None:
+            score = peaks.score(place)
+            chosen.append(Choice(view.places.take(place), score=score))
         return chosen

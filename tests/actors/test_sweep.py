@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import ray
-from toy_runs import REFERENCE, RUNS, results, run_locally
+from toy_runs import DECOMP, REFERENCE, RUNS, results, run_locally
 
 from decomp.actors.board import BoardObserver, open_board
 from decomp.actors.group import WorkerGroup, start_workers
@@ -43,10 +43,10 @@ def test_the_first_cycle_of_a_seed_is_trained_once(cluster, tmp_path):
 
 
 def test_finished_runs_are_skipped_and_partial_ones_go_on(cluster, oracle, tmp_path):
-    run_locally(tmp_path, *RUNS[:2], replace(RUNS[2], cycles=3))
-    outcomes = Sweep(tmp_path, SPECS[2:5], SMALL).run(lambda news, ended: None)
-    assert [outcome.spec for outcome in outcomes] == [RUNS[2]]
-    assert results(RunStore(tmp_path, RUNS[2]).path) == results(RunStore(oracle, RUNS[2]).path)
+    run_locally(tmp_path, *RUNS[:2], replace(DECOMP, cycles=3))
+    outcomes = Sweep(tmp_path, [*RUNS[:2], DECOMP], SMALL).run(lambda news, ended: None)
+    assert [outcome.spec for outcome in outcomes] == [DECOMP]
+    assert results(RunStore(tmp_path, DECOMP).path) == results(RunStore(oracle, DECOMP).path)
 
 
 def test_a_learner_that_raises_fails_its_run_alone(cluster, tmp_path):
@@ -71,17 +71,17 @@ def test_runs_of_a_first_cycle_that_failed_are_given_up(cluster, tmp_path):
 
 def test_a_killed_worker_changes_nothing(cluster, oracle, tmp_path):
     """The learner kills its own process once, in the middle of a training."""
-    spec = replace(RUNS[2], learner=Component("toys:Mortal", {"grave": str(tmp_path / "grave"), "at_cycle": 4}))
+    spec = replace(DECOMP, learner=Component("toys:Mortal", {"grave": str(tmp_path / "grave"), "at_cycle": 4}))
     outcomes = Sweep(tmp_path / "runs", [spec.first, spec], SMALL).run(lambda news, ended: None)
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert (tmp_path / "grave").exists()
     mine = results(RunStore(tmp_path / "runs", spec).path)
-    assert mine == results(RunStore(oracle, RUNS[2]).path)
+    assert mine == results(RunStore(oracle, DECOMP).path)
 
 
 def test_a_worker_killed_after_predicting_predicts_again(cluster, oracle, tmp_path):
     """The shard dies when it is asked to choose regions, so that its label maps are lost."""
-    spec = RUNS[2]
+    spec = DECOMP
     run_locally(tmp_path, spec.first)
     killed = []
 

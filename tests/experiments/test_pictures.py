@@ -94,6 +94,17 @@ def test_of_a_volume_the_slice_with_most_regions_is_shown():
     assert not (picture == colour_of(0)).all(axis=-1).any()
 
 
+def test_an_irregular_region_is_outlined_and_nothing_beside_it_revealed():
+    triangle = np.tril(np.ones((8, 8), bool))
+    region = Region.of_mask("train-0", (4, 4), triangle)
+    square = Region("train-0", (4, 4), (8, 8))
+    pictures = [decoded(picture_of_cycle(Tiny(), Ledger.of([Annotation(r, 1, 0)]), 1)) for r in (region, square)]
+    frames = [(picture == CHOSEN).all(axis=-1).sum() for picture in pictures]
+    assert 50 < frames[0] < 1.2 * frames[1]
+    labelled = [sum((picture == colour_of(c)).all(axis=-1).sum() for c in range(3)) for picture in pictures]
+    assert 0 < labelled[0] < 0.75 * labelled[1]
+
+
 def test_float_images_are_stretched_over_the_grey_values():
     rgb = to_rgb(np.linspace(-3.0, 5.0, 1000, dtype=np.float32).reshape(10, 100, 1))
     assert rgb.dtype == np.uint8

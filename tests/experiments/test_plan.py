@@ -65,7 +65,21 @@ def test_a_change_of_a_result_relevant_key_is_named(toy_file):
         ("learner.jiter=3", r"learner.jiter: toys:Centroids has no such option \(did you mean 'jitter'\?\)"),
         ("learner.jitter=much", "learner.jitter: Input should be a valid number"),
         ("reference={jiter: 3}", "reference.jiter"),
-        ("samplers=[{name: x, images: randm, regions: random}]", "Unknown image selector 'randm'"),
+        ("samplers=[{images: randm, regions: random}]", r"samplers\[0\]: Unknown image selector 'randm'"),
+        ("samplers=[{images: {name: random, cap: 3}, regions: random}]", r"samplers\[0\].images.cap: .*no such option"),
+        (
+            "samplers=[{images: {name: decomposition, cap: -1}, regions: random}]",
+            r"samplers\[0\]: cap: must be positive",
+        ),
+        ("samplers=[{images: random, regions: {name: badge, seeding: x}}]", r"samplers\[0\].regions.seeding: "),
+        (
+            "samplers=[{sampler: decomp, emphasis: {tee: 2}}]",
+            r"\[0\].emphasis: .* no class 'tee' \(did you mean 'tree'",
+        ),
+        ("samplers=[{sampler: decomp, background: sky}]", r"\[0\].background: .* no class 'sky'"),
+        ("budgets[0].region=[1,4,4]", "has 3 axes, but image 'train-000' of 24 x 32 has 2"),
+        ("budgets[0].region=slick", r"budgets\[0\].region: Unknown partition 'slick' \(did you mean 'slic'\?\)"),
+        ("budgets[0].region=slic", r"budgets\[0\].region: slic needs the option 'segments'"),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_compute(toy_file, override, message):

@@ -4,6 +4,7 @@ import pytest
 
 from decomp.experiments.schema import load_experiment
 from decomp.platform.registry import UserError
+from decomp.platform.spec import Component
 
 SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
 
@@ -17,16 +18,50 @@ def test_overrides_replace_values(toy_file):
     experiment = load_experiment(
         toy_file, ["samplers=[decomp,rand]", "seeds=10", "budgets[0].cycles=9", "learner={name: mine, depth: 3}"]
     )
-    assert [sampler.name for sampler in experiment.samplers] == ["decomp", "rand"]
+    assert [sampler.spec().name for sampler in experiment.samplers] == ["decomp", "rand"]
     assert experiment.seeds == list(range(10))
     assert experiment.budgets[0].cycles == 9
     assert experiment.learner.component().options == {"depth": 3}
 
 
-def test_a_sampler_may_be_a_pair(toy_file):
-    pair = "samplers=[{name: mixed, images: random, regions: decomposition, tau: 0.5}]"
-    (sampler,) = load_experiment(toy_file, [pair]).samplers
-    assert (sampler.spec().images, sampler.spec().regions, sampler.spec().tau) == ("random", "decomposition", 0.5)
+@pytest.mark.parametrize(
+    ("entry", "name", "images", "regions"),
+    [
+        ("badge", "badge", "uncertainty", "badge"),
+        ("{images: uncertainty, regions: uncertainty}", "uncert", "uncertainty", "uncertainty"),
+        ("{images: uncertainty, regions: decomposition}", "uncert_decomp", "uncertainty", "decomposition"),
+        ("{images: random, regions: decomposition}", "rand_decomp", "random", "decomposition"),
+        ("{images: decomposition, regions: core-set}", "decomp_divers-core-set", "decomposition", "core-set"),
+        ("{images: 'm:Mine', regions: random}", "m-Mine_rand", "m:Mine", "random"),
+        ("{sampler: decomp, tau: 0.3}", "decomp_tau-0.3", "decomposition", "decomposition"),
+        ("{sampler: decomp, tau: {2: 0.5, 9: 0.7}}", "decomp_tau-0.5-0.7", "decomposition", "decomposition"),
+        ("{sampler: decomp, background: sky, emphasis: {car: 2}}", "decomp_car-x2_without-sky", None, None),
+        ("{sampler: uncert, uncertainty: margin}", "uncert_margin", "uncertainty", "uncertainty"),
+        ("{images: uncertainty, regions: {name: badge, seeding: kmeans++}}", "badge_seeding-kmeanspp", None, None),
+        ("{name: x, images: random, regions: random}", "x", "random", "random"),
+    ],
+)
+def test_a_sampler_is_one_of_the_papers_or_a_pair_named_as_in_its_ablations(toy_file, entry, name, images, regions):
+    (sampler,) = load_experiment(toy_file, [f"samplers=[{entry}]"]).samplers
+    spec = sampler.spec()
+    assert spec.name == name
+    if images:
+        assert (spec.images.name, spec.regions.name) == (images, regions)
+
+
+def test_tau_may_be_a_schedule(toy_file):
+    (sampler,) = load_experiment(toy_file, ["samplers=[{sampler: decomp, tau: {9: 0.7, 2: 0.5}}]"]).samplers
+    assert [sampler.spec().tau_of(cycle) for cycle in (1, 2, 8, 9, 40)] == [0.5, 0.5, 0.5, 0.7, 0.7]
+
+
+def test_a_region_is_a_window_or_a_part_of_a_partition(toy_file):
+    def region(text):
+        return load_experiment(toy_file, [f"budgets[0].region={text}"]).budgets[0].spec()
+
+    assert region("[1, 8, 9]").region == (1, 8, 9)
+    assert region("[1, 8, 9]").label == "2x3-1x8x9"
+    assert region("{name: slic, segments: 40}").region == Component("slic", {"segments": 40})
+    assert region("{name: slic, segments: 40}").label == "2x3-slic-40"
 
 
 @pytest.mark.parametrize(
@@ -35,7 +70,7 @@ def test_a_sampler_may_be_a_pair(toy_file):
         ("sedes=3", r"unknown key 'sedes' \(did you mean 'seeds'\?\)"),
         ("resources.gpu=2", r"unknown key 'resources.gpu' \(did you mean 'gpus'\?\)"),
         ("budgets[0].n_imag=2", r"unknown key 'budgets\[0\].n_imag' \(did you mean 'n_image'\?\)"),
-        ("samplers=[decmp]", r"samplers\[0\]: unknown sampler 'decmp' \(did you mean 'decomp'\?\)"),
+        ("samplers=[decmp]", r"samplers\[0\].sampler: unknown sampler 'decmp' \(did you mean 'decomp'\?\)"),
         ("samplers=[]", "samplers: list should have at least 1 item"),
         ("samplers=[rand,rand]", "samplers: 'rand' is given twice"),
         ("seeds=many", "seeds: input should be a valid list, got 'many'"),
@@ -45,7 +80,16 @@ def test_a_sampler_may_be_a_pair(toy_file):
         ("budgets[0].cycles=0", r"budgets\[0\].cycles: input should be greater than or equal to 1"),
         ("budgets=[{n_image: 1}]", r"the key 'budgets\[0\].n_region' is missing; add it"),
         ("warm_start=maybe", "warm_start: input should be a valid boolean, got 'maybe'"),
-        ("samplers=[{name: x, images: random, regions: random, tau: 1.5}]", "tau: input should be less than 1"),
+        ("samplers=[{sampler: decomp, tau: 1.5}]", r"samplers\[0\].tau: a confidence threshold is at least 0"),
+        ("samplers=[{sampler: decomp, tau: {0: 0.5}}]", "tau: 0 is no cycle"),
+        ("samplers=[{sampler: decomp, tau: high}]", "tau: give a number, or a schedule"),
+        ("samplers=[{sampler: decomp, emphasis: {dog: 0}}]", "emphasis.dog: input should be greater than 0"),
+        ("samplers=[{sampler: uncert, uncertainty: marign}]", r"unknown measure \(did you mean 'margin'\?\)"),
+        ("samplers=[{sampler: decomp, images: random}]", "either sampler, or images and regions, not both"),
+        ("samplers=[{images: random}]", "give a sampler .*, or both images and regions"),
+        ("budgets[0].region=[4, 0]", r"region: give pixels per axis"),
+        ("budgets[0].region=16", r"region: give pixels per axis"),
+        ("budgets[0].region={segments: 9}", r"the key 'budgets\[0\].region.name' is missing; add it"),
         ("name=a/b", "name: use letters, digits"),
         ("storage=s3://bucket", "storage: give a folder"),
         ("seeds", "'seeds': an override is written key=value"),

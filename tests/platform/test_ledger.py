@@ -4,7 +4,7 @@ from decomp.platform.regions import Region
 ROWS = [
     Annotation(Region("b", (0, 4), (2, 2)), cycle=1, rank=0, drawn_class=3, score=4.0),
     Annotation(Region("a", (1, 1), (2, 2)), cycle=1, rank=0),
-    Annotation(Region("b", (6, 6), (2, 2)), cycle=2, rank=1, score=0.25),
+    Annotation(Region("b", (6, 6), (2, 2), b"\xb0"), cycle=2, rank=1, score=0.25),
 ]
 
 

@@ -17,7 +17,7 @@ SPEC = RunSpec(
     Component("unet", {"widths": [16, 32]}),
     seed=3,
     budget=Budget(2, 3, (4, 4)),
-    sampler=SamplerSpec("decomp", "decomposition", "decomposition"),
+    sampler=SamplerSpec("decomp", Component("decomposition"), Component("decomposition")),
     cycles=4,
 )
 LEDGER = Ledger.of([Annotation(Region("a", (0, 0), (4, 4)), cycle=1, rank=0, drawn_class=1, score=7.0)])
@@ -56,7 +56,7 @@ def test_what_is_committed_is_read_back(store):
 
 
 def test_cycle_1_is_the_shared_one(store):
-    other = RunStore(store.root, replace(SPEC, sampler=SamplerSpec("rand", "random", "random")))
+    other = RunStore(store.root, replace(SPEC, sampler=SamplerSpec("rand", Component("random"), Component("random"))))
     assert [f.path for f in store.committed()] == [f.path for f in other.committed()]
     assert len(store.committed()) == 1
 
@@ -130,7 +130,7 @@ def test_stored_runs_are_found_with_their_identity(store):
         {"warm_start": True},
         {"budget": Budget(2, 3, (4, 5))},
         {"learner": Component("unet", {"widths": [16, 33]})},
-        {"sampler": SamplerSpec("decomp", "decomposition", "decomposition", 0.5)},
+        {"sampler": SamplerSpec("decomp", Component("decomposition"), Component("decomposition"), ((1, 0.5),))},
     ],
 )
 def test_what_changes_a_result_changes_the_key(change):

@@ -12,15 +12,16 @@ import torch
 
 from decomp.platform.datasets import IGNORE, Dataset, Split
 from decomp.platform.learners import Training
-from decomp.platform.learners.decode import decode
-from decomp.platform.learners.unet import Network, UNet
+from decomp.platform.learners.unet import Network, UNet, UNetPredictor
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.metrics import confusion_matrix, iou, mean_iou
+from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
 from decomp.platform.registry import UserError
 
 FAST = UNet(iterations=12, batch=4, crop=16, widths=(8, 12))
+EVERYTHING = Wanted(tau=0.9, measure=Measure.ENTROPY, confidence=True, regions=True)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def score(learner: UNet, checkpoint: Path) -> float:
     blobs, confusion = Blobs(), np.zeros((2, 2), np.int64)
     predictor = learner.load(checkpoint, blobs, "cpu")
     for image in blobs.ids("test", 0):
-        confusion += confusion_matrix(blobs.labels(image), predictor.predict(blobs.image(image)).labels, 2)
+        confusion += confusion_matrix(blobs.labels(image), predictor.predict(blobs.image(image), Wanted()).labels, 2)
     return mean_iou(iou(confusion))
 
 
@@ -130,7 +131,7 @@ def test_global_state_of_torch_is_left_alone(tmp_path):
     threads, expected = torch.get_num_threads(), torch.rand(4)
     torch.manual_seed(3)
     fitted(tmp_path / "a", replace(FAST, threads=threads + 1))
-    FAST.load(tmp_path / "a", Blobs(), "cpu").predict(Blobs().image("test-0"))
+    FAST.load(tmp_path / "a", Blobs(), "cpu").predict(Blobs().image("test-0"), Wanted())
     assert torch.equal(torch.rand(4), expected)
     assert torch.get_num_threads() == threads
 
@@ -156,48 +157,45 @@ def test_progress_rises_to_one(tmp_path):
 def test_any_image_size_and_channel_count(tmp_path, size, channels):
     blobs = Blobs(size, channels)
     fitted(tmp_path / "a", UNet(iterations=2, batch=2), blobs, ledger=Ledger.whole({"train-0": size}))
-    prediction = UNet().load(tmp_path / "a", blobs, "cpu").predict(blobs.image("test-0"), uncertainty=True)
-    assert prediction.uncertainty is not None
-    assert prediction.labels.shape == prediction.confidence.shape == prediction.uncertainty.shape == size
+    prediction = UNet().load(tmp_path / "a", blobs, "cpu").predict(blobs.image("test-0"), EVERYTHING)
+    assert prediction.labels.shape == prediction.confidence.shape == prediction.uncertainty.levels.shape == size
+    corner = Region("test-0", (size[0] - 1, size[1] - 1), (1, 1))
+    assert np.isfinite(prediction.regions.features([corner])).all()
 
 
 def test_prediction_has_the_documented_types_and_ranges(tmp_path):
     fitted(tmp_path / "a")
     predictor = FAST.load(tmp_path / "a", Blobs(), "cpu")
-    prediction = predictor.predict(Blobs().image("test-0"), uncertainty=True)
+    prediction = predictor.predict(Blobs().image("test-0"), EVERYTHING)
     assert prediction.labels.dtype == np.uint8
     assert prediction.confidence.dtype == np.float32
     assert ((prediction.confidence >= 0.5) & (prediction.confidence <= 1)).all()
-    assert prediction.uncertainty is not None
-    assert prediction.uncertainty.dtype == np.float32
-    assert ((prediction.uncertainty >= 0) & (prediction.uncertainty <= np.log(2) + 1e-6)).all()
-    assert predictor.predict(Blobs().image("test-0")).uncertainty is None
+    assert 0 < prediction.uncertainty.mean <= np.log(2)
+    assert prediction.counts.sum() == prediction.labels.size
+    plain = predictor.predict(Blobs().image("test-0"), Wanted())
+    assert np.array_equal(plain.labels, prediction.labels)
+    assert (plain.counts, plain.uncertainty, plain.confidence, plain.regions) == (None, None, None, None)
 
 
-def test_decode_agrees_with_the_softmax():
-    logits = 8 * torch.randn(7, 5, 6, generator=torch.Generator().manual_seed(0))
-    p = torch.softmax(logits.double(), 0).numpy()
-    prediction = decode(logits, uncertainty=True)
-    assert prediction.uncertainty is not None
-    assert np.array_equal(prediction.labels, p.argmax(0))
-    assert prediction.confidence == pytest.approx(p.max(0), abs=1e-6)
-    assert prediction.uncertainty == pytest.approx(-(p * np.log(p)).sum(0), abs=1e-5)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_decode_refuses_logits_that_are_not_finite(value):
-    logits = torch.zeros(3, 4, 4)
-    logits[1, 2, 2] = value
-    with pytest.raises(RuntimeError, match="not finite"):
-        decode(logits, uncertainty=True)
+def test_regions_are_read_from_the_deepest_feature_map():
+    image = Blobs((38, 56)).image("test-0")
+    network = Network(2, 2, FAST.widths).eval()
+    with torch.inference_mode():
+        maps = network.encode(torch.from_numpy(image[None].astype(np.float32)).permute(0, 3, 1, 2))
+    bottleneck = maps[-1][0].numpy()
+    assert bottleneck.shape == (12, 10, 14)
+    regions = UNetPredictor(network, torch.device("cpu"), 1).predict(image, Wanted(regions=True)).regions
+    window = Region("test-0", (4, 8), (8, 12))
+    assert regions.features([window])[0] == pytest.approx(bottleneck[:, 1:3, 2:5].mean((1, 2)), rel=1e-4)
+    assert regions.gradients([window])[0][0] == pytest.approx(bottleneck[:, 1:3, 2:5].max((1, 2)), rel=1e-4)
 
 
 def test_nan_in_the_image_is_an_error(tmp_path):
     fitted(tmp_path / "a")
     image = Blobs().image("test-0").copy()
     image[3, 3] = np.nan
-    with pytest.raises(RuntimeError, match="not finite"):
-        FAST.load(tmp_path / "a", Blobs(), "cpu").predict(image)
+    with pytest.raises(FloatingPointError, match="NaN"):
+        FAST.load(tmp_path / "a", Blobs(), "cpu").predict(image, Wanted())
 
 
 def test_divergence_is_an_error(tmp_path):
@@ -246,7 +244,7 @@ def test_checkpoint_of_other_classes_or_options_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="widths"):
         fitted(tmp_path / "b", replace(FAST, widths=(8, 16)), warm_start=tmp_path / "a")
     with pytest.raises(UserError, match="shape"):
-        FAST.load(tmp_path / "a", Blobs(), "cpu").predict(Blobs(channels=3).image("test-0"))
+        FAST.load(tmp_path / "a", Blobs(), "cpu").predict(Blobs(channels=3).image("test-0"), Wanted())
 
 
 @pytest.mark.parametrize(
@@ -279,6 +277,7 @@ def test_trains_and_predicts_on_a_gpu(tmp_path):
     assert fitted(tmp_path / "b", learner, device="cuda") == first
     assert score(learner, tmp_path / "a") > 0.85
     on_cpu, on_gpu = (
-        learner.load(tmp_path / "a", Blobs(), device).predict(Blobs().image("test-0")) for device in ("cpu", "cuda")
+        learner.load(tmp_path / "a", Blobs(), device).predict(Blobs().image("test-0"), Wanted())
+        for device in ("cpu", "cuda")
     )
     assert np.mean(on_cpu.labels == on_gpu.labels) > 0.99

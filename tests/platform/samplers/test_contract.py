@@ -1,96 +1,140 @@
-"""The contract that every registered region selector must keep."""
+"""The contract that every registered region selector must keep, for every shape of regions."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from views import N_CLASSES, SHAPES, Case, free, random_case
 
+from decomp.platform.components import build_selectors
 from decomp.platform.regions import Region
-from decomp.platform.registry import resolve
-from decomp.platform.samplers import REGION_SELECTORS, ImageView, Need, RegionSelector
+from decomp.platform.samplers import REGION_SELECTORS, CandidatePool, PooledRegions
+from decomp.platform.spec import Component, SamplerSpec
 
-N_CLASSES = 4
+SELECTORS = {
+    name: build_selectors(SamplerSpec("", Component("random"), Component(name)))[1] for name in REGION_SELECTORS
+}
+POOLED = {name: selector for name, selector in SELECTORS.items() if isinstance(selector, PooledRegions)}
 
-every_selector = pytest.mark.parametrize(
-    "selector",
-    [resolve("region selector", name, REGION_SELECTORS, RegionSelector)() for name in REGION_SELECTORS],
-    ids=list(REGION_SELECTORS),
-)
-
-
-def view_of(selector, rng, shape, size, annotated=(), uniform=False):
-    labels = np.zeros(shape, np.uint8) if uniform else rng.integers(N_CLASSES, size=shape).astype(np.uint8)
-    uncertainty = np.ones(shape, np.float32) if uniform else rng.random(shape, dtype=np.float32)
-    needs = selector.needs
-    return ImageView(
-        "a",
-        shape,
-        size,
-        annotated,
-        labels if Need.LABELS in needs else None,
-        uncertainty if Need.UNCERTAINTY in needs else None,
-        rng.dirichlet(np.ones(N_CLASSES)) if Need.COUNTS in needs else None,
-    )
+every_selector = pytest.mark.parametrize("selector", list(SELECTORS.values()), ids=list(SELECTORS))
+every_pooled = pytest.mark.parametrize("selector", list(POOLED.values()), ids=list(POOLED))
+every_shape = pytest.mark.parametrize("shape", SHAPES)
 
 
 @every_selector
-@settings(deadline=None)
-@given(
-    st.integers(0, 2**32),
-    st.tuples(st.integers(6, 20), st.integers(6, 20)),
-    st.tuples(st.integers(1, 6), st.integers(1, 6)),
-    st.integers(1, 12),
-)
-def test_chosen_windows_are_inside_apart_and_within_budget(selector, seed, shape, size, n_region):
+@every_shape
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32), st.integers(1, 12))
+def test_chosen_regions_are_possible_apart_and_within_budget(selector, shape, seed, n_region):
     rng = np.random.default_rng(seed)
-    annotated = [Region("a", (0, 0), (3, 3)), Region("a", (4, 2), (2, 4))]
-    chosen = selector.choose(view_of(selector, rng, shape, size, annotated), n_region, rng)
-    regions = [Region("a", choice.start, size) for choice in chosen]
+    case = random_case(shape, rng)
+    regions = [choice.region for choice in selector.choose(case.view(rng), n_region, rng)]
     assert len(regions) <= n_region
+    possible = case.regions()
     for k, region in enumerate(regions):
-        assert all(a >= 0 and a + n <= full for a, n, full in zip(region.start, size, shape, strict=True))
-        assert not any(region.overlaps(other) for other in (*annotated, *regions[:k]))
+        assert region in possible
+        assert not any(region.overlaps(other) for other in (*case.annotated, *regions[:k]))
 
 
 @every_selector
-@settings(deadline=None)
+@every_shape
+@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 2**32), st.integers(1, 20))
-def test_fewer_windows_only_when_no_more_fit(selector, seed, n_region):
+def test_fewer_regions_only_when_no_more_fit(selector, shape, seed, n_region):
     rng = np.random.default_rng(seed)
-    chosen = selector.choose(view_of(selector, rng, (9, 9), (3, 4)), n_region, rng)
-    regions = [Region("a", choice.start, (3, 4)) for choice in chosen]
+    case = random_case(shape, rng)
+    regions = [choice.region for choice in selector.choose(case.view(rng), n_region, rng)]
     if len(regions) < n_region:
-        every = [Region("a", (i, j), (3, 4)) for i in range(7) for j in range(6)]
-        assert all(any(window.overlaps(region) for region in regions) for window in every)
+        assert free(case.regions(), (*case.annotated, *regions)) == []
 
 
 @every_selector
-def test_the_stream_decides_everything(selector):
-    view = view_of(selector, np.random.default_rng(0), (20, 20), (4, 4))
-    first, second = (selector.choose(view, 5, np.random.default_rng(7)) for _ in range(2))
+@every_shape
+def test_the_stream_decides_everything(selector, shape):
+    case = random_case(shape, np.random.default_rng(2))
+    first, second = (
+        selector.choose(case.view(np.random.default_rng(0)), 5, np.random.default_rng(7)) for _ in range(2)
+    )
     assert first == second
 
 
+UNIFORM = {
+    "square": Case((7, 8), (3, 3)),
+    "rectangle": Case((5, 9), (2, 5)),
+    "slice": Case((3, 4, 5), (1, 2, 3)),
+    "box": Case((4, 4, 5), (2, 3, 3)),
+    "roi": Case((17,), (1,)),
+    "segments": Case((6, 6), partition=np.kron(np.arange(9).reshape(3, 3), np.ones((2, 2))).astype(np.int32)),
+}
+
+
 @every_selector
-def test_a_uniform_image_prefers_no_corner(selector):
+@every_shape
+def test_a_uniform_image_prefers_no_place(selector, shape):
     rng = np.random.default_rng(5)
-    view = view_of(selector, rng, (7, 8), (3, 3), uniform=True)
-    hits = np.zeros((5, 6))
-    for _ in range(3000):
-        hits[selector.choose(view, 1, rng)[0].start] += 1
-    assert chisquare(hits.ravel()).pvalue > 1e-4
+    case = UNIFORM[shape]
+    hits = dict.fromkeys(case.regions(), 0)
+    for _ in range(1500):
+        hits[selector.choose(case.view(rng, uniform=True), 1, rng)[0].region] += 1
+    assert chisquare(list(hits.values())).pvalue > 1e-4
 
 
 @every_selector
 def test_an_image_of_one_window(selector):
     rng = np.random.default_rng(0)
-    (choice,) = selector.choose(view_of(selector, rng, (4, 5), (4, 5)), 3, rng)
-    assert choice.start == (0, 0)
+    (choice,) = selector.choose(Case((4, 5), (4, 5)).view(rng), 3, rng)
+    assert choice.region == Region("a", (0, 0), (4, 5))
 
 
 @every_selector
 def test_a_fully_annotated_image_gives_nothing(selector):
     rng = np.random.default_rng(0)
-    whole = [Region("a", (0, 0), (8, 8))]
-    assert selector.choose(view_of(selector, rng, (8, 8), (2, 2), whole), 3, rng) == []
+    whole = (Region("a", (0, 0), (8, 8)),)
+    assert selector.choose(Case((8, 8), (2, 2), annotated=whole).view(rng), 3, rng) == []
+
+
+@every_selector
+def test_predictions_are_left_as_they_are(selector):
+    rng = np.random.default_rng(0)
+    view = random_case("square", rng).view(rng)
+    for array in (view.labels, view.uncertainty.levels, view.weights, view.predicted):
+        array.flags.writeable = False  # as maps decompressed or read from shared memory are
+    selector.choose(view, 4, rng)
+
+
+def pool_of(rng, n, spread=1.0):
+    features, residuals = rng.normal(0, spread, (n, 5)), rng.normal(0, spread, (n, N_CLASSES))
+    return CandidatePool(
+        rng.integers(4, size=n), rng.random(n), features.astype(np.float32), residuals.astype(np.float32)
+    )
+
+
+@every_pooled
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32), st.integers(2, 30), st.sampled_from([1.0, 0.0]))
+def test_the_pool_gives_as_many_distinct_regions_as_wanted(selector, seed, n_pool, spread):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, n_pool))
+    chosen = selector.select(pool_of(rng, n_pool, spread), n, rng)
+    assert len(chosen) == n == len(set(chosen.tolist()))
+    assert min(chosen) >= 0
+    assert max(chosen) < n_pool
+
+
+@every_pooled
+def test_the_stream_decides_the_choice_from_the_pool(selector):
+    pool = pool_of(np.random.default_rng(1), 40)
+    first, second = (selector.select(pool, 11, np.random.default_rng(3)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@every_pooled
+def test_a_pool_of_equals_is_chosen_from_without_bias(selector):
+    pool = CandidatePool(
+        np.zeros(8, np.int64), np.ones(8), np.ones((8, 3), np.float32), np.ones((8, N_CLASSES), np.float32)
+    )
+    hits = np.zeros(8)
+    for seed in range(400):
+        hits[selector.select(pool, 2, np.random.default_rng(seed))] += 1
+    assert chisquare(hits).pvalue > 1e-4

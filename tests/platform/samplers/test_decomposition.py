@@ -2,61 +2,113 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 from toys import random_counts
+from views import SHAPES, Case, free, random_case
 
+from decomp.platform.predictions import PoolCounts
 from decomp.platform.regions import Region
+from decomp.platform.registry import UserError
 from decomp.platform.samplers import ImageView
 from decomp.platform.samplers.decomposition import DecompositionImages, DecompositionRegions
 
 
-def test_image_score_equals_equation_3():
+@pytest.mark.parametrize(("cap", "most"), [(None, "0.1 of the image"), (0.3, "0.3 of the image"), (25, "25 pixels")])
+def test_image_score_equals_equation_3(cap, most):
     counts, weights = random_counts(7), np.array([0.1, 0.2, 0.3, 0.4])
-    scores = DecompositionImages().scores(counts, weights)
+    scores = DecompositionImages(cap).scores(counts, weights)
     for i in range(7):
-        cap = 0.1 * counts.pixels[i]
-        assert scores[i] == pytest.approx(sum(weights[c] * min(counts.predicted[i, c], cap) for c in range(4)))
+        limit = {"0.1": 0.1 * counts.pixels[i], "0.3": 0.3 * counts.pixels[i], "25": 25}[most.split()[0]]
+        assert scores[i] == pytest.approx(sum(weights[c] * min(counts.predicted[i, c], limit) for c in range(4)))
 
 
-@settings(deadline=None)
+def test_of_rois_each_class_counts_once():
+    predicted = np.array([[5, 0, 1], [0, 0, 2]])
+    pool = PoolCounts(("a", "b"), np.array([6, 2]), predicted, predicted, predicted, np.zeros(2), axes=1)
+    np.testing.assert_allclose(DecompositionImages().scores(pool, np.array([0.5, 0.3, 0.2])), [0.7, 0.2])
+
+
+def test_a_cap_of_nothing_is_refused():
+    with pytest.raises(UserError, match="cap: must be positive"):
+        DecompositionImages(0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32))
-def test_each_window_holds_most_of_its_class(seed):
+def test_each_region_holds_most_of_its_class(shape, seed):
+    """Brute force over all places that are free; of ROIs, the one of highest probability."""
     rng = np.random.default_rng(seed)
-    labels = rng.integers(4, size=(9, 10)).astype(np.uint8)
-    annotated = [Region("a", (2, 2), (3, 3))]
-    weights = rng.dirichlet(np.ones(4))
-    view = ImageView("a", (9, 10), (3, 4), annotated, labels, None, weights)
-    taken = list(annotated)
+    case = random_case(shape, rng)
+    view = case.view(rng)
+    taken = list(case.annotated)
     for choice in DecompositionRegions().choose(view, 3, rng):
-        windows = [Region("a", (i, j), (3, 4)) for i in range(7) for j in range(7)]
-        counts = {
-            w: np.count_nonzero(labels[w.slices] == choice.drawn_class)
-            for w in windows
-            if not any(w.overlaps(other) for other in taken)
-        }
-        best = Region("a", choice.start, (3, 4))
-        assert counts[best] == max(counts.values()) == choice.score > 0
-        taken.append(best)
+        rivals = free(case.regions(), taken)
+        if len(case.shape) == 3 and case.size[0] == 1:
+            rivals = [region for region in rivals if region.start[0] == choice.region.start[0]]
+        if shape == "roi":
+            values = {r: (r.of(view.labels) == choice.drawn_class)[0] * float(r.of(view.confidence)[0]) for r in rivals}
+        else:
+            values = {r: np.count_nonzero(r.of(view.labels) == choice.drawn_class) for r in rivals}
+        assert values[choice.region] == max(values.values()) == choice.score > 0
+        taken.append(choice.region)
 
 
-def draw_shares(labels, weights, annotated=(), n=4000, size=(2, 2)):
+def view_of(labels, weights, annotated=(), size=(2, 2), left_out=None):
+    predicted = np.bincount(labels.ravel(), minlength=len(weights))
+    places = Case(labels.shape, size, annotated=tuple(annotated)).places()
+    return ImageView(places, labels, None, np.array(weights), predicted, left_out=left_out)
+
+
+def draw_shares(labels, weights, annotated=(), n=4000, left_out=None):
     rng = np.random.default_rng(3)
-    view = ImageView("a", labels.shape, size, annotated, labels, None, np.array(weights))
-    drawn = [DecompositionRegions().choose(view, 1, rng)[0].drawn_class for _ in range(n)]
+    drawn = [
+        DecompositionRegions().choose(view_of(labels, weights, annotated, left_out=left_out), 1, rng)[0].drawn_class
+        for _ in range(n)
+    ]
     return np.bincount(drawn, minlength=len(weights)) / n
 
 
+STRIPES = np.repeat([[0, 0, 1, 1, 2, 2]], 4, axis=0).astype(np.uint8)
+
+
 def test_classes_are_drawn_by_weight_among_those_present():
-    labels = np.repeat([[0, 0, 1, 1, 2, 2]], 4, axis=0).astype(np.uint8)
-    shares = draw_shares(labels, [0.5, 0.2, 0.1, 0.2])
-    np.testing.assert_allclose(shares, [0.625, 0.25, 0.125, 0], atol=0.03)
+    np.testing.assert_allclose(draw_shares(STRIPES, [0.5, 0.2, 0.1, 0.2]), [0.625, 0.25, 0.125, 0], atol=0.03)
 
 
 def test_a_class_whose_every_window_is_taken_is_dropped_and_the_weights_renormalised():
-    labels = np.repeat([[0, 0, 1, 1, 2, 2]], 4, axis=0).astype(np.uint8)
-    shares = draw_shares(labels, [0.5, 0.2, 0.1, 0.2], [Region("a", (0, 0), (4, 2))])
+    shares = draw_shares(STRIPES, [0.5, 0.2, 0.1, 0.2], [Region("a", (0, 0), (4, 2))])
     np.testing.assert_allclose(shares, [0, 2 / 3, 1 / 3, 0], atol=0.03)
 
 
 def test_classes_of_zero_weight_are_drawn_uniformly_when_only_they_remain():
     labels = np.repeat([[0, 0, 1, 1]], 4, axis=0).astype(np.uint8)
     np.testing.assert_allclose(draw_shares(labels, [0.0, 0.0, 1.0]), [0.5, 0.5, 0], atol=0.03)
+
+
+def test_a_class_left_out_is_never_drawn():
+    np.testing.assert_allclose(draw_shares(STRIPES, [0.0, 0.75, 0.25], left_out=0), [0, 0.75, 0.25], atol=0.03)
+    alone = view_of(np.zeros((4, 6), np.uint8), [0.0, 0.5, 0.5], left_out=0)
+    assert DecompositionRegions().choose(alone, 3, np.random.default_rng(0)) == []
+
+
+def test_an_image_of_one_class():
+    view = view_of(np.zeros((4, 6), np.uint8), [1.0])
+    choices = DecompositionRegions().choose(view, 2, np.random.default_rng(0))
+    assert [(choice.drawn_class, choice.score) for choice in choices] == [(0, 4.0), (0, 4.0)]
+
+
+def test_slices_are_drawn_uniformly_among_those_with_the_class():
+    """Even where one slice holds far more of the class than another."""
+    labels = np.zeros((5, 6, 6), np.uint8)
+    labels[1] = 1
+    labels[3, 2, 2] = 1
+    labels[4, 0, 0] = 1
+    rng = np.random.default_rng(0)
+    taken = (Region("a", (4, 0, 0), (1, 2, 2)),)  # covers the class in slice 4
+    hits = np.zeros(5)
+    for _ in range(2000):
+        view = view_of(labels, [0.0, 1.0], taken, (1, 2, 2))
+        hits[DecompositionRegions().choose(view, 1, rng)[0].region.start[0]] += 1
+    assert hits[[0, 2, 4]].sum() == 0
+    assert chisquare(hits[[1, 3]]).pvalue > 1e-4

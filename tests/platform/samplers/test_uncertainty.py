@@ -1,28 +1,30 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import random_counts
+from views import SHAPES, free, random_case
 
-from decomp.platform.regions import Region
-from decomp.platform.samplers import ImageView, select_images
+from decomp.platform.samplers import select_images
 from decomp.platform.samplers.uncertainty import UncertaintyImages, UncertaintyRegions
 
 
-@settings(deadline=None)
+@pytest.mark.parametrize("shape", SHAPES)
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32))
-def test_windows_equal_brute_force_greedy(seed):
+def test_regions_equal_brute_force_greedy(shape, seed):
     rng = np.random.default_rng(seed)
-    uncertainty = rng.random((9, 10), dtype=np.float32)
-    annotated = [Region("a", (2, 2), (3, 3))]
-    chosen = UncertaintyRegions().choose(ImageView("a", (9, 10), (3, 4), annotated, None, uncertainty), 3, rng)
-    taken = list(annotated)
-    for choice in chosen:
-        windows = [Region("a", (i, j), (3, 4)) for i in range(7) for j in range(7)]
-        means = {w: uncertainty[w.slices].mean() for w in windows if not any(w.overlaps(other) for other in taken)}
-        best = Region("a", choice.start, (3, 4))
-        assert means[best] >= max(means.values()) - 1e-6
-        assert abs(choice.score - means[best]) < 1e-6
-        taken.append(best)
+    case = random_case(shape, rng)
+    view = case.view(rng)
+    taken = list(case.annotated)
+    for choice in UncertaintyRegions().choose(view, 4, rng):
+        means = {
+            region: region.of(view.uncertainty.levels).astype(np.int64).sum() / region.area * view.uncertainty.unit
+            for region in free(case.regions(), taken)
+        }
+        assert means[choice.region] == pytest.approx(max(means.values()), rel=1e-12)
+        assert choice.score == pytest.approx(means[choice.region], rel=1e-12)
+        taken.append(choice.region)
 
 
 def test_the_most_uncertain_images_are_taken_best_first():

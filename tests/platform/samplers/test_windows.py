@@ -1,60 +1,113 @@
+import itertools
+
 import numpy as np
-from hypothesis import given
+import pytest
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from scipy.stats import chisquare
+from views import SHAPES, free, random_case
 
-from decomp.platform.regions import Region
-from decomp.platform.samplers.windows import best_window, fixed_point, free_windows, random_window, window_sums
-
-SHAPES = st.tuples(st.integers(4, 12), st.integers(4, 12))
-SIZES = st.tuples(st.integers(1, 4), st.integers(1, 4))
+from decomp.platform.predictions import LEVELS, UncertaintyMap
+from decomp.platform.samplers.places import Peaks
+from decomp.platform.samplers.uncertainty import UncertaintyRegions
+from decomp.platform.samplers.windows import Windows, window_sums
 
 
-def starts(shape, size):
-    return [(i, j) for i in range(shape[0] - size[0] + 1) for j in range(shape[1] - size[1] + 1)]
+@st.composite
+def maps(draw, dtype, greatest):
+    shape = draw(st.lists(st.integers(1, 9), min_size=2, max_size=3))
+    size = [draw(st.integers(1, n)) for n in shape]
+    values = np.random.default_rng(draw(st.integers(0, 2**32))).integers(greatest + 1, size=shape)
+    return values.astype(dtype), tuple(size)
 
 
-@given(SHAPES.flatmap(lambda shape: hnp.arrays(np.uint8, shape, elements=st.integers(0, 1))), SIZES)
-def test_window_sums_equal_brute_force(mask, size):
-    sums = window_sums(mask, size)
-    assert sums.shape == tuple(n - k + 1 for n, k in zip(mask.shape, size, strict=True))
-    for i, j in starts(mask.shape, size):
-        assert sums[i, j] == mask[i : i + size[0], j : j + size[1]].sum(dtype=int)
+def brute_force_sums(values, size):
+    sums = np.zeros([n - k + 1 for n, k in zip(values.shape, size, strict=True)], np.int64)
+    for start in itertools.product(*map(range, sums.shape)):
+        window = tuple(slice(a, a + k) for a, k in zip(start, size, strict=True))
+        sums[start] = values[window].sum(dtype=np.int64)
+    return sums
 
 
-@given(SHAPES.flatmap(lambda s: hnp.arrays(np.float32, s, elements=st.floats(0, 5, width=32))), SIZES)
-def test_fixed_point_sums_are_exact_and_close_to_the_mean(values, size):
-    scaled, to_mean = fixed_point(values, size)
-    sums = window_sums(scaled, size)
-    for i, j in starts(values.shape, size):
-        window = np.s_[i : i + size[0], j : j + size[1]]
-        assert sums[i, j] == scaled[window].sum(dtype=np.int64)
-        np.testing.assert_allclose(sums[i, j] * to_mean, values[window].mean(dtype=np.float64), atol=1e-6)
+@given(st.one_of(maps(np.uint8, 1), maps(np.uint8, 255), maps(np.uint16, LEVELS)))
+def test_window_sums_equal_brute_force(case):
+    values, size = case
+    sums = window_sums(values, size, int(values.max()))
+    np.testing.assert_array_equal(sums, brute_force_sums(values, size))
 
 
-@given(SHAPES, SIZES, st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), SIZES), max_size=3))
-def test_free_windows_overlap_nothing_annotated(shape, size, corners):
-    annotated = [Region("a", (i, j), tuple(np.minimum(s, np.subtract(shape, (i, j))))) for i, j, s in corners]
-    free = free_windows(shape, size, annotated)
-    for start in starts(shape, size):
-        assert free[start] == (not any(Region("a", start, size).overlaps(other) for other in annotated))
+@given(maps(np.uint16, LEVELS))
+def test_window_sums_of_a_tensor_are_the_same(case):
+    values, size = case
+    tensor = torch.from_numpy(values.astype(np.int32))
+    np.testing.assert_array_equal(window_sums(tensor, size, LEVELS).numpy(), brute_force_sums(values, size))
 
 
-def test_ties_have_no_position_bias():
-    free = np.ones((4, 5), bool)
-    values = np.zeros((4, 5), np.int32)
-    rng = np.random.default_rng(0)
-    hits = np.zeros((2, 4, 5))
-    for _ in range(4000):
-        hits[0][best_window(values, free, rng)] += 1
-        hits[1][random_window(free, rng)] += 1
-    for counts in hits:
-        assert chisquare(counts.ravel()).pvalue > 1e-4
+@pytest.mark.parametrize("kind", [np.asarray, lambda values: torch.from_numpy(values.astype(np.int32))])
+def test_sums_beyond_the_range_of_int32_are_exact(kind):
+    values = np.full((200, 201), LEVELS, np.uint16)
+    values[-1, -1] -= 1
+    sums = window_sums(kind(values), (200, 200), LEVELS)
+    assert [int(total) for total in sums[0]] == [LEVELS * 40_000, LEVELS * 40_000 - 1]
 
 
-def test_no_free_window_gives_none():
-    nothing = np.zeros((2, 2), bool)
-    rng = np.random.default_rng(0)
-    assert best_window(np.ones((2, 2), np.int32), nothing, rng) is None
-    assert random_window(nothing, rng) is None
+@settings(deadline=None)
+@given(st.integers(0, 2**32))
+def test_regions_are_the_same_where_the_map_stays_on_the_device(seed):
+    """The CPU stands in for the device: what counts is that the map is a tensor."""
+    rng = np.random.default_rng(seed)
+    case = random_case("slice" if seed % 2 else "rectangle", rng)
+    view = case.view(rng)
+    tensor = UncertaintyMap(torch.from_numpy(view.uncertainty.levels.astype(np.int32)), view.uncertainty.unit)
+    assert tensor.mean == view.uncertainty.mean
+    selector = UncertaintyRegions()
+    here = selector.choose(view, 5, np.random.default_rng(1))
+    there = selector.choose(type(view)(case.places(), uncertainty=tensor), 5, np.random.default_rng(1))
+    assert here == there
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32))
+def test_places_are_free_unless_they_overlap(shape, seed):
+    rng = np.random.default_rng(seed)
+    case = random_case(shape, rng)
+    places = case.places()
+    peaks, found = places.uniform(), []
+    while (place := peaks.best(rng)) is not None:
+        found.append(places.take(place))
+        assert found[-1] in free(case.regions(), (*case.annotated, *found[:-1]))
+    assert free(case.regions(), (*case.annotated, *found)) == []
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "segments"])
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32))
+def test_a_free_window_is_seen(shape, seed):
+    rng = np.random.default_rng(seed)
+    case = random_case(shape, rng)
+    taken = list(case.annotated)
+    for region in rng.permutation(np.array(case.regions(), object)):
+        left = free(case.regions(), taken)
+        assert Windows("a", case.shape, case.size, taken).any_free() == bool(left)
+        taken += [region] if region in left else []
+
+
+@given(st.integers(0, 2**32))
+def test_peaks_are_the_greatest_free_values_drawn_uniformly_among_ties(seed):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(3, size=(4, 5)).astype(np.int32)
+    taken = [(slice(1, 3), slice(0, 4))] if seed % 2 else []
+    blocked = np.zeros((4, 5), bool)
+    for block in taken:
+        blocked[block] = True
+    peaks = Peaks(values.copy(), taken)
+    ties = np.argwhere(~blocked & (values == values[~blocked].max()))
+
+    class Last:
+        def integers(self, n):
+            assert n == len(ties)
+            return n - 1
+
+    assert peaks.best(Last()) == tuple(ties[-1])
+    assert peaks.score(tuple(ties[-1])) == values[tuple(ties[-1])]

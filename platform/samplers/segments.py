@@ -1,0 +1,64 @@
+"""Irregular regions: the segments of a given partition of the image, e.g. superpixels, as `Places`."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from decomp.platform.predictions import UncertaintyMap
+from decomp.platform.regions import Region
+from decomp.platform.samplers.places import Block, Peaks, Place, Places
+
+
+class Segments(Places):
+    """The segments of a partition; each can be annotated once.
+
+    Args:
+        image: id of the image.
+        partition: number of the segment of every pixel, from 0, shape (*axes), int32.
+        annotated: regions that are annotated; segments that overlap them are taken.
+    """
+
+    def __init__(self, image: str, partition: npt.NDArray[np.int32], annotated: Iterable[Region]) -> None:
+        super().__init__(image, partition.ndim)
+        self._partition = partition
+        self._numbers = partition.ravel()
+        self._areas = np.bincount(self._numbers)
+        # Numbers that no pixel bears are no places.
+        self.taken = [_block(int(k)) for k in np.flatnonzero(self._areas == 0)]
+        for region in annotated:
+            self.taken += [_block(int(k)) for k in np.unique(region.of(partition))]
+
+    def uniform(self) -> Peaks:
+        """See `Places.uniform`."""
+        return self._peaks(np.zeros(len(self._areas), np.int8))
+
+    def of_class(self, labels: npt.NDArray[np.uint8], class_: int, layer: int) -> Peaks:
+        """See `Places.of_class`."""
+        members = self._numbers[labels.ravel() == class_]
+        return self._peaks(np.bincount(members, minlength=len(self._areas)))
+
+    def means(self, uncertainty: UncertaintyMap) -> Peaks:
+        """See `Places.means`."""
+        levels = uncertainty.levels
+        levels = levels if isinstance(levels, np.ndarray) else levels.cpu().numpy()
+        # Sums of integers, exact in the float64 that bincount gives.
+        sums = np.bincount(self._numbers, weights=levels.ravel(), minlength=len(self._areas))
+        return self._peaks(sums / np.maximum(self._areas, 1), unit=uncertainty.unit)
+
+    def take(self, place: Place) -> Region:
+        """See `Places.take`."""
+        number = place[-1]
+        self.taken.append(_block(number))
+        pixels = np.unravel_index(np.flatnonzero(self._numbers == number), self._partition.shape)
+        start = tuple(int(axis.min()) for axis in pixels)
+        inside = np.zeros([int(axis.max()) - a + 1 for axis, a in zip(pixels, start, strict=True)], np.bool_)
+        inside[tuple(axis - a for axis, a in zip(pixels, start, strict=True))] = True
+        return Region.of_mask(self.image, start, inside)
+
+    def _peaks(self, values: npt.NDArray[np.generic], unit: float = 1.0) -> Peaks:
+        return Peaks(values[None], self.taken, unit=unit)
+
+
+def _block(number: int) -> Block:
+    return slice(0, 1), slice(number, number + 1)
