@@ -109,6 +109,7 @@ class Loop:
             training = Training(
                 ledger=ledger,
                 rng=stream(spec.seed, purpose, fold=spec.fold, cycle=cycle),
+                fold=spec.fold,
                 warm_start=previous.checkpoint if previous and spec.warm_start else None,
                 progress=lambda fraction: self.observer.phase(cycle, "train", fraction),
             )

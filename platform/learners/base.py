@@ -4,10 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.ledger import Ledger
@@ -19,7 +18,9 @@ class Training:
     """One training: what `Learner.fit` is given besides the data.
 
     Attributes:
-        ledger: the annotated regions; nothing else may be read from the oracle.
+        ledger: the annotated regions, of the ROI task in the validation split too; nothing else may be read from the
+            oracle.
+        fold: cross-validation fold, which says what is train and what is validation.
         rng: the training's own random stream (Sec. 8 of the method notes); all randomness derives from it.
         warm_start: checkpoint whose weights are kept (the optimiser starts anew), or None to train from scratch.
         device: torch device, e.g. ``"cpu"`` or ``"cuda"``.
@@ -28,6 +29,7 @@ class Training:
 
     ledger: Ledger
     rng: np.random.Generator
+    fold: int = 0
     warm_start: Path | None = None
     device: str = "cpu"
     progress: Callable[[float], None] = lambda fraction: None
@@ -37,11 +39,11 @@ class Predictor(ABC):
     """A trained model, ready to predict."""
 
     @abstractmethod
-    def predict(self, image: npt.NDArray[np.generic], wanted: Wanted) -> Prediction:
+    def predict(self, image: Any, wanted: Wanted) -> Prediction:
         """Predict one image in one forward pass; `decomp.platform.learners.decode.decode` makes it from logits.
 
         Args:
-            image: pixels, shape (*axes, channels), as `Dataset.image` gives them.
+            image: what `Dataset.image` gives: pixels, shape (*axes, channels), or ROIs.
             wanted: what is wanted besides the labels.
 
         Raises:
