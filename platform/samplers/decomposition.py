@@ -12,7 +12,7 @@ import numpy.typing as npt
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.registry import UserError
 from decomp.platform.samplers.base import Choice, ImageSelector, ImageView, Need, RegionSelector
-from decomp.platform.samplers.places import Peaks, Place
+from decomp.platform.samplers.places import MapPeaks, Peaks, Place
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class _Best:
         assert labels is not None
         if confidence is None:
             return places.of_class(labels, class_, layer)
-        return Peaks(np.where(labels == class_, confidence, np.float32(0))[None], places.taken)
+        return MapPeaks(np.where(labels == class_, confidence, np.float32(0))[None], places.taken)
 
 
 def _draw(weights: npt.NDArray[np.float64], present: npt.NDArray[np.bool_], rng: np.random.Generator) -> int:

@@ -19,6 +19,9 @@ Block = tuple[slice, ...]
 TAKEN = -1
 """Value of a place that is taken; all others are 0 or more."""
 
+ROWS_AT_ONCE = 48
+"""Rows looked at in one step: few enough for the cache, enough to make the step's overhead small."""
+
 
 class Places(ABC):
     """The places of one image.
@@ -59,27 +62,38 @@ class Places(ABC):
         """Take a place, which leaves all maps together with those that overlap it."""
 
 
-class Peaks:
+class Peaks(ABC):
     """A map of values over places, from which the best free one is asked again and again.
 
-    Only rows that a taken place touches are searched anew, so after the first look a choice costs a fraction of a pass
-    over the map.
+    A row is a line of places along the last axis. For each row an upper bound of its values is known; rows are looked
+    at in order of their bounds, and only until no other can hold a better place or one that is as good. Since places
+    that are taken only lower the values, what was found once bounds the row from then on.
 
     Args:
-        values: shape (*leading, n) with at least two axes, a number of 0 or more for each place; a numpy array or a
-            tensor on any device. Overwritten.
+        bounds: upper bound of the values in each row, one for each place along the leading axes; overwritten.
         taken: blocks of places that are taken; may grow afterwards.
         origin: place of the first element, shape (ndim,).
         unit: what a value of 1 means.
     """
 
-    def __init__(self, values: Any, taken: list[Block], origin: Place | None = None, unit: float = 1.0) -> None:
-        self._values = values
+    def __init__(
+        self, bounds: npt.NDArray[Any], taken: list[Block], origin: Place | None = None, unit: float = 1.0
+    ) -> None:
+        self._bounds = bounds
+        self._exact = np.zeros(bounds.shape, np.bool_)
+        self._ties = np.zeros(bounds.shape, np.int64)
         self._taken = taken
-        self._origin = origin or (0,) * values.ndim
+        self._origin = origin or (0,) * (bounds.ndim + 1)
         self._unit = unit
-        self._tops = _row_tops(values)
         self._seen = 0
+
+    @abstractmethod
+    def _rows(self, rows: tuple[npt.NDArray[np.int64], ...]) -> npt.NDArray[Any]:
+        """Values of k rows, given by their index along each leading axis, `TAKEN` where taken; shape (k, n)."""
+
+    @abstractmethod
+    def _block(self, inside: Block) -> None:
+        """Mark a block of this map, which may be empty, as taken."""
 
     def best(self, rng: np.random.Generator) -> Place | None:
         """A free place of greatest value, or None if none is free.
@@ -88,20 +102,39 @@ class Peaks:
         top-left one (Sec. 5 of the method notes).
         """
         self._forget_taken()
-        top = self._tops.max(initial=TAKEN)
-        if top == TAKEN:
+        best = self._settle()
+        if best == TAKEN:
             return None
-        rows = np.nonzero(self._tops == top)
-        ties = _host(self._values[rows]) == top
-        until = np.cumsum(np.count_nonzero(ties, axis=1))
+        rows = np.nonzero(self._exact & (self._bounds == best))
+        until = np.cumsum(self._ties[rows])
         drawn = rng.integers(until[-1])
         row = int(np.searchsorted(until, drawn, side="right"))
-        column = np.flatnonzero(ties[row])[drawn - until[row]]
-        return tuple(int(i) + o for i, o in zip((*(r[row] for r in rows), column), self._origin, strict=True))
+        number = drawn - until[row] + self._ties[rows][row]
+        values = self._rows(tuple(axis[row : row + 1] for axis in rows))[0]
+        column = np.flatnonzero(values == best)[number]
+        return tuple(int(i) + o for i, o in zip((*(axis[row] for axis in rows), column), self._origin, strict=True))
 
     def score(self, place: Place) -> float:
         """Value of a place, in units of its meaning."""
-        return float(self._values[tuple(i - o for i, o in zip(place, self._origin, strict=True))]) * self._unit
+        *row, column = (i - o for i, o in zip(place, self._origin, strict=True))
+        return float(self._rows(tuple(np.array([i]) for i in row))[0, column]) * self._unit
+
+    def _settle(self) -> Any:
+        """Look at rows until the greatest value and all rows that hold it are known."""
+        while True:
+            best = self._bounds[self._exact].max(initial=TAKEN)
+            open_ = np.flatnonzero(~self._exact & (self._bounds >= max(best, 0)))
+            if not len(open_):
+                return best
+            if len(open_) > ROWS_AT_ONCE:
+                bounds = self._bounds.ravel()[open_]
+                open_ = open_[np.argpartition(bounds, -ROWS_AT_ONCE)[-ROWS_AT_ONCE:]]
+            rows = np.unravel_index(open_, self._bounds.shape)
+            values = self._rows(rows)
+            tops = values.max(axis=1, initial=TAKEN)
+            self._bounds[rows] = tops
+            self._ties[rows] = np.count_nonzero(values == tops[:, None], axis=1)
+            self._exact[rows] = True
 
     def _forget_taken(self) -> None:
         for block in self._taken[self._seen :]:
@@ -109,15 +142,31 @@ class Peaks:
                 slice(max(0, axis.start - o), max(0, axis.stop - o))
                 for axis, o in zip(block, self._origin, strict=True)
             )
-            self._values[inside] = TAKEN
-            self._tops[inside[:-1]] = _row_tops(self._values[inside[:-1]])
+            self._block(inside)
+            self._exact[inside[:-1]] = False
         self._seen = len(self._taken)
 
 
-def _row_tops(values: Any) -> npt.NDArray[Any]:
-    if not isinstance(values, np.ndarray):
-        return np.asarray(values.amax(-1).cpu().numpy())
-    return np.asarray(values.max(axis=-1, initial=TAKEN))
+class MapPeaks(Peaks):
+    """Peaks of a map whose values are all at hand.
+
+    Args:
+        values: shape (*leading, n) with at least two axes, a number of 0 or more for each place; a numpy array or a
+            tensor on any device. Overwritten.
+        taken, origin, unit: see `Peaks`.
+    """
+
+    def __init__(self, values: Any, taken: list[Block], origin: Place | None = None, unit: float = 1.0) -> None:
+        super().__init__(
+            _host(values.max(-1) if isinstance(values, np.ndarray) else values.amax(-1)), taken, origin, unit
+        )
+        self._values = values
+
+    def _rows(self, rows: tuple[npt.NDArray[np.int64], ...]) -> npt.NDArray[Any]:
+        return _host(self._values[rows])
+
+    def _block(self, inside: Block) -> None:
+        self._values[inside] = TAKEN
 
 
 def _host(values: Any) -> npt.NDArray[Any]:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from decomp.platform.predictions import UncertaintyMap
 from decomp.platform.regions import Region
-from decomp.platform.samplers.places import Block, Peaks, Place, Places
+from decomp.platform.samplers.places import Block, MapPeaks, Peaks, Place, Places
 
 
 class Segments(Places):
@@ -57,7 +57,7 @@ class Segments(Places):
         return Region.of_mask(self.image, start, inside)
 
     def _peaks(self, values: npt.NDArray[np.generic], unit: float = 1.0) -> Peaks:
-        return Peaks(values[None], self.taken, unit=unit)
+        return MapPeaks(values[None], self.taken, unit=unit)
 
 
 def _block(number: int) -> Block:

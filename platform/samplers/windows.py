@@ -6,6 +6,7 @@ All maps of windows are indexed by the window's start, so a map over windows of 
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from decomp.platform.predictions import LEVELS, UncertaintyMap
 from decomp.platform.regions import Region
-from decomp.platform.samplers.places import Block, Peaks, Place, Places
+from decomp.platform.samplers.places import TAKEN, Block, MapPeaks, Peaks, Place, Places
 
 
 def window_sums(values: Any, size: Sequence[int], greatest: int) -> Any:
@@ -80,6 +81,7 @@ class Windows(Places):
         self._row = (1,) if len(shape) == 1 else ()
         self._full_size = (*self._row, *size)
         self._starts = tuple(n - k + 1 for n, k in zip((*self._row, *shape), self._full_size, strict=True))
+        self._integral = _Integral()
         self.taken = [self._block((*((0,) * len(self._row)), *r.start), (*self._row, *r.size)) for r in annotated]
 
     def any_free(self) -> bool:
@@ -94,34 +96,31 @@ class Windows(Places):
 
     def uniform(self) -> Peaks:
         """See `Places.uniform`."""
-        return Peaks(np.zeros(self._starts, np.int8), self.taken)
+        return MapPeaks(np.zeros(self._starts, np.int8), self.taken)
 
     def of_class(self, labels: npt.NDArray[np.uint8], class_: int, layer: int) -> Peaks:
         """See `Places.of_class`; only windows near the class are looked at, in volumes only the layer's slice."""
         if labels.ndim == 3 and self.layers == 1:
             mask = (labels == class_).view(np.uint8)
-            return Peaks(window_sums(mask, self._full_size, 1), self.taken)
+            return MapPeaks(window_sums(mask, self._full_size, 1), self.taken)
         plane = labels[layer] if labels.ndim == 3 else labels.reshape(-1, labels.shape[-1])
-        mask = (plane == class_).view(np.uint8)
-        left, top, width, height = cv2.boundingRect(mask)
-        low = [max(0, first - k + 1) for first, k in zip((top, left), self._full_size[-2:], strict=True)]
-        high = [
-            min(n, first + extent)
-            for n, first, extent in zip(self._starts[-2:], (top, left), (height, width), strict=True)
-        ]
+        left, top, width, height = cv2.boundingRect((plane == class_).view(np.uint8))
+        first, size = (top, left), self._full_size[-2:]
+        low = [max(0, a - k + 1) for a, k in zip(first, size, strict=True)]
+        high = [min(n, a + m) for n, a, m in zip(self._starts[-2:], first, (height, width), strict=True)]
         lead = () if labels.ndim < 3 else (layer,)
         if width == 0:
-            return Peaks(np.zeros((*(1,) * len(lead), 1, 1), np.int8), self.taken, (*lead, 0, 0))
-        rows, columns = (slice(a, b + k - 1) for a, b, k in zip(low, high, self._full_size[-2:], strict=True))
-        sums = window_sums(np.ascontiguousarray(mask[rows, columns]), self._full_size[-2:], 1)
-        return Peaks(sums[None] if lead else sums, self.taken, (*lead, *low))
+            return MapPeaks(np.zeros((*(1,) * len(lead), 1, 1), np.int8), self.taken, (*lead, 0, 0))
+        rows, columns = (slice(a, b + k - 1) for a, b, k in zip(low, high, size, strict=True))
+        counts = _Counts(plane[rows, columns], class_, size, self._integral)
+        return _ClassPeaks(counts, self.taken, (*lead, *low))
 
     def means(self, uncertainty: UncertaintyMap) -> Peaks:
         """See `Places.means`."""
         levels = uncertainty.levels
         levels = levels.reshape(1, -1) if levels.ndim == 1 else levels
         sums = window_sums(levels, self._full_size, LEVELS)
-        return Peaks(sums, self.taken, unit=uncertainty.unit / math.prod(self._size))
+        return MapPeaks(sums, self.taken, unit=uncertainty.unit / math.prod(self._size))
 
     def take(self, place: Place) -> Region:
         """See `Places.take`."""
@@ -134,3 +133,78 @@ class Windows(Places):
             slice(max(0, a - k + 1), min(a + n, limit))
             for a, n, k, limit in zip(start, size, self._full_size, self._starts, strict=True)
         )
+
+
+class _Integral:
+    """Memory for one integral image, used for one class after the other."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.int32)
+        self._held: _Counts | None = None
+
+    def of(self, counts: "_Counts") -> npt.NDArray[np.int32]:
+        """Pixels of the class above and to the left of every corner, shape (H + 1, W + 1), int32."""
+        height, width = counts.labels.shape
+        n = (height + 1) * (width + 1)
+        if len(self._memory) < n:
+            self._memory, self._held = np.empty(n, np.int32), None
+        integral = self._memory[:n].reshape(height + 1, width + 1)
+        if self._held is not counts:
+            cv2.integral((counts.labels == counts.class_).view(np.uint8), integral)
+            self._held = counts
+        return integral
+
+
+@dataclass(frozen=True, eq=False)
+class _Counts:
+    """Pixels of a class in windows of an image, row by row of window starts.
+
+    A class is drawn once or twice per image, so to make its integral image anew costs less than to keep the window
+    sums of all classes drawn so far, whose memory would have to be fetched from the system for each image.
+    """
+
+    labels: npt.NDArray[np.uint8]
+    class_: int
+    size: tuple[int, ...]
+    memory: _Integral
+
+    def rows(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """Counts of all windows that start in the rows, shape (k, n), int32."""
+        height, width = self.size
+        integral = self.memory.of(self)
+        between = integral[rows + height]
+        between -= integral[rows]
+        return np.asarray(between[:, width:] - between[:, :-width])
+
+
+class _ClassPeaks(Peaks):
+    """Peaks of the number of pixels of a class: from one row of window starts to the next it changes by at most w."""
+
+    def __init__(self, counts: _Counts, taken: list[Block], origin: Place) -> None:
+        n = counts.labels.shape[0] - counts.size[0] + 1
+        step = max(1, counts.size[0] // 8)
+        probes = np.unique(np.append(np.arange(0, n, step), n - 1))
+        tops = counts.rows(probes).max(axis=1).astype(np.int64)
+        rows = np.arange(n)
+        after = np.searchsorted(probes, rows)  # the probe at or after each row
+        before = np.maximum(after - 1, 0)
+        width = counts.size[1]
+        bounds = np.minimum(
+            tops[after] + width * (probes[after] - rows), tops[before] + width * np.abs(rows - probes[before])
+        )
+        super().__init__(bounds.reshape(*(1,) * (len(origin) - 2), n), taken, origin)
+        self._counts = counts
+        self._blocks: list[Block] = []
+
+    def _rows(self, rows: tuple[npt.NDArray[np.int64], ...]) -> npt.NDArray[np.int32]:
+        values = self._counts.rows(rows[-1])
+        for *_, lines, columns in self._blocks:
+            inside = (rows[-1] >= lines.start) & (rows[-1] < lines.stop)
+            if inside.any():
+                values[inside, columns] = TAKEN
+        return values
+
+    def _block(self, inside: Block) -> None:
+        *lead, _, _ = inside
+        if all(axis.start == 0 < axis.stop for axis in lead):  # of a volume, only blocks in this layer
+            self._blocks.append(inside)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from views import SHAPES, free, random_case
 
 from decomp.platform.predictions import LEVELS, UncertaintyMap
-from decomp.platform.samplers.places import Peaks
+from decomp.platform.samplers.places import MapPeaks
 from decomp.platform.samplers.uncertainty import UncertaintyRegions
 from decomp.platform.samplers.windows import Windows, window_sums
 
@@ -101,7 +101,7 @@ def test_peaks_are_the_greatest_free_values_drawn_uniformly_among_ties(seed):
     blocked = np.zeros((4, 5), bool)
     for block in taken:
         blocked[block] = True
-    peaks = Peaks(values.copy(), taken)
+    peaks = MapPeaks(values.copy(), taken)
     ties = np.argwhere(~blocked & (values == values[~blocked].max()))
 
     class Last:
