@@ -168,6 +168,10 @@ class PoolShard:
             rows += self._choices(view, annotated, task.choosing)
         return Proposals(Ledger.of(rows)).to_arrow()
 
+    def held(self) -> dict[str, int]:
+        """Size of what the last `predict` keeps: number of images, bytes of their maps and choices."""
+        return {"images": len(self._kept), "bytes": sum(kept.nbytes for kept in self._kept.values())}
+
     def reveal(self, regions: Sequence[Region]) -> npt.NDArray[np.int64]:
         """Ask the oracle: pixels of each true class within the regions, shape (C,)."""
         counts = np.zeros(IGNORE + 1, np.int64)
@@ -357,6 +361,12 @@ class _Kept:
             levels = uncertainty.levels if isinstance(uncertainty.levels, np.ndarray) else uncertainty.levels.cpu()
             kept |= {"levels": _CompressedMap.of(np.asarray(levels, np.uint16)), "unit": uncertainty.unit}
         return cls(score or 0.0, **kept)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of it all."""
+        maps = sum(len(kept.data) for kept in (self.labels, self.levels) if kept is not None)
+        return maps + (self.proposals.nbytes if self.proposals is not None else 0)
 
     def maps(self) -> dict[str, Any]:
         """Fields of `ImageView`."""

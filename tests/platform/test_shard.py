@@ -64,9 +64,9 @@ def test_maps_are_kept_only_of_images_that_can_still_be_selected(tmp_path, spec)
     shard = local(tmp_path, replace(spec, cycles=2), build_learner(spec.learner))
     images, regions = build_selectors(spec.sampler)
     kept = 0 if not regions.needs else 2 if images.local else 7
-    assert len(shard._kept) == kept
-    maps = [map_ for held in shard._kept.values() for map_ in (held.labels, held.levels) if map_]
-    assert len(maps) == (kept if Need.COUNTS in regions.needs else 0)
+    assert shard.held()["images"] == kept
+    maps = 24 * 32 * kept  # bytes of the label maps before compression
+    assert shard.held()["bytes"] <= (1.5 * maps if Need.COUNTS in regions.needs else 2500 * kept)
 
 
 class Both(RegionSelector):
