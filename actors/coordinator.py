@@ -10,6 +10,7 @@ from decomp.actors.board import BoardObserver
 from decomp.actors.group import WorkerGroup
 from decomp.actors.worker import Job
 from decomp.platform.components import build_dataset
+from decomp.platform.datasets.base import pool_ids
 from decomp.platform.loop import Loop
 from decomp.platform.spec import RunSpec
 from decomp.platform.store import RunStore
@@ -42,7 +43,7 @@ def coordinate(spec: RunSpec, root: Path, workers: Sequence[Any], board: Any) ->
     observer.phase(len(store.committed()) + 1, "start", 0.0)
     job = Job(spec.label, spec.dataset, spec.learner)
     try:
-        group = WorkerGroup(workers, job, dataset.ids("train", spec.fold), board)
+        group = WorkerGroup(workers, job, pool_ids(dataset, spec.fold), board)
         Loop(store, dataset, group, observer).run()
         return Outcome(spec)
     except Exception as error:

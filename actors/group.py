@@ -47,13 +47,13 @@ def start_workers(resources: Resources, group: PlacementGroup | None = None) -> 
 class WorkerGroup:
     """`decomp.platform.workers.Workers` spread over Ray actors.
 
-    Image k of the sorted training images belongs to worker k modulo the number of workers, always; test images are
+    Image k of the pool belongs to worker k modulo the number of workers, always; test images are
     dealt out in the same way. Each worker has at most one call in flight.
 
     Args:
         workers: handles of `Worker` actors.
         job: whom they work for.
-        pool: ids of the training images, sorted.
+        pool: ids of all images that may be annotated, see `pool_ids`.
         board: the notice board.
     """
 

@@ -1,4 +1,4 @@
-"""The command line: `decomp run`, `check`, `report`, `sync`, `ui` and `list`.
+"""The command line: `decomp run`, `check`, `report`, `sync`, `ui`, `convert` and `list`.
 
 Heavy libraries are imported where they are used, so that `--help` and `check` answer at once.
 """
@@ -9,8 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.table import Table
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 
 MLFLOW_PATIENCE = 600.0
 """Seconds that the end of a command waits for MLflow while it takes what is left."""
+
+
+class Published(StrEnum):
+    """Published data that can be converted."""
+
+    BRACS = "bracs"
+
 
 app = typer.Typer(
     help="Replay region-level annotation on fully labelled data and compare samplers.",
@@ -167,6 +175,25 @@ def ui(
     raise typer.Exit(status)
 
 
+@app.command()
+def convert(
+    what: Annotated[Published, typer.Argument(help="Which published data.")],
+    source: Annotated[Path, typer.Argument(help="Folder of the published files.")],
+    target: Annotated[Path, typer.Argument(help="Folder to make.")],
+) -> None:
+    """Convert published data into decomp's own files."""
+    from rich.progress import Progress
+
+    from decomp.experiments.convert import convert_bracs
+    from decomp.platform.datasets.base import Split
+
+    with Progress(console=CONSOLE) as progress:
+        bar = progress.add_task(f"{what.value}: {source}")
+        made = convert_bracs(source, target, lambda done, total: progress.update(bar, completed=done, total=total))
+    slides = {split: [made.shape(slide)[0] for slide in made.ids(split, 0)] for split in get_args(Split)}
+    typer.echo("\n".join(f"{split}: {len(rois)} slides, {sum(rois)} ROIs" for split, rois in slides.items()))
+
+
 @app.command(name="list")
 def list_() -> None:
     """List the samplers, selectors, partitions, data sets and learners that an experiment file may name."""
@@ -229,7 +256,7 @@ def _announce(plan: Plan) -> None:
 def _write_report(plan: Plan) -> "Report":
     from decomp.experiments.report import write_report
 
-    return write_report(plan.compared, plan.experiment.root / "report")
+    return write_report(plan.compared, plan.experiment.root / "report", plan.metric)
 
 
 def _report(plan: Plan, file: Path, overrides: list[str] | None) -> "Report":
@@ -251,7 +278,12 @@ def _mirroring(plan: Plan, file: Path, overrides: list[str] | None, *, verbose: 
 
     uri = tracking_uri(plan.experiment.root.parent)
     remedy = " ".join([program(), "sync", str(file), *(overrides or [])])
-    mirror = MirrorThread(lambda: Tracker(uri, plan.experiment.name, verbose=verbose), uri, plan.dataset, remedy=remedy)
+    mirror = MirrorThread(
+        lambda: Tracker(uri, plan.experiment.name, metric=plan.metric, verbose=verbose),
+        uri,
+        plan.dataset,
+        remedy=remedy,
+    )
     with mirror:
         for store in plan.compared:
             mirror.submit(store)

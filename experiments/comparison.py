@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.experiments.curves import (
+    AXES,
+    Axis,
     Curve,
     Repeat,
     Spread,
@@ -98,6 +100,7 @@ class Comparison:
 
     Attributes:
         metric: name of the test metric.
+        axis: what shares are shares of.
         reference: its value at full annotation; None where no reference is finished.
         target: `FULL_SHARE` times the mean of `reference`.
         budgets: a result for each budget, in order of their first run.
@@ -106,6 +109,7 @@ class Comparison:
     """
 
     metric: str
+    axis: Axis
     reference: Spread | None
     target: float | None
     budgets: tuple[BudgetResult, ...]
@@ -113,18 +117,20 @@ class Comparison:
     missing: tuple[str, ...]
 
 
-def compare(runs: Sequence[RunStore], metric: str = "miou") -> Comparison:
+def compare(runs: Sequence[RunStore], metric: str, axis: Axis | None = None) -> Comparison:
     """Compare the committed cycles of runs of one experiment; shared first cycles among them are passed over.
 
     Args:
         runs: stores with the planned number of cycles; unfinished and not yet started ones too, so that they are named.
         metric: the test metric.
+        axis: what the curves run over; by default the metric's first of `AXES`.
 
     Raises:
         ValueError: if two runs are the same sampler, budget, seed and fold, e.g. because results of different
             experiment files are mixed.
     """
-    curves = tuple(read_curve(run, metric) for run in runs if run.spec.kind == "run")
+    axis = axis or AXES[metric][0]
+    curves = tuple(read_curve(run, metric, axis) for run in runs if run.spec.kind == "run")
     _check_unique([(curve.sampler, curve.budget, curve.repeat) for curve in curves])
     references = [run for run in runs if run.spec.kind == "reference"]
     _check_unique([(run.spec.seed, run.spec.fold) for run in references])
@@ -134,6 +140,7 @@ def compare(runs: Sequence[RunStore], metric: str = "miou") -> Comparison:
     budgets = dict.fromkeys(curve.budget for curve in curves)
     return Comparison(
         metric,
+        axis,
         reference,
         target,
         tuple(compare_budget([curve for curve in curves if curve.budget == budget], target) for budget in budgets),

@@ -14,6 +14,31 @@ Repeat = tuple[int, int]
 
 
 @dataclass(frozen=True)
+class Axis:
+    """What learning curves are drawn over.
+
+    Attributes:
+        field: field of `decomp.platform.records.Annotated`, a share in [0, 1].
+        label: what it is a share of.
+        short: heading of a column.
+    """
+
+    field: str
+    label: str
+    short: str
+
+
+AXES = {
+    "miou": (Axis("share", "annotated share of the training pixels", "annotated"),),
+    "weighted_f1": (
+        Axis("image_share", "processed share of the slides", "slides"),
+        Axis("share", "annotated share of the ROIs", "ROIs"),
+    ),
+}
+"""Axes by test metric; summaries are computed over the first."""
+
+
+@dataclass(frozen=True)
 class Curve:
     """Learning curve of one run; all sequences have length T, the number of committed cycles.
 
@@ -21,7 +46,7 @@ class Curve:
         sampler: name of the sampler.
         budget: label of the budget.
         repeat: seed and fold.
-        shares: annotated share of the training pixels at each cycle, in [0, 1].
+        shares: annotated share at each cycle in the sense of the axis, in [0, 1].
         images: images with an annotated region.
         regions: annotated regions.
         pixels: annotated pixels.
@@ -62,8 +87,8 @@ class Spread:
         return cls(float(array.mean()), sd, len(array))
 
 
-def read_curve(run: RunStore, metric: str) -> Curve:
-    """Learning curve of the committed cycles of a run."""
+def read_curve(run: RunStore, metric: str, axis: Axis) -> Curve:
+    """Learning curve of the committed cycles of a run over an axis."""
     if run.spec.sampler is None or run.spec.budget is None:
         raise ValueError(f"{run.spec.label} has no sampler or budget, hence no learning curve; pass runs.")
     records = [folder.record for folder in run.committed()]
@@ -71,7 +96,7 @@ def read_curve(run: RunStore, metric: str) -> Curve:
         run.spec.sampler.name,
         run.spec.budget.label,
         (run.spec.seed, run.spec.fold),
-        tuple(record.annotated.share for record in records),
+        tuple(getattr(record.annotated, axis.field) for record in records),
         tuple(record.annotated.images for record in records),
         tuple(record.annotated.regions for record in records),
         tuple(record.annotated.pixels for record in records),

@@ -100,6 +100,7 @@ def cycle_points(record: CycleRecord, timing: Timing, classes: Sequence[str]) ->
         values |= {f"{_allowed(metric)}/{name}": value for name, value in zip(names, per_class, strict=True)}
     values |= {
         "annotated_ppm": 1e6 * annotated.share,
+        "annotated_images_ppm": 1e6 * annotated.image_share,
         "annotated_images": annotated.images,
         "annotated_regions": annotated.regions,
         "annotated_pixels": annotated.pixels,

@@ -102,7 +102,7 @@ def _draw_panel(panel: Axes, comparison: Comparison, result: BudgetResult, chose
     repeats = {cycle.score.n for sampler in result.samplers for cycle in sampler.cycles}
     over = f", {max(repeats)} repeat{'s' * (max(repeats) > 1)}" if repeats else ""
     panel.set_title(f"budget {result.budget}{over}", fontsize=11, loc="left")
-    panel.set_xlabel("annotated share of the training pixels (%)")
+    panel.set_xlabel(f"{comparison.axis.label} (%)")
     spread = ", mean ± sd" if max(repeats, default=1) > 1 else ""
     panel.set_ylabel(f"test {score_name(comparison.metric)}{spread}")
     panel.set_xlim(left=0)
@@ -136,7 +136,7 @@ def _draw_curve(panel: Axes, result: SamplerResult, style: Style) -> None:
 
 def score_name(metric: str) -> str:
     """How a metric is written in tables and figures."""
-    return {"miou": "mIoU"}.get(metric, metric)
+    return {"miou": "mIoU", "weighted_f1": "weighted F1"}.get(metric, metric)
 
 
 def _png(figure: Figure) -> bytes:

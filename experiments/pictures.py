@@ -71,7 +71,12 @@ def picture_of_cycle(dataset: Dataset, ledger: Ledger, cycle: int, limit: int = 
         ledger: regions up to this cycle, at least.
         cycle: the cycle.
         limit: images to show at most.
+
+    Returns:
+        PNG; None for a cycle without regions and for sets of ROIs, which have no picture.
     """
+    if dataset.task == "roi":
+        return None
     rows = ledger.annotations()
     names = list(dict.fromkeys(row.region.image for row in rows if row.cycle == cycle))[:limit]
     if not names:

@@ -8,6 +8,7 @@ from typing import Any
 from decomp.experiments.schema import Experiment
 from decomp.platform.components import build_dataset, build_learner, build_partition, build_selectors
 from decomp.platform.datasets import Dataset
+from decomp.platform.metrics import TEST_METRIC
 from decomp.platform.registry import UserError, nearest
 from decomp.platform.spec import Component, RunSpec, flatten
 from decomp.platform.store import RunStore, stored_runs
@@ -39,6 +40,11 @@ class Plan:
     def stores(self, specs: Sequence[RunSpec]) -> list[RunStore]:
         """Folders of some of the runs."""
         return [RunStore(self.experiment.root, spec) for spec in specs]
+
+    @property
+    def metric(self) -> str:
+        """The test metric of learning curves."""
+        return TEST_METRIC[self.dataset.task]
 
     @property
     def compared(self) -> list[RunStore]:
@@ -160,6 +166,8 @@ def _budget_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
     for number, entry in enumerate(experiment.budgets):
         budget, key = entry.spec(), f"budgets[{number}]"
         if isinstance(budget.region, Component):
+            if dataset.task == "roi":
+                problems.append(f"{key}.region: the images are sets of ROIs, so a region is [1].")
             try:
                 build_partition(budget.region)
             except UserError as error:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from decomp.experiments.comparison import FULL_SHARE, BudgetResult, Comparison, Needed, SamplerResult, compare
-from decomp.experiments.curves import Spread
+from decomp.experiments.curves import AXES, Spread
 from decomp.experiments.figures import learning_curves, score_name
 from decomp.platform.store import RunStore
 
@@ -34,6 +34,7 @@ class Report:
         cycles: CSV file, a row per budget, sampler and cycle: mean and spread over repeats.
         repeats: CSV file, a row per budget, sampler, repeat and cycle: what the others are computed from.
         figure: PNG file of the learning curves.
+        further_figures: the same over the metric's other axes, if it has any.
     """
 
     comparison: Comparison
@@ -42,14 +43,15 @@ class Report:
     cycles: Path
     repeats: Path
     figure: Path
+    further_figures: tuple[Path, ...]
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All files."""
-        return (self.summary, self.cycles, self.repeats, self.figure)
+        return (self.summary, self.cycles, self.repeats, self.figure, *self.further_figures)
 
 
-def write_report(runs: Sequence[RunStore], folder: Path, metric: str = "miou") -> Report:
+def write_report(runs: Sequence[RunStore], folder: Path, metric: str) -> Report:
     """Compare runs and write tables and figure into a folder; the same cycles give the same bytes.
 
     Args:
@@ -66,11 +68,14 @@ def write_report(runs: Sequence[RunStore], folder: Path, metric: str = "miou") -
         folder / "cycles.csv",
         folder / "repeats.csv",
         folder / "learning_curves.png",
+        tuple(folder / f"learning_curves_by_{axis.field}.png" for axis in AXES[metric][1:]),
     )
     _write_csv(report.summary, _summary_rows(comparison))
     _write_csv(report.cycles, _cycle_rows(comparison))
     _write_csv(report.repeats, _repeat_rows(comparison))
     _replace(report.figure, learning_curves(comparison))
+    for axis, file in zip(AXES[metric][1:], report.further_figures, strict=True):
+        _replace(file, learning_curves(compare(runs, metric, axis)))
     return report
 
 
@@ -78,7 +83,7 @@ def console_tables(comparison: Comparison) -> RenderableType:
     """All tables, at most `WIDTH` columns wide, and a note for everything that is missing."""
     parts: list[RenderableType] = []
     for result in comparison.budgets:
-        parts += [*_cycle_tables(comparison.metric, result), ""]
+        parts += [*_cycle_tables(comparison, result), ""]
     if comparison.budgets:
         parts += [_summary_table(comparison)]
     if comparison.reference is not None and comparison.target is not None:
@@ -124,18 +129,18 @@ def summary_markdown(comparison: Comparison) -> str:
     return "\n".join([lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]]) + "\n"
 
 
-def _cycle_tables(metric: str, result: BudgetResult) -> list[Table]:
+def _cycle_tables(comparison: Comparison, result: BudgetResult) -> list[Table]:
     # Cycle and share take 24 columns, a sampler 2 more than its text.
     widths = [max(len(s.sampler), 13) + 2 for s in result.samplers]
     per_table = max(1, (WIDTH - 24) // max(widths))
     groups = [result.samplers[i : i + per_table] for i in range(0, len(result.samplers), per_table)]
-    return [_cycle_table(metric, result, group) for group in groups]
+    return [_cycle_table(comparison, result, group) for group in groups]
 
 
-def _cycle_table(metric: str, result: BudgetResult, samplers: Sequence[SamplerResult]) -> Table:
-    table = _table(f"Test {score_name(metric)} by cycle, budget {result.budget}")
+def _cycle_table(comparison: Comparison, result: BudgetResult, samplers: Sequence[SamplerResult]) -> Table:
+    table = _table(f"Test {score_name(comparison.metric)} by cycle, budget {result.budget}")
     table.add_column("cycle", justify="right")
-    table.add_column("annotated", justify="right")
+    table.add_column(comparison.axis.short, justify="right")
     for sampler in samplers:
         table.add_column(sampler.sampler, justify="right", overflow="fold")
     last = max((len(sampler.cycles) for sampler in result.samplers), default=0)

@@ -247,6 +247,8 @@ class Experiment(_Entry):
 def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read and validate an experiment file.
 
+    A file may name another one that it `extends`, whose top-level keys it inherits unless it gives them itself.
+
     Args:
         file: the YAML file.
         overrides: ``key=value`` strings; nested keys with dots, lists in brackets.
@@ -254,16 +256,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises:
         UserError: with one line per mistake.
     """
-    try:
-        config = OmegaConf.load(file)
-    except FileNotFoundError:
-        raise UserError(f"{file}: there is no such file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: is no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(config, omegaconf.DictConfig):
-        raise UserError(f"{file}: an experiment is a mapping of keys to values; see the examples in experiments/.")
+    config = _read(file)
     for key in ("dataset", "learner"):
         if isinstance(config.get(key), str):  # the short form, which overrides of options need written out
             config[key] = {"name": config[key]}
@@ -279,6 +272,32 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
         raise UserError(f"{file}: {' '.join(str(error).split())}") from error
     except pydantic.ValidationError as error:
         raise UserError("\n".join(f"{file}: {_sentence(problem)}" for problem in error.errors())) from error
+
+
+def _read(file: Path, readers: tuple[Path, ...] = ()) -> omegaconf.DictConfig:
+    """The file's keys, and of the file that it extends those that it does not give itself."""
+    try:
+        config = OmegaConf.load(file)
+    except FileNotFoundError:
+        by = f"; {readers[-1]} extends it" if readers else ""
+        raise UserError(f"{file}: there is no such file{by}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{file}: is no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(config, omegaconf.DictConfig):
+        raise UserError(f"{file}: an experiment is a mapping of keys to values; see the examples in experiments/.")
+    extended = config.pop("extends", None)
+    if extended is None:
+        return config
+    if not isinstance(extended, str):
+        raise UserError(f"{file}: extends: give the path of an experiment file, relative to this one.")
+    if file.resolve() in readers:
+        raise UserError(f"{file}: extends itself; remove one of the 'extends'.")
+    base = _read(file.parent / extended, (*readers, file.resolve()))
+    for key in config:
+        base[key] = config[key]
+    return base
 
 
 def _sentence(problem: Any) -> str:

@@ -29,8 +29,9 @@ COMPARISON = "comparison"
 """Name and key of the run with the final tables."""
 
 ABOUT = (
-    "To see scores over annotation, search the charts for `miou` and set the x-axis to the metric `annotated_ppm` "
-    "(parts per million of the training pixels); steps are cycles. One parent run per sampler and budget, with means "
+    "To see scores over annotation, search the charts for `miou` (of ROIs `weighted_f1`) and set the x-axis to the "
+    "metric `annotated_ppm` (parts per million of the pool's pixels or ROIs; of its slides: `annotated_images_ppm`); "
+    "steps are cycles. One parent run per sampler and budget, with means "
     "over its repeats once they are complete; one child run per seed and fold; `comparison` has the final tables."
 )
 """Description of the experiment."""
@@ -79,7 +80,7 @@ class Tracker:
         verbose: whether MLflow may write to the console.
     """
 
-    def __init__(self, uri: str, experiment: str, *, metric: str = "miou", verbose: bool = False) -> None:
+    def __init__(self, uri: str, experiment: str, *, metric: str, verbose: bool = False) -> None:
         self._mlflow = MlflowExperiment(uri, experiment, ABOUT, verbose=verbose)
         self._metric = metric
 

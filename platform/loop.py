@@ -3,17 +3,17 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.candidates import candidates
-from decomp.platform.datasets.base import Dataset
+from decomp.platform.datasets.base import Dataset, Split, Task, annotated_splits
 from decomp.platform.learners.base import Training
 from decomp.platform.ledger import Ledger
-from decomp.platform.metrics import iou, mean_iou
+from decomp.platform.metrics import score
 from decomp.platform.randomness import stream
 from decomp.platform.records import Annotated, CycleRecord, Timing
 from decomp.platform.selection import FIRST_CYCLE, Selecting, Selection
@@ -93,16 +93,17 @@ class Loop:
         spec, cycle = self.store.spec, len(folders) + 1
         phases = _Phases(cycle, self.observer)
         ledger = self.store.ledger(folders)
-        shapes = {image: self.dataset.shape(image) for image in self.dataset.ids("train", spec.fold)}
+        pools = {split: self._shapes(split) for split in annotated_splits(self.dataset)}
+        shapes = {image: shape for pool in pools.values() for image, shape in pool.items()}
         previous = Model(folders[-1].checkpoint, folders[-1].record.checkpoint_sha256) if folders else None
 
         visits = [folder.record.selected for folder in folders]
-        selection = self._select(phases, shapes, ledger, visits, previous)
+        selection = self._select(phases, pools, ledger, visits, previous)
         with phases.timed("reveal"):
             ledger = ledger.extend(selection.ledger)
             class_pixels = self.workers.reveal([row.region for row in selection.ledger.annotations()])
             visits.append(selection.images)
-            exhausted = spec.budget is not None and not candidates(shapes, spec.budget.region, ledger, visits)
+            exhausted = spec.budget is not None and not candidates(pools["train"], spec.budget.region, ledger, visits)
         staged = self.store.stage(cycle)
         with phases.timed("train"):
             purpose = "reference" if spec.kind == "reference" else "training"
@@ -121,7 +122,7 @@ class Loop:
             class_pixels = class_pixels + np.array(folders[-1].record.annotated.class_pixels, np.int64)
         record = CycleRecord(
             cycle=cycle,
-            **_metrics(confusion),
+            **_metrics(self.dataset.task, confusion),
             annotated=_annotated(ledger, class_pixels, shapes),
             class_confidence=_floats(selection.class_confidence),
             class_weights=_floats(selection.class_weights),
@@ -132,21 +133,42 @@ class Loop:
         timing = Timing(phases.seconds, time.time_ns() // 1_000_000, package_version(), git_commit())
         return self.store.commit(staged, record, timing, selection.ledger)
 
+    def _shapes(self, split: Split) -> dict[str, tuple[int, ...]]:
+        return {image: self.dataset.shape(image) for image in self.dataset.ids(split, self.store.spec.fold)}
+
     def _select(
         self,
         phases: "_Phases",
-        shapes: Mapping[str, tuple[int, ...]],
+        pools: Mapping[Split, Mapping[str, tuple[int, ...]]],
         ledger: Ledger,
         visits: Sequence[tuple[str, ...]],
         previous: Model | None,
     ) -> Selection:
+        """Select in every split that is annotated, the validation split with a third of the images."""
         spec = self.store.spec
         if spec.budget is None:
-            return Selection((), Ledger.whole(shapes))
-        sampler = spec.sampler or FIRST_CYCLE
-        selecting = Selecting(sampler, spec.budget, self.dataset.classes, spec.seed, spec.fold, phases.cycle)
-        pool = candidates(shapes, spec.budget.region, ledger, visits)
-        return selecting.run(self.workers, phases.timed, pool, shapes, ledger, previous)
+            return Selection(
+                (), Ledger.whole({image: shape for pool in pools.values() for image, shape in pool.items()})
+            )
+        parts = []
+        for split, shapes in pools.items():
+            n_image = spec.budget.n_image if split == "train" else max(1, spec.budget.n_image // 3)
+            selecting = Selecting(
+                spec.sampler or FIRST_CYCLE,
+                replace(spec.budget, n_image=n_image),
+                self.dataset.classes,
+                split,
+                spec.seed,
+                spec.fold,
+                phases.cycle,
+            )
+            if pool := candidates(shapes, spec.budget.region, ledger, visits):
+                parts.append(selecting.run(self.workers, phases.timed, pool, shapes, ledger, previous))
+        joint = parts[0].ledger
+        for part in parts[1:]:
+            joint = joint.extend(part.ledger)
+        images = tuple(image for part in parts for image in part.images)
+        return Selection(images, joint, parts[0].class_confidence, parts[0].class_weights)
 
 
 @dataclass
@@ -162,14 +184,17 @@ class _Phases:
         self.observer.phase(self.cycle, name, 0.0)
         start = time.perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - start
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def _metrics(confusion: npt.NDArray[np.int64]) -> dict:  # type: ignore[type-arg]
-    per_class = iou(confusion)
+def _metrics(task: Task, confusion: npt.NDArray[np.int64]) -> dict:  # type: ignore[type-arg]
+    metrics, class_metrics = score(task, confusion)
     return {
-        "metrics": {"miou": mean_iou(per_class)},
-        "class_metrics": {"iou": tuple(None if np.isnan(value) else float(value) for value in per_class)},
+        "metrics": metrics,
+        "class_metrics": {
+            name: tuple(None if np.isnan(value) else float(value) for value in values)
+            for name, values in class_metrics.items()
+        },
     }
 
 
@@ -177,6 +202,7 @@ def _annotated(ledger: Ledger, class_pixels: npt.NDArray[np.int64], shapes: Mapp
     pixels = sum(region.area for regions in ledger.by_image.values() for region in regions)
     return Annotated(
         images=len(ledger.by_image),
+        image_share=len(ledger.by_image) / len(shapes),
         regions=len(ledger),
         pixels=pixels,
         share=pixels / sum(int(np.prod(shape)) for shape in shapes.values()),

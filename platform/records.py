@@ -11,14 +11,17 @@ class Annotated:
     """How much is annotated after a cycle, over the whole ledger.
 
     Attributes:
-        images: images with at least one annotated region.
+        images: images (slides) with at least one annotated region.
+        image_share: these over all images of the pool.
         regions: annotated regions.
-        pixels: annotated pixels.
-        share: annotated pixels over all pixels of the training images.
+        pixels: annotated pixels (ROIs).
+        share: these over all pixels (ROIs) of the pool, which is the training images and, of the ROI task, the
+            validation images.
         class_pixels: annotated pixels per true class, length C.
     """
 
     images: int
+    image_share: float
     regions: int
     pixels: int
     share: float

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.components import build_selectors
+from decomp.platform.datasets.base import Split
 from decomp.platform.ledger import Ledger
 from decomp.platform.predictions import Measure, PoolCounts
 from decomp.platform.proposals import Proposals
@@ -51,12 +52,14 @@ class Selecting:
         sampler: the sampler.
         budget: budget per cycle.
         classes: names of the classes.
+        split: the split whose images are selected.
         seed, fold, cycle: key of the random streams.
     """
 
     sampler: SamplerSpec
     budget: Budget
     classes: Sequence[str]
+    split: Split
     seed: int
     fold: int
     cycle: int
@@ -125,7 +128,7 @@ class Selecting:
 
     def _images(self, selector: ImageSelector, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> list[str]:
         """Select images among the candidates, best first."""
-        rng = stream(self.seed, "images", fold=self.fold, cycle=self.cycle)
+        rng = stream(self.seed, self._purpose("images"), fold=self.fold, cycle=self.cycle)
         return select_images(pool.images, selector.scores(pool, weights), self.budget.n_image, rng)
 
     def _choosing(self, selector: RegionSelector) -> Choosing:
@@ -139,10 +142,13 @@ class Selecting:
         n = len(images) * self.budget.n_region
         chosen: Sequence[int] = range(len(proposals.ledger))
         if len(chosen) > n:
-            rng = stream(self.seed, "pool", fold=self.fold, cycle=self.cycle)
+            rng = stream(self.seed, self._purpose("pool"), fold=self.fold, cycle=self.cycle)
             chosen = _distinct(selector.select(proposals.pool(), n, rng), len(chosen), n, type(selector).__name__)
         # Of ROIs no image gives more than its share (Sec. 6 of the method notes).
         return proposals.take(chosen, self.budget.n_region if axes == 1 else None)
+
+    def _purpose(self, decision: str) -> str:
+        return decision if self.split == "train" else f"{self.split} {decision}"
 
     def _left_out(self) -> int | None:
         return None if self.sampler.background is None else self.classes.index(self.sampler.background)

@@ -31,6 +31,16 @@ PAIRS = [
 ]
 RUNS = [replace(BASE, sampler=SamplerSpec(name, *map(Component, pair))) for name, pair in PAIRS]
 DECOMP = next(run for run in RUNS if run.sampler.name == "decomp")
+SLIDES = {"train_slides": 10, "validation_slides": 4, "test_slides": 4}
+ROI = replace(
+    BASE,
+    dataset=Component("slides", SLIDES),
+    fingerprint="slides",
+    learner=Component("mlp", {"epochs": 4}),
+    budget=Budget(3, 4, (1,)),
+    cycles=5,
+)
+ROI_RUNS = [replace(ROI, sampler=SamplerSpec(name, *map(Component, pair))) for name, pair in SAMPLERS.items()]
 REFERENCE = replace(BASE, kind="reference", budget=None, sampler=None, cycles=1)
 
 

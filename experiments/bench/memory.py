@@ -132,13 +132,11 @@ def main() -> None:
     }
     base, pixels = found["nothing kept"], SHAPE[0] * SHAPE[1]
     print(f"{options.images} predictions of 1024 x 2048 x {N_CLASSES}, {options.n_image} images to be selected\n")
-    print(
-        f"{'sampler':16s} {'peak':>10s} {'afterwards':>12s} {'more than nothing kept':>23s}   of images at bytes per pixel"
-    )
+    print(f"{'sampler':16s} {'peak':>10s} {'afterwards':>12s} {'more':>20s}   images, bytes per pixel of each")
     for name, of in found.items():
         each = f"{of['images']:9d} {of['bytes'] / of['images'] / pixels:18.3f}" if of["images"] else f"{0:9d}"
         more = of["now"] - base["now"]
-        print(f"{name:16s} {of['peak']:7.0f} MB {of['now']:9.0f} MB {more:20.0f} MB   {each}")
+        print(f"{name:16s} {of['peak']:7.0f} MB {of['now']:9.0f} MB {more:17.0f} MB   {each}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from decomp.platform.datasets.base import IGNORE, Dataset, Split
 
 DATASETS = {
     "digits": "decomp.platform.datasets.digits:Digits",
+    "slides": "decomp.platform.datasets.slides:Slides",
+    "bracs": "decomp.platform.datasets.bracs:Bracs",
 }
 
 __all__ = ["DATASETS", "IGNORE", "Dataset", "Split"]

@@ -59,3 +59,13 @@ class Dataset(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Hexadecimal digest of everything in the data that can change a result."""
+
+
+def annotated_splits(dataset: Dataset) -> tuple[Split, ...]:
+    """Splits in which regions are annotated: of the ROI task the validation split too (Sec. 1 of the method notes)."""
+    return ("train", "validation") if dataset.task == "roi" else ("train",)
+
+
+def pool_ids(dataset: Dataset, fold: int) -> tuple[str, ...]:
+    """Ids of all images that may be annotated, split by split."""
+    return tuple(image for split in annotated_splits(dataset) for image in dataset.ids(split, fold))

@@ -13,7 +13,7 @@ class RoiGraph:
 
     Attributes:
         cells: features of n cells, shape (n, F), float32.
-        cell_edges: source and target of each edge between cells, shape (2, E), int64; both directions are listed.
+        cell_edges: source and target of each directed edge between cells, shape (2, E), int64.
         tissues: features of m tissue areas, shape (m, G), float32.
         tissue_edges: the same between tissue areas, shape (2, K), int64.
         assignment: tissue area in which each cell lies, shape (n,), int64; -1 for none.

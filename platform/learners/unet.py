@@ -4,17 +4,12 @@ Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Ima
 one-cycle schedule: Smith and Topin, "Super-Convergence", 2018.
 """
 
-import contextlib
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
-import safetensors.torch
 import torch
 from torch import nn
 from torch.nn import functional
@@ -22,8 +17,10 @@ from torch.nn import functional
 from decomp.platform.datasets.base import IGNORE, Dataset
 from decomp.platform.learners.base import Learner, Predictor, Training
 from decomp.platform.learners.bottleneck import Bottleneck
+from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoint
 from decomp.platform.learners.crops import Crops
 from decomp.platform.learners.decode import decode
+from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.predictions import Prediction, Wanted
 from decomp.platform.registry import UserError
 
@@ -93,10 +90,17 @@ class UNet(Learner):
         """
         crops = Crops(dataset, training.ledger, self.crop, self.batch, self.balanced, self.jitter)
         device = torch.device(training.device)
-        with _reproducible(self.threads, device):
+        with reproducible(self.threads, device):
             network = self._initial_network(dataset, training, crops).to(device).to(memory_format=torch.channels_last)
             self._train(network, crops, training, device)
-        checkpoint.write_bytes(_to_bytes(network, dataset.classes))
+        description = {
+            "format": FORMAT,
+            "in_channels": network.in_channels,
+            "n_classes": network.n_classes,
+            "classes": dataset.classes,
+            "widths": network.widths,
+        }
+        write_checkpoint(checkpoint, network.state_dict(), description)
 
     def load(self, checkpoint: Path, dataset: Dataset, device: str) -> Predictor:
         """Read a checkpoint; `UserError` if it is none of a U-Net or was trained for other classes."""
@@ -163,7 +167,7 @@ class UNetPredictor(Predictor):
         channels = self._network.in_channels
         if image.ndim != 3 or image.shape[2] != channels:
             raise UserError(f"The U-Net was trained on images of shape (H, W, {channels}), not {image.shape}.")
-        with torch.inference_mode(), _reproducible(self._threads, self._device):
+        with torch.inference_mode(), reproducible(self._threads, self._device):
             logits, bottleneck = self._forward(image)
             return decode(logits, wanted, bottleneck)
 
@@ -257,48 +261,8 @@ def _to_device(array: npt.NDArray[np.generic], device: torch.device) -> torch.Te
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-@contextlib.contextmanager
-def _reproducible(threads: int, device: torch.device) -> Iterator[None]:
-    """Fix what sums depend on, the number of threads and the choice of kernels, and restore it afterwards."""
-    before = torch.get_num_threads(), torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    torch.set_num_threads(threads)
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before[1:]
-
-
-def _to_bytes(network: Network, classes: tuple[str, ...]) -> bytes:
-    description = {
-        "format": FORMAT,
-        "in_channels": network.in_channels,
-        "n_classes": network.n_classes,
-        "classes": classes,
-        "widths": network.widths,
-    }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    # A single key, because safetensors writes several in random order.
-    return bytes(safetensors.torch.save(tensors, metadata={"decomp": json.dumps(description, sort_keys=True)}))
-
-
 def _from_file(checkpoint: Path, classes: tuple[str, ...]) -> Network:
-    try:
-        with safetensors.safe_open(checkpoint, framework="pt") as file:
-            description = json.loads((file.metadata() or {}).get("decomp", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (OSError, safetensors.SafetensorError) as error:
-        raise UserError(
-            f"Cannot read the checkpoint {checkpoint}: {error}; give a file that the U-Net wrote."
-        ) from error
-    if description.get("format") != FORMAT:
-        raise UserError(f"{checkpoint} is no checkpoint of the U-Net ({FORMAT}); give a file that the U-Net wrote.")
-    if tuple(description["classes"]) != classes:
-        raise UserError(
-            f"{checkpoint} was trained for the classes {', '.join(description['classes'])}, but the data set has "
-            f"{', '.join(classes)}; give a checkpoint of this data set."
-        )
+    description, tensors = read_checkpoint(checkpoint, FORMAT, "U-Net", classes)
     with torch.random.fork_rng(devices=[]):  # the initial weights are drawn and thrown away
         network = Network(description["in_channels"], len(classes), tuple(description["widths"]))
     network.load_state_dict(tensors)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import ray
-from toy_runs import DECOMP, REFERENCE, RUNS, results, run_locally
+from toy_runs import DECOMP, REFERENCE, ROI_RUNS, RUNS, results, run_locally
 
 from decomp.actors.board import BoardObserver, open_board
 from decomp.actors.group import WorkerGroup, start_workers
@@ -16,20 +16,22 @@ from decomp.platform.spec import Component
 from decomp.platform.store import RunStore
 
 SPECS = [RUNS[0].first, REFERENCE, *RUNS]
+ROI_SPECS = [ROI_RUNS[0].first, ROI_RUNS[-2], ROI_RUNS[-1]]
 SMALL = Resources(workers=1, cpus=0.5)
 
 
 @pytest.fixture(scope="module")
 def oracle(tmp_path_factory):
     root = tmp_path_factory.mktemp("oracle")
-    run_locally(root, *RUNS, REFERENCE)
+    run_locally(root, *RUNS, REFERENCE, *ROI_SPECS[1:])
     return root
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_shards_gives_the_single_process_results(cluster, oracle, tmp_path, workers):
-    outcomes = Sweep(tmp_path, SPECS, Resources(workers=workers, cpus=0.25)).run(lambda news, ended: None)
-    assert [outcome.error for outcome in outcomes] == [None] * len(SPECS)
+    specs = [*SPECS, *ROI_SPECS]
+    outcomes = Sweep(tmp_path, specs, Resources(workers=workers, cpus=0.25)).run(lambda news, ended: None)
+    assert [outcome.error for outcome in outcomes] == [None] * len(specs)
     assert results(tmp_path) == results(oracle)
 
 

@@ -61,7 +61,7 @@ def test_share_needed_is_interpolated_where_the_target_is_first_reached(target, 
 
 def test_cycles_are_averaged_over_repeats(tmp_path):
     runs = [fake_run(tmp_path, [0.2, 0.4, 0.6]), fake_run(tmp_path, [0.4, 0.4, 0.9], seed=1)]
-    cycles = only(compare(runs)).cycles
+    cycles = only(compare(runs, "miou")).cycles
     assert [cycle.cycle for cycle in cycles] == [1, 2, 3]
     assert [cycle.score.mean for cycle in cycles] == pytest.approx([0.3, 0.4, 0.75])
     assert cycles[0].score.sd == pytest.approx(0.1 * math.sqrt(2))
@@ -75,7 +75,7 @@ def test_summary_by_hand(tmp_path):
         fake_reference(tmp_path, 0.5),
         fake_reference(tmp_path, 0.6, seed=1),
     ]
-    comparison = compare(runs)
+    comparison = compare(runs, "miou")
     result = only(comparison)
     assert comparison.reference.mean == pytest.approx(0.55)
     assert comparison.target == pytest.approx(0.95 * 0.55)
@@ -94,11 +94,11 @@ def test_not_reached_counts_the_repeats_that_do_reach_it(tmp_path):
         fake_run(tmp_path, [0.2, 0.4, 0.9], seed=1),
         fake_reference(tmp_path, 0.9),
     ]
-    assert only(compare(runs)).needed == Needed(None, 1, 2)
+    assert only(compare(runs, "miou")).needed == Needed(None, 1, 2)
 
 
 def test_without_a_reference_nothing_is_needed(tmp_path):
-    comparison = compare([fake_run(tmp_path, [0.2, 0.4, 0.6])])
+    comparison = compare([fake_run(tmp_path, [0.2, 0.4, 0.6])], "miou")
     assert comparison.reference is None
     assert only(comparison).needed is None
 
@@ -106,11 +106,11 @@ def test_without_a_reference_nothing_is_needed(tmp_path):
 def test_repeats_are_joined_by_seed_and_fold_not_by_order(tmp_path):
     rand = [fake_run(tmp_path, [0.1, s, s], seed=seed) for seed, s in ((0, 0.2), (1, 0.4), (2, 0.6))]
     decomp = [fake_run(tmp_path, [0.1, s, s], seed=seed, sampler="decomp") for seed, s in ((2, 0.7), (1, 0.5))]
-    (budget,) = compare([*rand, *decomp]).budgets
+    (budget,) = compare([*rand, *decomp], "miou").budgets
     assert budget.repeats == ((1, 0), (2, 0))
     assert [s.final.mean for s in budget.samplers] == pytest.approx([0.5, 0.6])
     assert budget.missing == ("decomp: seed 0 fold 0 is missing.",)
-    shuffled = compare([*rand[::-1], *decomp])
+    shuffled = compare([*rand[::-1], *decomp], "miou")
     assert shuffled.budgets[0].samplers == budget.samplers
 
 
@@ -121,7 +121,7 @@ def test_unfinished_runs_are_named_and_compared_as_far_as_all_samplers_got(tmp_p
         RunStore(tmp_path, spec("decomp", seed=1)),
         fake_run(tmp_path, [0.3, 0.5, 0.7], seed=1),
     ]
-    (budget,) = compare(runs).budgets
+    (budget,) = compare(runs, "miou").budgets
     assert [len(sampler.cycles) for sampler in budget.samplers] == [2, 2]
     assert [sampler.final for sampler in budget.samplers] == [None, None]
     assert budget.repeats == ()
@@ -136,7 +136,7 @@ def test_area_is_taken_over_the_range_that_all_samplers_cover(tmp_path):
         fake_run(tmp_path, [0.2, 0.4, 0.6], shares=[0.1, 0.2, 0.3]),
         fake_run(tmp_path, [0.2, 0.6, 1.0], shares=[0.1, 0.3, 0.5], sampler="decomp"),
     ]
-    (budget,) = compare(runs).budgets
+    (budget,) = compare(runs, "miou").budgets
     assert budget.shares == (0.1, 0.3)
     assert [sampler.area.mean for sampler in budget.samplers] == pytest.approx([0.4, 0.4])
 
@@ -144,4 +144,4 @@ def test_area_is_taken_over_the_range_that_all_samplers_cover(tmp_path):
 def test_the_same_run_twice_is_a_mistake(tmp_path):
     run = fake_run(tmp_path, [0.1])
     with pytest.raises(ValueError, match="one experiment file"):
-        compare([run, RunStore(tmp_path, spec(warm_start=True))])
+        compare([run, RunStore(tmp_path, spec(warm_start=True))], "miou")

@@ -24,7 +24,7 @@ def runs(tmp_path):
 
 def rendered(runs):
     console = Console(width=WIDTH, file=io.StringIO(), record=True)
-    console.print(console_tables(compare(runs)))
+    console.print(console_tables(compare(runs, "miou")))
     return console.export_text()
 
 
@@ -55,11 +55,11 @@ def test_what_is_missing_is_said(runs, tmp_path):
 def test_a_report_of_nothing_is_empty_but_works(tmp_path):
     runs = [RunStore(tmp_path, spec())]
     assert "not finished" in rendered(runs)
-    assert write_report(runs, tmp_path / "report").figure.stat().st_size > 0
+    assert write_report(runs, tmp_path / "report", "miou").figure.stat().st_size > 0
 
 
 def test_files_hold_the_numbers_of_the_comparison(runs, tmp_path):
-    report = write_report(runs, tmp_path / "report")
+    report = write_report(runs, tmp_path / "report", "miou")
     summary = list(csv.DictReader(report.summary.open()))
     assert [row["sampler"] for row in summary] == ["rand", "decomp", "full annotation"]
     assert float(summary[0]["final_miou_mean"]) == pytest.approx(0.65)
@@ -74,13 +74,13 @@ def test_files_hold_the_numbers_of_the_comparison(runs, tmp_path):
 
 
 def test_the_same_cycles_give_the_same_bytes(runs, tmp_path):
-    first = [file.read_bytes() for file in write_report(runs, tmp_path / "a").files]
-    assert [file.read_bytes() for file in write_report(runs, tmp_path / "b").files] == first
+    first = [file.read_bytes() for file in write_report(runs, tmp_path / "a", "miou").files]
+    assert [file.read_bytes() for file in write_report(runs, tmp_path / "b", "miou").files] == first
     assert [file.name for file in (tmp_path / "a").iterdir() if file.name.startswith(".")] == []
 
 
 def test_figure_shows_every_sampler_in_its_colour(runs):
-    picture = cv2.imdecode(np.frombuffer(learning_curves(compare(runs)), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    picture = cv2.imdecode(np.frombuffer(learning_curves(compare(runs, "miou")), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
     for sampler in ("rand", "decomp"):
         colour = [int(style_of(sampler).colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert (picture == colour).all(axis=-1).sum() > 100
@@ -96,6 +96,6 @@ def test_samplers_of_one_figure_differ_in_style():
 
 
 def test_markdown_has_a_row_for_every_sampler(runs):
-    lines = summary_markdown(compare(runs)).splitlines()
+    lines = summary_markdown(compare(runs, "miou")).splitlines()
     assert len(lines) == 4
     assert len({line.count("|") for line in lines}) == 1

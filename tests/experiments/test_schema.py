@@ -135,3 +135,27 @@ def test_an_option_can_be_added_to_the_short_form(toy_file):
     toy_file.write_text(text.replace("learner:\n  name: toys:Centroids", "learner: toys:Centroids"))
     assert toy_file.read_text() != text
     assert load_experiment(toy_file, ["learner.jitter=0.1"]).learner.component().options == {"jitter": 0.1}
+
+
+def test_a_file_may_extend_another(toy_file, tmp_path):
+    (tmp_path / "deep").mkdir()
+    file = tmp_path / "deep" / "more.yaml"
+    file.write_text("extends: ../toy.yaml\nname: more\nsamplers: [badge]\nlearner: {name: mine}\n")
+    more, toy = load_experiment(file, ["seeds=7"]), load_experiment(toy_file)
+    assert (more.name, [sampler.spec().name for sampler in more.samplers], len(more.seeds)) == ("more", ["badge"], 7)
+    assert (more.dataset, more.budgets) == (toy.dataset, toy.budgets)
+    assert more.learner.component() == Component("mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("extends: nowhere.yaml", r"nowhere.yaml: there is no such file; .*x.yaml extends it"),
+        ("extends: x.yaml", "extends itself"),
+        ("extends: [a]", "extends: give the path"),
+    ],
+)
+def test_what_cannot_be_extended(tmp_path, text, message):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_experiment(tmp_path / "x.yaml")

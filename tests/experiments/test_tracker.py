@@ -28,7 +28,7 @@ def experiment(request):
 
 @pytest.fixture
 def tracker(uri, experiment):
-    return Tracker(uri, experiment)
+    return Tracker(uri, experiment, metric="miou")
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_run_is_mirrored_whole(tracker, client, tmp_path):
 def test_mirroring_again_adds_nothing(tracker, uri, experiment, client, tmp_path):
     run = fake_run(tmp_path, [0.1, 0.2, 0.3], sampler="decomp")
     tracker.mirror(run, Tiny())
-    Tracker(uri, experiment).mirror(run, Tiny())
+    Tracker(uri, experiment, metric="miou").mirror(run, Tiny())
     assert client.count() == 2
     for key in client.runs()[CHILD].data.metrics:
         steps = [step for step, _, _ in client.history(CHILD, key)]
@@ -114,7 +114,7 @@ def test_mirroring_goes_on_where_it_stopped(tracker, uri, experiment, client, tm
     assert client.runs()[CHILD].info.status == "RUNNING"
     commit(run, 2, 0.2, 0.02)
     commit(run, 3, 0.3, 0.03)
-    Tracker(uri, experiment).mirror(run, Tiny())
+    Tracker(uri, experiment, metric="miou").mirror(run, Tiny())
     assert [step for step, _, _ in client.history(CHILD, "miou")] == [1, 2, 3]
     assert client.runs()[CHILD].info.status == "FINISHED"
     assert client.count() == 2
@@ -160,7 +160,7 @@ def test_summary_gives_parents_means_and_writes_the_comparison_once(tracker, cli
         tracker.mirror(run, Tiny())
     assert client.history(PARENT, "miou") == []
     for _ in range(2):
-        tracker.summarise(write_report(runs, tmp_path / "report"), Tiny().classes)
+        tracker.summarise(write_report(runs, tmp_path / "report", "miou"), Tiny().classes)
     assert client.count() == 6
     assert [value for _, value, _ in client.history(PARENT, "miou")] == pytest.approx([0.1, 0.2, 0.35])
     assert client.history(PARENT, "miou_sd")[-1][1] == pytest.approx(0.1 / 2**0.5)
@@ -176,10 +176,10 @@ def test_summary_gives_parents_means_and_writes_the_comparison_once(tracker, cli
 def test_a_summary_that_changes_replaces_the_old_one(tracker, client, tmp_path):
     runs = [fake_run(tmp_path, [0.1, 0.2, 0.3], sampler="decomp")]
     tracker.mirror(runs[0], Tiny())
-    tracker.summarise(write_report(runs, tmp_path / "report"), Tiny().classes)
+    tracker.summarise(write_report(runs, tmp_path / "report", "miou"), Tiny().classes)
     runs.append(fake_run(tmp_path, [0.1, 0.2, 0.5], sampler="decomp", seed=1))
     tracker.mirror(runs[1], Tiny())
-    tracker.summarise(write_report(runs, tmp_path / "report"), Tiny().classes)
+    tracker.summarise(write_report(runs, tmp_path / "report", "miou"), Tiny().classes)
     found = client.runs()
     assert client.count() == 4
     assert [value for _, value, _ in client.history(PARENT, "miou")] == pytest.approx([0.1, 0.2, 0.4])
@@ -191,7 +191,7 @@ def test_a_summary_that_changes_replaces_the_old_one(tracker, client, tmp_path):
 def test_parents_of_unfinished_runs_get_no_means(tracker, client, tmp_path):
     runs = [fake_run(tmp_path, [0.1, 0.2], sampler="decomp")]
     tracker.mirror(runs[0], Tiny())
-    tracker.summarise(write_report(runs, tmp_path / "report"), Tiny().classes)
+    tracker.summarise(write_report(runs, tmp_path / "report", "miou"), Tiny().classes)
     assert client.history(PARENT, "miou") == []
     assert client.runs()[PARENT].info.status == "RUNNING"
 
@@ -230,9 +230,9 @@ def test_pages_are_served_on_loopback_only():
 
 def test_thread_mirrors_and_summarises(uri, experiment, client, tmp_path):
     run = fake_run(tmp_path, [0.1, 0.2, 0.3], sampler="decomp")
-    with MirrorThread(lambda: Tracker(uri, experiment), uri, Tiny(), "decomp sync x.yaml") as mirror:
+    with MirrorThread(lambda: Tracker(uri, experiment, metric="miou"), uri, Tiny(), "decomp sync x.yaml") as mirror:
         mirror.submit(run)
-        mirror.summarise(write_report([run], tmp_path / "report"))
+        mirror.summarise(write_report([run], tmp_path / "report", "miou"))
         assert mirror.close(30)
     assert mirror.warning is None
     assert set(client.runs()) == {PARENT, CHILD, "comparison"}
@@ -257,7 +257,7 @@ def test_an_unreachable_server_is_a_warning(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
     uri = "http://127.0.0.1:9"
     begin = time.monotonic()
-    with MirrorThread(lambda: Tracker(uri, "x"), uri, Tiny(), "decomp sync x.yaml") as mirror:
+    with MirrorThread(lambda: Tracker(uri, "x", metric="miou"), uri, Tiny(), "decomp sync x.yaml") as mirror:
         for seed in range(3):
             mirror.submit(fake_run(tmp_path, [0.1, 0.2], seed=seed))
         assert not mirror.close(20)

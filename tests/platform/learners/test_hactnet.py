@@ -1,0 +1,461 @@
+import hashlib
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import safetensors.torch
+import torch
+from torch.nn import functional
+
+from decomp.platform.datasets import IGNORE, Dataset, Split
+from decomp.platform.datasets.base import Task
+from decomp.platform.datasets.graphs import RoiGraph
+from decomp.platform.learners import Training
+from decomp.platform.learners.hactnet import Batch, HactNet, Network
+from decomp.platform.ledger import Annotation, Ledger
+from decomp.platform.predictions import Measure, Wanted
+from decomp.platform.randomness import stream
+from decomp.platform.regions import Region
+from decomp.platform.registry import UserError
+
+FAST = HactNet(epochs=3, batch=4, layers=2, width=8, learning_rate=0.01)
+EVERYTHING = Wanted(tau=0.7, measure=Measure.ENTROPY, confidence=True, regions=True)
+NO_EDGES = np.zeros((2, 0), np.int64)
+
+
+def random_edges(rng: np.random.Generator, n: int) -> npt.NDArray[np.int64]:
+    """A random graph, both directions listed; some nodes may have no edge."""
+    pairs = np.array([(a, b) for a in range(n) for b in range(a) if rng.random() < 3 / n], np.int64).reshape(-1, 2)
+    return np.concatenate([pairs, pairs[:, ::-1]]).T
+
+
+def random_graph(rng: np.random.Generator, n_cells: int, n_tissues: int, shift: float = 0.0) -> RoiGraph:
+    return RoiGraph(
+        rng.normal(shift, 1, (n_cells, 5)).astype(np.float32),
+        random_edges(rng, n_cells),
+        rng.normal(size=(n_tissues, 3)).astype(np.float32),
+        random_edges(rng, n_tissues),
+        rng.integers(-1, n_tissues, n_cells),
+    )
+
+
+@dataclass(frozen=True)
+class Tissue(Dataset):
+    """Slides of graphs of 1 to 30 cells; the class shifts the cells' features."""
+
+    task: ClassVar[Task] = "roi"
+    classes = ("a", "b", "c")
+
+    def ids(self, split: Split, fold: int) -> tuple[str, ...]:
+        return tuple(f"{split}-{index}" for index in range(4))
+
+    def shape(self, image: str) -> tuple[int, ...]:
+        return (6,)
+
+    def image(self, image: str) -> tuple[RoiGraph, ...]:
+        rng = stream(0, "graphs", image=image)
+        sizes = [(1, 1), (30, 5), (7, 3), (15, 4), (3, 1), (12, 2)]
+        truth = self.truth(image)
+        return tuple(random_graph(rng, *size, shift=1.5 * c) for size, c in zip(sizes, truth, strict=True))
+
+    def labels(self, image: str) -> npt.NDArray[np.uint8]:
+        return self.truth(image)
+
+    def truth(self, image: str) -> npt.NDArray[np.uint8]:
+        return stream(0, "classes", image=image).integers(0, 3, 6).astype(np.uint8)
+
+    def fingerprint(self) -> str:
+        return "0"
+
+
+@dataclass(frozen=True)
+class Scrambled(Tissue):
+    """The same with other labels outside `LEDGER`."""
+
+    def labels(self, image: str) -> npt.NDArray[np.uint8]:
+        labels = (self.truth(image) + np.uint8(1)) % np.uint8(3)
+        labels[0] = IGNORE
+        for region in LEDGER.regions(image):
+            region.mark(labels, region.of(self.truth(image)))
+        return labels
+
+
+WHOLE = Ledger.whole({f"{split}-{index}": (6,) for split in ("train", "validation") for index in range(4)})
+LEDGER = Ledger.of(
+    Annotation(Region(f"{split}-{index}", (start,), (1,)), 1, start)
+    for split in ("train", "validation")
+    for index in range(2)
+    for start in (1, 3, 4)
+)
+
+DIGEST = """
+import hashlib, runpy, sys
+from pathlib import Path
+module = runpy.run_path(sys.argv[1])
+print(hashlib.sha256(module["fitted"](Path(sys.argv[2]) / "other")).hexdigest())
+"""
+
+
+def fitted(
+    path: Path, learner: HactNet = FAST, dataset: Dataset | None = None, ledger: Ledger = LEDGER, seed=0, **options
+) -> bytes:
+    learner.fit(dataset or Tissue(), Training(ledger, stream(seed, "training"), **options), path)
+    return path.read_bytes()
+
+
+def accuracy(learner: HactNet, checkpoint: Path) -> float:
+    data = Tissue()
+    predictor = learner.load(checkpoint, data, "cpu")
+    slides = data.ids("train", 0)
+    return float(
+        np.mean([predictor.predict(data.image(slide), Wanted()).labels == data.truth(slide) for slide in slides])
+    )
+
+
+def random_network(layers: int = 2, dropout: float = 0.0) -> Network:
+    """A network with random normalisations, and weights great enough that every part of it shows in the logits."""
+    torch.manual_seed(4)
+    degrees = torch.tensor([1, 3, 6, 2]), torch.tensor([0, 2, 5])
+    network = Network(5, 3, 3, layers, 8, dropout, degrees)
+    for name, values in network.state_dict().items():
+        if "norm" in name and values.is_floating_point():
+            values.copy_(0.5 + torch.rand_like(values))
+        elif values.is_floating_point() and "avg_deg" not in name:
+            values *= 1.8
+    return network.eval()
+
+
+def some_graphs() -> list[RoiGraph]:
+    rng = np.random.default_rng(0)
+    lonely = RoiGraph(
+        np.ones((1, 5), np.float32), NO_EDGES, np.ones((1, 3), np.float32), NO_EDGES, np.zeros(1, np.int64)
+    )
+    outside = replace(random_graph(rng, 6, 2), assignment=np.full(6, -1))
+    unconnected = replace(random_graph(rng, 9, 4), cell_edges=NO_EDGES, tissue_edges=NO_EDGES)
+    return [random_graph(rng, 12, 4), lonely, outside, random_graph(rng, 40, 7), unconnected]
+
+
+class Slow:
+    """HACT-Net node by node on one ROI, in float64."""
+
+    def __init__(self, network: Network) -> None:
+        self.layers = len(network.cells.layers)
+        self.weights = {name: values.double().numpy() for name, values in network.state_dict().items()}
+
+    def __call__(self, graph: RoiGraph) -> npt.NDArray[np.float64]:
+        cells = self.graph_network("cells", list(graph.cells.astype(float)), graph.cell_edges)
+        joined = []
+        for area, features in enumerate(graph.tissues.astype(float)):
+            inside = np.zeros(8)
+            for cell, where in zip(cells, graph.assignment, strict=True):
+                if where == area:
+                    inside += cell
+            joined.append(np.concatenate([inside, features]))
+        tissues = self.graph_network("tissues", joined, graph.tissue_edges)
+        hidden = np.maximum(self.linear("hidden", sum(tissues) / len(tissues)), 0)
+        return self.linear("output", hidden)
+
+    def graph_network(self, prefix: str, x: list, edges: npt.NDArray[np.int64]) -> list:
+        outputs = []
+        for k in range(self.layers):
+            x = self.layer(f"{prefix}.layers.{k}", x, edges)
+            outputs.append(x)
+        return [self.readout(f"{prefix}.readout", [x[node] for x in outputs]) for node in range(len(x))]
+
+    def layer(self, prefix: str, x: list, edges: npt.NDArray[np.int64]) -> list:
+        w, results = self.weights, []
+        delta = float(w[f"{prefix}.aggregate.aggr_module.avg_deg_log"][0])
+        for node in range(len(x)):
+            messages = []
+            for source, target in edges.T:
+                if target == node:
+                    pair = np.concatenate([x[node], x[source]])
+                    messages.append(np.maximum(self.linear(f"{prefix}.aggregate.pre_nns.0.0", pair), 0))
+            a = np.zeros(4 * 8)
+            if messages:
+                mean = sum(messages) / len(messages)
+                variance = sum((m - mean) ** 2 for m in messages) / len(messages)
+                deviation = np.where(variance > 1e-5, np.sqrt(variance), 0)
+                a = np.concatenate([mean, np.max(messages, 0), np.min(messages, 0), deviation])
+            log_degree = math.log(max(len(messages), 1) + 1)  # any number would do without messages, as a = 0
+            scaled = np.concatenate([x[node], a, a * log_degree / delta, a * delta / log_degree])
+            h = np.maximum(self.linear(f"{prefix}.aggregate.post_nns.0.0", scaled), 0) / math.sqrt(len(x))
+            norm = f"{prefix}.norm.module"
+            h = (h - w[f"{norm}.running_mean"]) / np.sqrt(w[f"{norm}.running_var"] + 1e-5)
+            y = self.linear(f"{prefix}.mix", h * w[f"{norm}.weight"] + w[f"{norm}.bias"])
+            results.append(np.where(y > 0, y, 0.01 * y))
+        return results
+
+    def readout(self, prefix: str, outputs: list) -> npt.NDArray[np.float64]:
+        forward = self.lstm(f"{prefix}.lstm", outputs, "")
+        backward = self.lstm(f"{prefix}.lstm", outputs[::-1], "_reverse")[::-1]
+        scores = [
+            self.linear(f"{prefix}.att", np.concatenate(states))[0] for states in zip(forward, backward, strict=True)
+        ]
+        shares = np.exp(scores) / np.exp(scores).sum()
+        return sum(share * output for share, output in zip(shares, outputs, strict=True))
+
+    def lstm(self, prefix: str, xs: list, suffix: str) -> list:
+        w = {
+            name: self.weights[f"{prefix}.{name}_l0{suffix}"]
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        }
+        h = c = np.zeros(w["weight_hh"].shape[1])
+        states = []
+        for x in xs:
+            gates = w["weight_ih"] @ x + w["bias_ih"] + w["weight_hh"] @ h + w["bias_hh"]
+            i, f, g, o = np.split(gates, 4)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+            states.append(h)
+        return states
+
+    def linear(self, prefix: str, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return self.weights[f"{prefix}.weight"] @ x + self.weights[f"{prefix}.bias"]
+
+
+def sigmoid(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return 1 / (1 + np.exp(-x))
+
+
+def logits_of(network: Network, graphs: Sequence[RoiGraph]) -> npt.NDArray[np.float32]:
+    with torch.inference_mode():
+        return network(Batch.of(graphs)).numpy()
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_forward_pass_is_that_of_the_formulas(layers):
+    network, graphs = random_network(layers), some_graphs()
+    expected = np.array([Slow(network)(graph) for graph in graphs])
+    assert np.ptp(expected, 0).min() > 0.01  # the graphs are told apart
+    assert logits_of(network, graphs) == pytest.approx(expected, abs=2e-6)
+
+
+def test_rois_of_a_batch_do_not_touch_each_other():
+    network, graphs = random_network(), some_graphs()
+    together = logits_of(network, graphs)
+    alone = np.concatenate([logits_of(network, [graph]) for graph in graphs])
+    order = [3, 0, 4, 2, 1]
+    assert together == pytest.approx(alone, abs=1e-5)
+    assert logits_of(network, [graphs[k] for k in order]) == pytest.approx(together[order], abs=1e-5)
+
+
+def test_order_of_nodes_and_edges_makes_no_difference():
+    rng, network = np.random.default_rng(1), random_network()
+    graph = random_graph(rng, 25, 6)
+    cells, tissues = rng.permutation(25), rng.permutation(6)  # new node k is old node cells[k]
+    cell_rank, tissue_rank = np.argsort(cells), np.append(np.argsort(tissues), -1)
+    shuffled = RoiGraph(
+        graph.cells[cells],
+        rng.permutation(cell_rank[graph.cell_edges], axis=1),
+        graph.tissues[tissues],
+        rng.permutation(tissue_rank[graph.tissue_edges], axis=1),
+        tissue_rank[graph.assignment][cells],
+    )
+    assert logits_of(network, [shuffled]) == pytest.approx(logits_of(network, [graph]), abs=1e-5)
+
+
+def test_gradient_flows_to_every_parameter():
+    network = random_network(layers=3).train()
+    functional.cross_entropy(network(Batch.of(some_graphs())), torch.tensor([0, 1, 2, 0, 1])).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        # The same addition to every layer's score leaves the shares of a softmax as they are.
+        assert name.endswith("att.bias") or parameter.grad.abs().max() > 0, name
+
+
+def test_default_is_the_published_configuration():
+    network = HactNet().described_network({"cell_features": 514, "tissue_features": 514, "layers": 4, "width": 128}, 7)
+    assert isinstance(network, Network)
+    assert len(network.cells.layers) == len(network.tissues.layers) == 4
+    assert network.cells.layers[0].aggregate.pre_nns[0][0].in_features == 2 * 514
+    assert network.tissues.layers[0].aggregate.pre_nns[0][0].in_features == 2 * (514 + 128)
+    assert network.cells.layers[0].dropout.p == 0.2
+    assert network.output.in_features == 128
+
+
+def test_learns_separable_rois(tmp_path):
+    learner = replace(FAST, epochs=25)
+    fitted(tmp_path / "a", learner, ledger=WHOLE)
+    assert accuracy(learner, tmp_path / "a") > 0.75
+
+
+def test_same_inputs_give_the_same_bytes(tmp_path):
+    torch.manual_seed(1)
+    first = fitted(tmp_path / "a")
+    torch.manual_seed(2)
+    assert fitted(tmp_path / "b") == first
+    assert fitted(tmp_path / "c", seed=1) != first
+
+
+def test_another_process_gives_the_same_bytes(tmp_path):
+    here = hashlib.sha256(fitted(tmp_path / "here")).hexdigest()
+    command = [sys.executable, "-c", DIGEST, __file__, str(tmp_path)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == here
+
+
+def test_labels_of_other_rois_never_matter(tmp_path):
+    assert fitted(tmp_path / "a") == fitted(tmp_path / "b", dataset=Scrambled())
+
+
+def test_checkpoint_holds_the_whole_network(tmp_path):
+    rois = [graph for slide in Tissue().ids("train", 0) for graph in Tissue().image(slide)]
+    fitted(tmp_path / "a", ledger=WHOLE)
+    predictor = FAST.load(tmp_path / "a", Tissue(), "cpu")
+    loaded = predictor._network.state_dict()
+    with safetensors.safe_open(tmp_path / "a", framework="pt") as file:
+        assert set(file.keys()) == set(loaded)
+        assert all(torch.equal(file.get_tensor(name), values) for name, values in loaded.items())
+    degrees = np.concatenate([np.bincount(graph.cell_edges[1], minlength=len(graph.cells)) for graph in rois])
+    for layer in predictor._network.cells.layers:
+        assert layer.aggregate.aggr_module.avg_deg_log.item() == pytest.approx(np.log(degrees + 1).mean(), rel=1e-5)
+    again = FAST.load(tmp_path / "a", Tissue(), "cpu")
+    image = Tissue().image("test-0")
+    assert np.array_equal(*(p.predict(image, EVERYTHING).confidence for p in (predictor, again)))
+
+
+@pytest.mark.parametrize("places", [[0], [0, 4], [1]])
+def test_few_rois_of_few_nodes_train(tmp_path, places):
+    class Bare(Tissue):
+        def image(self, image: str) -> tuple[RoiGraph, ...]:
+            return tuple(replace(graph, cell_edges=NO_EDGES, tissue_edges=NO_EDGES) for graph in super().image(image))
+
+    ledger = Ledger.of(Annotation(Region("train-0", (k,), (1,)), 1, k) for k in places)
+    fitted(tmp_path / "a", dataset=Bare(), ledger=ledger)
+    prediction = FAST.load(tmp_path / "a", Tissue(), "cpu").predict(Tissue().image("test-0"), EVERYTHING)
+    assert np.isfinite(prediction.confidence).all()
+
+
+def test_warm_start_goes_on_from_the_weights(tmp_path):
+    fitted(tmp_path / "cold", replace(FAST, epochs=25), ledger=WHOLE)
+    brief = replace(FAST, epochs=1, learning_rate=1e-6, dropout=0.0)
+    fitted(tmp_path / "warm", brief, ledger=WHOLE, warm_start=tmp_path / "cold")
+    fitted(tmp_path / "scratch", brief, ledger=WHOLE)
+    assert accuracy(brief, tmp_path / "warm") > accuracy(brief, tmp_path / "scratch") + 0.2
+    with pytest.raises(UserError, match="width"):
+        fitted(tmp_path / "a", replace(FAST, width=4), warm_start=tmp_path / "cold")
+
+
+@pytest.mark.parametrize("nodes_per_batch", [1, 20, 40, 1000])
+def test_prediction_does_not_depend_on_the_chunks(tmp_path, nodes_per_batch):
+    fitted(tmp_path / "a")
+    image = Tissue().image("test-0")
+    expected, found = (
+        replace(FAST, nodes_per_batch=n).load(tmp_path / "a", Tissue(), "cpu").predict(image, EVERYTHING)
+        for n in (10_000, nodes_per_batch)
+    )
+    assert found.confidence == pytest.approx(expected.confidence, abs=1e-5)
+    places = [Region("test-0", (k,), (1,)) for k in range(6)]
+    assert found.regions.features(places) == pytest.approx(expected.regions.features(places), abs=1e-4)
+
+
+def test_chunks_hold_no_more_nodes_than_wanted():
+    inputs = replace(FAST, nodes_per_batch=40).inputs(random_network(), Tissue().image("test-0"), torch.device("cpu"))
+    assert inputs.chunks() == [2, 3, 1]  # 2 + 35, 10 + 19 + 4 and 14 nodes
+    assert [batch.n_rois for batch in inputs.batches(torch.arange(6), inputs.chunks())] == [2, 3, 1]
+
+
+def test_features_and_gradients_of_rois(tmp_path):
+    fitted(tmp_path / "a")
+    prediction = FAST.load(tmp_path / "a", Tissue(), "cpu").predict(Tissue().image("test-0"), EVERYTHING)
+    assert prediction.labels.shape == prediction.confidence.shape == prediction.uncertainty.levels.shape == (6,)
+    assert prediction.counts.sum() == 6
+    places = [Region("test-0", (k,), (1,)) for k in (3, 0, 5)]
+    features = prediction.regions.features(places)
+    assert features.shape == (3, 8)
+    assert np.linalg.norm(features, axis=1) == pytest.approx(1, abs=1e-5)
+    pooled, slopes = prediction.regions.gradients(places)
+    assert np.array_equal(pooled, features)
+    assert slopes.shape == (3, 3)
+    for row, place in zip(slopes, places, strict=True):
+        k = place.start[0]
+        assert row[prediction.labels[k]] == pytest.approx(1 - prediction.confidence[k], abs=1e-6)
+        assert row.sum() == pytest.approx(0, abs=1e-6)
+
+
+def test_divergence_is_an_error(tmp_path):
+    with pytest.raises(RuntimeError, match="diverged"):
+        fitted(tmp_path / "a", replace(FAST, learning_rate=1e30))
+
+
+def test_nan_in_the_features_is_an_error(tmp_path):
+    fitted(tmp_path / "a")
+    graphs = Tissue().image("test-0")
+    graphs[2].tissues[0, 0] = np.nan
+    with pytest.raises(FloatingPointError, match="NaN"):
+        FAST.load(tmp_path / "a", Tissue(), "cpu").predict(graphs, Wanted())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cells": np.ones((7, 4), np.float32)}, "5 features a cell and 3 a tissue area, not 4 and 3"),
+        ({"tissues": np.ones((3, 4), np.float32)}, "not 5 and 4"),
+        ({"tissues": np.ones((0, 3), np.float32)}, "without nodes"),
+        ({"cells": np.ones((0, 5), np.float32)}, "without nodes"),
+        ({"cell_edges": np.array([[0], [7]])}, "nodes that it does not have"),
+        ({"tissue_edges": np.array([[-1], [0]])}, "nodes that it does not have"),
+        ({"assignment": np.full(7, 3)}, "nodes that it does not have"),
+        ({"assignment": np.zeros(6, np.int64)}, "nodes that it does not have"),
+    ],
+)
+def test_broken_graphs_are_user_errors(tmp_path, change, message):
+    fitted(tmp_path / "a")
+    graphs = list(Tissue().image("test-0"))
+    graphs[2] = replace(graphs[2], **change)
+    with pytest.raises(UserError, match=message):
+        FAST.load(tmp_path / "a", Tissue(), "cpu").predict(tuple(graphs), Wanted())
+
+
+def test_vectors_are_a_user_error(tmp_path):
+    class Vectors(Tissue):
+        def image(self, image: str) -> npt.NDArray[np.float32]:  # type: ignore[override]
+            return np.zeros((6, 5), np.float32)
+
+    with pytest.raises(UserError, match="take mlp"):
+        fitted(tmp_path / "a", dataset=Vectors())
+
+
+def test_foreign_files_are_user_errors(tmp_path):
+    class Named(Tissue):
+        classes = ("a", "b", "d")
+
+    description = '{"format": "decomp-hactnet-1", "classes": ["a", "b", "c"], "options": {"layers": 2}}'
+    safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "broken", metadata={"decomp": description})
+    (tmp_path / "garbage").write_bytes(b"garbage")
+    safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "foreign")
+    for name in ("garbage", "foreign", "missing", "broken"):
+        with pytest.raises(UserError, match=name):
+            FAST.load(tmp_path / name, Tissue(), "cpu")
+    fitted(tmp_path / "a")
+    with pytest.raises(UserError, match="a, b, d"):
+        FAST.load(tmp_path / "a", Named(), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("layers", 0), ("width", 0), ("nodes_per_batch", 0), ("dropout", -0.1), ("epochs", 0), ("batch", 0)],
+)
+def test_senseless_options_are_user_errors(option, value):
+    with pytest.raises(UserError, match=f"learner.{option}"):
+        HactNet(**{option: value})
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_trains_and_predicts_on_a_gpu(tmp_path):
+    learner = replace(FAST, epochs=25)
+    first = fitted(tmp_path / "a", learner, ledger=WHOLE, device="cuda")
+    assert fitted(tmp_path / "b", learner, ledger=WHOLE, device="cuda") == first
+    on_cpu, on_gpu = (
+        learner.load(tmp_path / "a", Tissue(), device).predict(Tissue().image("test-0"), EVERYTHING).confidence
+        for device in ("cpu", "cuda")
+    )
+    assert on_gpu == pytest.approx(on_cpu, abs=1e-3)
