@@ -19,6 +19,9 @@ Block = tuple[slice, ...]
 TAKEN = -1
 """Value of a place that is taken; all others are 0 or more."""
 
+UNKNOWN = -1
+"""Number of ties in a row that has not been counted."""
+
 ROWS_AT_ONCE = 48
 """Rows looked at in one step: few enough for the cache, enough to make the step's overhead small."""
 
@@ -106,10 +109,10 @@ class Peaks(ABC):
         if best == TAKEN:
             return None
         rows = np.nonzero(self._exact & (self._bounds == best))
-        until = np.cumsum(self._ties[rows])
+        until = np.cumsum(self._count_ties(rows, best))
         drawn = rng.integers(until[-1])
         row = int(np.searchsorted(until, drawn, side="right"))
-        number = drawn - until[row] + self._ties[rows][row]
+        number = drawn - (until[row - 1] if row else 0)
         values = self._rows(tuple(axis[row : row + 1] for axis in rows))[0]
         column = np.flatnonzero(values == best)[number]
         return tuple(int(i) + o for i, o in zip((*(axis[row] for axis in rows), column), self._origin, strict=True))
@@ -131,10 +134,17 @@ class Peaks(ABC):
                 open_ = open_[np.argpartition(bounds, -ROWS_AT_ONCE)[-ROWS_AT_ONCE:]]
             rows = np.unravel_index(open_, self._bounds.shape)
             values = self._rows(rows)
-            tops = values.max(axis=1, initial=TAKEN)
-            self._bounds[rows] = tops
-            self._ties[rows] = np.count_nonzero(values == tops[:, None], axis=1)
+            self._bounds[rows] = values.max(axis=1, initial=TAKEN)
             self._exact[rows] = True
+            self._ties[rows] = UNKNOWN
+
+    def _count_ties(self, rows: tuple[npt.NDArray[np.int64], ...], best: Any) -> npt.NDArray[np.int64]:
+        """How many places of each row have the greatest value."""
+        new = np.flatnonzero(self._ties[rows] == UNKNOWN)
+        for first in range(0, len(new), ROWS_AT_ONCE):
+            some = tuple(axis[new[first : first + ROWS_AT_ONCE]] for axis in rows)
+            self._ties[some] = np.count_nonzero(self._rows(some) == best, axis=1)
+        return self._ties[rows]
 
     def _forget_taken(self) -> None:
         for block in self._taken[self._seen :]:

@@ -5,6 +5,7 @@ All maps of windows are indexed by the window's start, so a map over windows of 
 """
 
 import math
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -140,7 +141,8 @@ class _Integral:
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.int32)
-        self._held: _Counts | None = None
+        # Weak, because in a cycle the memory would live on until the next garbage collection, and fresh memory is slow.
+        self._held: weakref.ref[_Counts] | None = None
 
     def of(self, counts: "_Counts") -> npt.NDArray[np.int32]:
         """Pixels of the class above and to the left of every corner, shape (H + 1, W + 1), int32."""
@@ -149,9 +151,9 @@ class _Integral:
         if len(self._memory) < n:
             self._memory, self._held = np.empty(n, np.int32), None
         integral = self._memory[:n].reshape(height + 1, width + 1)
-        if self._held is not counts:
+        if self._held is None or self._held() is not counts:
             cv2.integral((counts.labels == counts.class_).view(np.uint8), integral)
-            self._held = counts
+            self._held = weakref.ref(counts)
         return integral
 
 
@@ -177,12 +179,16 @@ class _Counts:
         return np.asarray(between[:, width:] - between[:, :-width])
 
 
+PROBES = 8
+"""Rows of window starts, per height of a window, whose counts bound those of the rows between them."""
+
+
 class _ClassPeaks(Peaks):
     """Peaks of the number of pixels of a class: from one row of window starts to the next it changes by at most w."""
 
     def __init__(self, counts: _Counts, taken: list[Block], origin: Place) -> None:
         n = counts.labels.shape[0] - counts.size[0] + 1
-        step = max(1, counts.size[0] // 8)
+        step = max(1, counts.size[0] // PROBES)
         probes = np.unique(np.append(np.arange(0, n, step), n - 1))
         tops = counts.rows(probes).max(axis=1).astype(np.int64)
         rows = np.arange(n)
