@@ -69,6 +69,7 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
     """Compute what is missing of an experiment, then report. The same command resumes after any interruption."""
     prepare_environment(verbose=verbose)
     plan = _plan(file, overrides)
+    _check_data(file, plan)
     from decomp.actors import session
     from decomp.actors.scheduler import Sweep
     from decomp.experiments.lock import sole_driver
@@ -101,6 +102,7 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
 def check(file: File, overrides: Overrides = None) -> None:
     """Validate an experiment file and print the plan without computing anything."""
     plan = _plan(file, overrides)
+    _check_data(file, plan)
     _check_gpus(plan)
     table = Table(
         "what", "runs", "cycles each", "trainings", title=f"Plan of {plan.experiment.name}", title_justify="left"
@@ -228,6 +230,11 @@ def _plan(file: Path, overrides: list[str] | None) -> Plan:
         return make_plan(experiment)
     except UserError as error:
         raise UserError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from error
+
+
+def _check_data(file: Path, plan: Plan) -> None:
+    if problems := plan.dataset.problems():
+        raise UserError("\n".join(f"{file}: {problem}" for problem in problems))
 
 
 def _check_gpus(plan: Plan) -> None:

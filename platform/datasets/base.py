@@ -56,6 +56,10 @@ class Dataset(ABC):
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
         """The oracle: true class of every pixel, shape (*axes); `IGNORE` where there is none."""
 
+    def problems(self) -> list[str]:
+        """Damage that would stop a run, a sentence each, found without reading more than headers."""
+        return []
+
     @abstractmethod
     def fingerprint(self) -> str:
         """Hexadecimal digest of everything in the data that can change a result."""

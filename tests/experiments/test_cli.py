@@ -1,4 +1,6 @@
+import importlib.util
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -201,12 +203,65 @@ def test_more_gpus_than_the_cluster_has_are_refused(finished):
 def test_list_names_everything():
     status, out, _ = decomp("list", cwd=ROOT)
     assert status == 0
-    for name in ("rand", "uncert", "decomp", "digits", "unet"):
+    for name in ("rand", "badge", "decomp", "core-set", "slic", "digits", "bracs", "unet", "hactnet"):
         assert any(name in line.split() for line in out.splitlines())
 
 
 def test_help_shows_every_command():
     status, out, _ = decomp("--help", cwd=ROOT)
     assert status == 0
-    for name in ("run", "check", "report", "sync", "ui", "list"):
+    for name in ("run", "check", "report", "sync", "ui", "convert", "list"):
         assert f" {name} " in out
+
+
+BRACS = ROOT / "tests" / "data" / "bracs" / "portable"
+
+
+def test_check_names_every_damaged_file_of_the_data(tmp_path):
+    shutil.copytree(BRACS, tmp_path / "bracs")
+    damaged = sorted((tmp_path / "bracs" / "rois").iterdir())[:2]
+    damaged[0].unlink()
+    damaged[1].write_bytes(damaged[1].read_bytes()[:40])
+    for command in ("check", "run"):
+        status, _, err = decomp(
+            command,
+            ROOT / "experiments" / "bracs.yaml",
+            f"dataset.folder={tmp_path / 'bracs'}",
+            "budgets=[{n_image: 1, n_region: 15, region: [1], cycles: 2}]",
+            cwd=tmp_path,
+        )
+        assert status == 2
+        assert "Traceback" not in err
+        assert len([line for line in err.splitlines() if any(file.name in line for file in damaged)]) == 2
+        assert not (tmp_path / "runs").exists()
+
+
+def test_hactnet_runs_on_converted_bracs(tmp_path):
+    options = "batch: 2, epochs: 2, layers: 1, width: 8"
+    status, out, err = decomp(
+        "run",
+        ROOT / "experiments" / "bracs.yaml",
+        f"dataset.folder={BRACS}",
+        f"learner={{name: hactnet, {options}}}",
+        "samplers=[decomp]",
+        "seeds=1",
+        "reference=null",
+        "resources={cpus: 1}",
+        "budgets=[{n_image: 1, n_region: 1, region: [1], cycles: 2}]",
+        cwd=tmp_path,
+    )
+    assert status == 0, err
+    assert "Test weighted F1 by cycle" in out
+    assert sorted(file.name for file in tmp_path.rglob("learning_curves*")) == [
+        "learning_curves.png",
+        "learning_curves_by_share.png",
+    ]
+
+
+def test_conversion_without_dgl_says_what_to_install(tmp_path):
+    if importlib.util.find_spec("dgl"):
+        pytest.skip("DGL is installed")
+    status, _, err = decomp("convert", "bracs", BRACS.parent / "published", tmp_path / "new", cwd=tmp_path)
+    assert status == 2
+    assert "pip install" in err
+    assert "Traceback" not in err
