@@ -21,8 +21,15 @@ BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK = (
     "#56B4E9",
     "#000000",
 )
-KNOWN = {"rand": (BLUE, "s"), "uncert": (ORANGE, "^"), "decomp": (VERMILLION, "o")}
-OTHERS = ((GREEN, "D"), (PURPLE, "v"), (SKY, "P"), (BLACK, "X"))
+KNOWN = {
+    "rand": (BLUE, "s"),
+    "uncert": (ORANGE, "^"),
+    "divers-cluster": (GREEN, "D"),
+    "divers-core-set": (PURPLE, "v"),
+    "badge": (SKY, "P"),
+    "decomp": (VERMILLION, "o"),
+}
+OTHERS = ((BLACK, "X"), ("#8C6D31", "*"), ("#6A3D9A", "h"))
 GREY = "#555555"
 DPI = 110
 
@@ -43,9 +50,10 @@ class Style:
 
 
 def style_of(sampler: str) -> Style:
-    """Colour and marker of a sampler, which depend on its name only."""
-    if sampler in KNOWN:
-        return Style(*KNOWN[sampler])
+    """Colour and marker of a sampler, which depend on its name only; a pair looks like the sampler of its regions."""
+    regions = sampler.rpartition("_")[2]
+    if regions in KNOWN:
+        return Style(*KNOWN[regions])
     digest = hashlib.blake2b(sampler.encode(), digest_size=4).digest()
     return Style(*OTHERS[int.from_bytes(digest, "big") % len(OTHERS)])
 

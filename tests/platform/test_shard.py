@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from toy_runs import BASE, RUNS, run_locally
+from toy_runs import BASE, RUNS, results, run_locally
 from toys import Centroids, NearestMean
 
 from decomp.platform.components import build_dataset, build_learner, build_selectors
@@ -67,6 +67,24 @@ def test_maps_are_kept_only_of_images_that_can_still_be_selected(tmp_path, spec)
     assert shard.held()["images"] == kept
     maps = 24 * 32 * kept  # bytes of the label maps before compression
     assert shard.held()["bytes"] <= (1.5 * maps if Need.COUNTS in regions.needs else 2500 * kept)
+
+
+class Reversed(LocalWorkers):
+    """Predicts the candidates in another order."""
+
+    def predict(self, task):
+        return super().predict(replace(task, images=task.images[::-1]))
+
+
+@pytest.mark.parametrize("spec", RUNS, ids=lambda spec: spec.sampler.name)
+def test_the_order_in_which_images_are_predicted_does_not_matter(tmp_path, spec):
+    spec = replace(spec, cycles=3)
+    run_locally(tmp_path / "one", spec)
+    run_locally(tmp_path / "other", spec.first)
+    dataset = build_dataset(spec.dataset)
+    shard = PoolShard(dataset, build_learner(spec.learner), "cpu")
+    Loop(RunStore(tmp_path / "other", spec), dataset, Reversed(shard)).run()
+    assert results(tmp_path / "one") == results(tmp_path / "other")
 
 
 class Both(RegionSelector):
