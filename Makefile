@@ -27,7 +27,7 @@ check:
 	mkdir -p build/types/decomp
 	for layer in platform actors experiments; do ln -sfn $(CURDIR)/$$layer build/types/decomp/$$layer; done
 	cd build/types && MYPYPATH=. $(if $(BIN),$(CURDIR)/$(BIN))mypy --config-file $(CURDIR)/pyproject.toml -p decomp
-	$(BIN)python -m pytest
+	$(BIN)python -m pytest --numprocesses auto --dist loadfile
 
 clean:
 	rm -rf .venv build

@@ -60,8 +60,10 @@ class Centroids(Learner):
 
     jitter: float = 0.05
     fail_at_cycle: int = 0
+    seconds: float = 0.0
 
     def fit(self, dataset, training, checkpoint):
+        time.sleep(self.seconds)
         if self.fail_at_cycle and max(training.ledger.table["cycle"].to_pylist()) == self.fail_at_cycle:
             raise RuntimeError("the learner has had enough")
         sums, counts = np.zeros(len(dataset.classes)), np.zeros(len(dataset.classes))
@@ -94,15 +96,6 @@ class Mortal(Centroids):
         if max(training.ledger.table["cycle"].to_pylist()) == self.at_cycle and not Path(self.grave).exists():
             Path(self.grave).touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        super().fit(dataset, training, checkpoint)
-
-
-@dataclass(frozen=True)
-class Sleepy(Centroids):
-    """Takes a minute to train."""
-
-    def fit(self, dataset, training, checkpoint):
-        time.sleep(60)
         super().fit(dataset, training, checkpoint)
 
 

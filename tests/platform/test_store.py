@@ -27,7 +27,7 @@ def commit(store, number, content=b"weights", **changes):
     store.create()
     staged = store.stage(number)
     staged.checkpoint.write_bytes(content)
-    annotated = Annotated(1, 1, 16, 0.5, (10, 6))
+    annotated = Annotated(1, 0.25, 1, 16, 0.5, (10, 6))
     record = CycleRecord(
         number,
         {"miou": 0.5},
