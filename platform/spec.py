@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 Kind = Literal["first", "reference", "run"]
 
+FORMAT = 2
+"""Version of what runs leave on disk; raised with every change after which earlier runs can't be read or continued."""
+
 
 @dataclass(frozen=True)
 class Component:
@@ -116,7 +119,7 @@ class RunSpec:
         """Everything that can change a result, as JSON-ready data."""
         parts = json.loads(json.dumps(asdict(self)))
         del parts["cycles"]
-        return dict(parts)
+        return {"format": FORMAT, **parts}
 
     @property
     def key(self) -> str:
@@ -138,6 +141,7 @@ class RunSpec:
     def from_identity(cls, identity: Mapping[str, Any]) -> "RunSpec":
         """Inverse of `identity` (with one cycle)."""
         parts = dict(identity)
+        del parts["format"]
         parts["dataset"] = Component(**parts["dataset"])
         parts["learner"] = Component(**parts["learner"])
         if parts["budget"] is not None:

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from decomp.platform.ledger import Ledger
 from decomp.platform.records import CycleRecord, Timing
-from decomp.platform.spec import RunSpec
+from decomp.platform.spec import FORMAT, RunSpec
 
 CHECKPOINT = "model"
 
@@ -165,9 +165,11 @@ class RunStore:
 
 
 def stored_runs(root: Path) -> Iterator[RunStore]:
-    """All runs below an experiment's folder, in order of their folders."""
+    """All runs of this version's `FORMAT` below an experiment's folder, in order of their folders."""
     for description in sorted(root.glob("**/run.json")):
-        yield RunStore(root, RunSpec.from_identity(json.loads(description.read_text())))
+        identity = json.loads(description.read_text())
+        if identity.get("format") == FORMAT:
+            yield RunStore(root, RunSpec.from_identity(identity))
 
 
 def checksum(file: Path) -> str:

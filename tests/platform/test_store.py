@@ -121,6 +121,13 @@ def test_stored_runs_are_found_with_their_identity(store):
     assert json.loads((store.path / "run.json").read_text()) == SPEC.identity()
 
 
+def test_runs_of_another_format_are_passed_over(store):
+    store.create()
+    description = store.path / "run.json"
+    description.write_text(description.read_text().replace('"format": 2', '"format": 1'))
+    assert [run.spec.kind for run in stored_runs(store.root)] == ["first"]
+
+
 @pytest.mark.parametrize(
     "change",
     [

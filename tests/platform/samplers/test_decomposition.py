@@ -9,7 +9,7 @@ from views import SHAPES, Case, free, random_case
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.regions import Region
 from decomp.platform.registry import UserError
-from decomp.platform.samplers import ImageView
+from decomp.platform.samplers import ImageView, class_confidence, class_weights
 from decomp.platform.samplers.decomposition import DecompositionImages, DecompositionRegions
 
 
@@ -112,3 +112,29 @@ def test_slices_are_drawn_uniformly_among_those_with_the_class():
         hits[DecompositionRegions().choose(view, 1, rng)[0].region.start[0]] += 1
     assert hits[[0, 2, 4]].sum() == 0
     assert chisquare(hits[[1, 3]]).pvalue > 1e-4
+
+
+def test_a_slide_worked_by_hand():
+    """Four ROIs predicted as 0, 0, 1, 2 with P .9, .6, .8, .3, of which the first is annotated; tau .7."""
+    labels, confidence = np.array([0, 0, 1, 2], np.uint8), np.array([0.9, 0.6, 0.8, 0.3], np.float32)
+    annotated = (Region("a", (0,), (1,)),)
+    unsure, confident = np.array([[1, 0, 1]]), np.array([[0, 1, 0]])
+    predicted = np.array([[2, 1, 1]])
+    delta = class_confidence((unsure + confident)[0], confident[0])
+    assert delta.tolist() == [0, 1, 0]
+    weights = class_weights(delta)
+    assert weights.tolist() == [0.5, 0, 0.5]
+    pool = PoolCounts(("a",), np.array([4]), predicted, unsure + confident, confident, np.zeros(1), axes=1)
+    assert DecompositionImages().scores(pool, weights).tolist() == [1.0]  # class 0 counts once though predicted twice
+
+    firsts = []
+    for seed in range(400):
+        places = Case((4,), (1,), annotated=annotated).places()
+        view = ImageView(places, labels, None, weights, predicted[0], confidence)
+        choices = DecompositionRegions().choose(view, 5, np.random.default_rng(seed))
+        chosen = [(choice.region.start[0], choice.drawn_class, round(choice.score, 3)) for choice in choices]
+        # Classes 0 and 2 in either order; class 1, of weight 0, when nothing else is left.
+        assert sorted(chosen[:2]) == [(1, 0, 0.6), (3, 2, 0.3)]
+        assert chosen[2:] == [(2, 1, 0.8)]
+        firsts.append(chosen[0][1])
+    assert 150 < firsts.count(0) < 250
