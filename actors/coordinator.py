@@ -38,16 +38,17 @@ def coordinate(spec: RunSpec, root: Path, workers: Sequence[Any], board: Any) ->
     failure of the user's code ends this run alone; its traceback is kept beside the run's cycles.
     """
     store = RunStore(root, spec)
-    dataset = build_dataset(spec.dataset)
     observer = BoardObserver(board, spec.label)
     observer.phase(len(store.committed()) + 1, "start", 0.0)
     job = Job(spec.label, spec.dataset, spec.learner)
     try:
+        dataset = build_dataset(spec.dataset)
         group = WorkerGroup(workers, job, pool_ids(dataset, spec.fold), board)
         Loop(store, dataset, group, observer).run()
         return Outcome(spec)
     except Exception as error:
         details = store.path / "failure.txt"
+        details.parent.mkdir(parents=True, exist_ok=True)
         details.write_text("".join(traceback.format_exception(error)))
         cause = getattr(error, "cause", None) or error
         return Outcome(spec, f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}", details)

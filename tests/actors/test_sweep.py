@@ -64,6 +64,13 @@ def test_a_learner_that_raises_fails_its_run_alone(cluster, tmp_path):
     assert len(RunStore(tmp_path, bad[0]).committed()) == 2
 
 
+def test_a_data_set_that_fails_on_a_node_is_said_with_its_traceback(cluster, tmp_path):
+    bad = replace(RUNS[0], dataset=Component("toys:Blobs", {"no_such_option": 1}))
+    (outcome,) = Sweep(tmp_path, [bad.first], SMALL).run(lambda news, ended: None)
+    assert "no such option" in outcome.error
+    assert "build_dataset" in outcome.details.read_text()
+
+
 def test_runs_of_a_first_cycle_that_failed_are_given_up(cluster, tmp_path):
     bad = replace(RUNS[0], learner=Component("toys:Centroids", {"fail_at_cycle": 1}))
     outcomes = Sweep(tmp_path, [bad.first, bad], SMALL).run(lambda news, ended: None)

@@ -24,3 +24,19 @@ def test_weights_are_probabilities_that_fall_with_confidence(rows):
     assert np.isclose(w.sum(), 1)
     order = np.argsort(delta)
     assert (np.diff(w[order]) <= 1e-12).all()
+
+
+def test_emphasis_multiplies_the_doubt_and_a_class_left_out_weighs_nothing():
+    delta = np.array([0.8, 0.2, 0.0])
+    np.testing.assert_allclose(class_weights(delta, np.array([1.0, 1.0, 3.0])), [0.05, 0.2, 0.75])
+    np.testing.assert_allclose(class_weights(delta, left_out=2), [0.2, 0.8, 0.0])
+    np.testing.assert_array_equal(class_weights(np.ones(3), left_out=0), [0, 0.5, 0.5])
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=9), st.data())
+def test_weights_equal_equation_2_written_out(delta, data):
+    emphasis = data.draw(st.lists(st.floats(0.1, 10), min_size=len(delta), max_size=len(delta)))
+    doubt = [factor * (1 - share) for factor, share in zip(emphasis, delta, strict=True)]
+    if sum(doubt) > 0:
+        expected = [one / sum(doubt) for one in doubt]
+        np.testing.assert_allclose(class_weights(np.array(delta), np.array(emphasis)), expected, rtol=1e-9)
