@@ -220,7 +220,6 @@ def test_distinct_points_are_seeds_before_duplicates(seed):
 # K-means.
 
 
-@settings(deadline=None)
 @given(SEEDS, st.data())
 def test_lloyd_on_factors_gives_the_clusters_of_lloyd_on_products(seed, data):
     rng = np.random.default_rng(seed)
@@ -247,7 +246,6 @@ def test_an_emptied_cluster_takes_the_farthest_point():
     np.testing.assert_array_equal(labels, sklearn_lloyd(rows.astype(float), seeds))
 
 
-@settings(deadline=None)
 @given(SEEDS, st.integers(1, 40))
 def test_duplicates_share_a_cluster_of_no_spread_where_clusters_suffice(seed, k):
     rng = np.random.default_rng(seed)
@@ -261,7 +259,7 @@ def test_duplicates_share_a_cluster_of_no_spread_where_clusters_suffice(seed, k)
         assert inertia(materialised(points), labels) < 1e-9
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(SEEDS, st.data())
 def test_kmeans_labels_every_point_even_duplicates(seed, data):
     rng = np.random.default_rng(seed)

@@ -24,7 +24,7 @@ every_shape = pytest.mark.parametrize("shape", SHAPES)
 
 @every_selector
 @every_shape
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.integers(1, 12))
 def test_chosen_regions_are_possible_apart_and_within_budget(selector, shape, seed, n_region):
     rng = np.random.default_rng(seed)
@@ -39,7 +39,7 @@ def test_chosen_regions_are_possible_apart_and_within_budget(selector, shape, se
 
 @every_selector
 @every_shape
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.integers(1, 20))
 def test_fewer_regions_only_when_no_more_fit(selector, shape, seed, n_region):
     rng = np.random.default_rng(seed)
@@ -111,7 +111,7 @@ def pool_of(rng, n, spread=1.0):
 
 
 @every_pooled
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.integers(2, 30), st.sampled_from([1.0, 0.0]))
 def test_the_pool_gives_as_many_distinct_regions_as_wanted(selector, seed, n_pool, spread):
     rng = np.random.default_rng(seed)

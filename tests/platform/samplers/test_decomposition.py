@@ -34,7 +34,7 @@ def test_a_cap_of_nothing_is_refused():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32))
 def test_each_region_holds_most_of_its_class(shape, seed):
     """Brute force over all places that are free; of ROIs, the one of highest probability."""

@@ -33,7 +33,7 @@ def test_what_is_read_is_declared(selector):
 
 
 @every_selector
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.data())
 def test_choices_are_distinct_seeded_and_fill_the_budget(selector, seed, data):
     rng = np.random.default_rng(seed)

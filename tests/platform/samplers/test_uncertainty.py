@@ -10,7 +10,7 @@ from decomp.platform.samplers.uncertainty import UncertaintyImages, UncertaintyR
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32))
 def test_regions_equal_brute_force_greedy(shape, seed):
     rng = np.random.default_rng(seed)

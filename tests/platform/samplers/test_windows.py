@@ -51,7 +51,6 @@ def test_sums_beyond_the_range_of_int32_are_exact(kind):
     assert [int(total) for total in sums[0]] == [LEVELS * 40_000, LEVELS * 40_000 - 1]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_regions_are_the_same_where_the_map_stays_on_the_device(seed):
     """The CPU stands in for the device: what counts is that the map is a tensor."""
@@ -67,7 +66,7 @@ def test_regions_are_the_same_where_the_map_stays_on_the_device(seed):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32))
 def test_places_are_free_unless_they_overlap(shape, seed):
     rng = np.random.default_rng(seed)
@@ -81,7 +80,7 @@ def test_places_are_free_unless_they_overlap(shape, seed):
 
 
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "segments"])
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32))
 def test_a_free_window_is_seen(shape, seed):
     rng = np.random.default_rng(seed)
