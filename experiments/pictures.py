@@ -152,9 +152,7 @@ def _flat(region: Region, plane: int | None) -> Region:
         return region
     if region.mask is None:
         return Region(region.image, region.start[1:], region.size[1:])
-    inside = np.zeros(region.size, np.bool_)
-    Region(region.image, (0,) * len(region.size), region.size, region.mask).mark(inside, True)
-    return Region.of_mask(region.image, region.start[1:], inside[plane - region.start[0]])
+    return Region.of_mask(region.image, region.start[1:], region.inside[plane - region.start[0]])
 
 
 def _row(scene: Scene) -> Pixels:
@@ -219,9 +217,7 @@ def _frame(panel: Pixels, region: Region, scale: float, colour: tuple[int, int, 
 
 def _contour(window: Pixels, region: Region, colour: tuple[int, int, int], insets: range) -> None:
     """Draw the outline of an irregular region into its window of a panel."""
-    inside = np.zeros(region.size, np.uint8)
-    Region(region.image, (0, 0), region.size, region.mask).mark(inside, 1)
-    inside = np.pad(cv2.resize(inside, window.shape[1::-1], interpolation=cv2.INTER_NEAREST), 1)
+    inside = np.pad(cv2.resize(region.inside.view(np.uint8), window.shape[1::-1], interpolation=cv2.INTER_NEAREST), 1)
     for inset in insets:
         inner = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=inset)
         edge = inner - cv2.erode(inner, np.ones((3, 3), np.uint8))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from decomp.platform.columns import column_of, matrix_of
 from decomp.platform.regions import Region
 
 LEVELS = 65535
@@ -129,11 +130,9 @@ class PoolCounts:
 
     def to_arrow(self) -> pa.RecordBatch:
         """One row per image."""
-        n_classes = self.predicted.shape[1]
         columns: dict[str, Any] = {"image": pa.array(self.images, pa.string()), "pixels": self.pixels}
         for name in ("predicted", "open", "confident"):
-            flat = pa.array(getattr(self, name).ravel(), pa.int64())
-            columns[name] = pa.FixedSizeListArray.from_arrays(flat, n_classes)
+            columns[name] = column_of(getattr(self, name))
         columns["uncertainty"] = self.uncertainty
         return pa.record_batch(columns).replace_schema_metadata({"axes": str(self.axes)})
 
@@ -142,17 +141,12 @@ class PoolCounts:
         """Join the answers of all shards, in any order."""
         table = pa.Table.from_batches(batches).sort_by("image").combine_chunks()
 
-        def matrix(name: str) -> npt.NDArray[np.int64]:
-            column = table[name].combine_chunks()
-            flat = column.flatten().to_numpy()
-            return np.asarray(flat.reshape(len(column), column.type.list_size), np.int64)
-
         return cls(
             tuple(table["image"].to_pylist()),
             table["pixels"].to_numpy(),
-            matrix("predicted"),
-            matrix("open"),
-            matrix("confident"),
+            matrix_of(table, "predicted"),
+            matrix_of(table, "open"),
+            matrix_of(table, "confident"),
             table["uncertainty"].to_numpy(),
             int(batches[0].schema.metadata[b"axes"]),
         )

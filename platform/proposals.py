@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from decomp.platform.columns import column_of, matrix_of
 from decomp.platform.ledger import SCHEMA, Annotation, Ledger
 from decomp.platform.samplers import CandidatePool
 
@@ -32,8 +33,7 @@ class Proposals:
         table = self.ledger.table
         for name, matrix in ((FEATURES, self.features), (RESIDUALS, self.residuals)):
             if matrix is not None:
-                flat = pa.array(np.ascontiguousarray(matrix).ravel(), pa.float32())
-                table = table.append_column(name, pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1]))
+                table = table.append_column(name, column_of(np.asarray(matrix, np.float32)))
         return table
 
     @classmethod
@@ -45,13 +45,10 @@ class Proposals:
         order = np.argsort([place[image] for image in table["image"].to_pylist()], kind="stable")
         table = table.take(pa.array(order, pa.int64())).combine_chunks()
 
-        def matrix(name: str) -> npt.NDArray[np.float32] | None:
-            if name not in table.column_names:
-                return None
-            column = table[name].combine_chunks()
-            return np.asarray(column.flatten().to_numpy().reshape(len(column), column.type.list_size), np.float32)
-
-        return cls(Ledger(table.select(SCHEMA.names)), matrix(FEATURES), matrix(RESIDUALS))
+        features, residuals = (
+            matrix_of(table, name) if name in table.column_names else None for name in (FEATURES, RESIDUALS)
+        )
+        return cls(Ledger(table.select(SCHEMA.names)), features, residuals)
 
     def pool(self) -> CandidatePool:
         """The candidates as a `PooledRegions` selector sees them."""

@@ -35,7 +35,7 @@ class Region:
     @property
     def area(self) -> int:
         """Number of pixels."""
-        return math.prod(self.size) if self.mask is None else int(np.count_nonzero(self._inside()))
+        return math.prod(self.size) if self.mask is None else int(np.count_nonzero(self.inside))
 
     @property
     def slices(self) -> tuple[slice, ...]:
@@ -45,18 +45,18 @@ class Region:
     def of(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The region's pixels of an array of the image's spatial shape; shape (area,)."""
         window = array[self.slices]
-        return window.ravel() if self.mask is None else window[self._inside()]
+        return window.ravel() if self.mask is None else window[self.inside]
 
     def pixel(self, number: int) -> tuple[int, ...]:
         """Position in the image of element `number` of what `of` gives."""
-        place = number if self.mask is None else np.flatnonzero(self._inside())[number]
+        place = number if self.mask is None else np.flatnonzero(self.inside)[number]
         return tuple(int(k) + a for k, a in zip(np.unravel_index(place, self.size), self.start, strict=True))
 
     def mark(self, array: npt.NDArray[Any], values: Any) -> None:
         """Write into the region's pixels of `array`: a scalar, or what `of` has given."""
         window = array[self.slices]
         if self.mask is not None:
-            window[self._inside()] = values
+            window[self.inside] = values
         else:
             window[...] = values if np.ndim(values) == 0 else values.reshape(window.shape)
 
@@ -74,9 +74,11 @@ class Region:
         """This region's mask in the intersection of both windows."""
         first = [max(a, b) for a, b in zip(self.start, other.start, strict=True)]
         last = [min(a + n, b + m) for a, n, b, m in zip(self.start, self.size, other.start, other.size, strict=True)]
-        return self._inside()[tuple(slice(f - a, e - a) for f, e, a in zip(first, last, self.start, strict=True))]
+        return self.inside[tuple(slice(f - a, e - a) for f, e, a in zip(first, last, self.start, strict=True))]
 
-    def _inside(self) -> npt.NDArray[np.bool_]:
+    @property
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """Which pixels of the window belong to the region, shape `size`."""
         if self.mask is None:
             return np.ones(self.size, np.bool_)
         bits = np.unpackbits(np.frombuffer(self.mask, np.uint8), count=math.prod(self.size))

@@ -19,18 +19,18 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.datasets.base import Dataset, Split
+from decomp.platform.datasets.bracs import GROUPS as MEMBERS
+from decomp.platform.datasets.bracs import SUBTYPES as LESIONS
 from decomp.platform.randomness import stream
 from decomp.platform.registry import UserError
 
 VERSION = 1
 """Part of the fingerprint; to be raised with every change of the generator that changes a byte."""
 
-LESIONS = ("N", "PB", "UDH", "ADH", "FEA", "DCIS", "IC")
-"""Normal, pathological benign, usual ductal hyperplasia, atypical ductal hyperplasia, flat epithelial atypia, ductal
-carcinoma in situ, invasive carcinoma: the disease spectrum from harmless to worst."""
-
-GROUPS = ("benign", "atypical", "malignant")
-GROUP_OF_LESION = np.array([0, 0, 0, 1, 1, 2, 2], np.uint8)
+GROUPS = tuple(MEMBERS)
+GROUP_OF_LESION = np.array(
+    [group for group, members in enumerate(MEMBERS.values()) for _ in members], np.uint8
+)  # the spectrum's order is that of the groups
 
 # The model of the lesions was fitted to the published numbers of ROIs per slide and class. Real slides and the model:
 # ROIs per slide: median 8 and 8, quartiles 4, 15 and 4, 15, 90 % quantile 33 and 29, 99 % 98 and 82, mean 14 and 13;

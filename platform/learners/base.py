@@ -1,7 +1,7 @@
 """What a model is: something that is trained on annotated regions and predicts whole images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ import numpy as np
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.ledger import Ledger
 from decomp.platform.predictions import Measure, Prediction, Wanted
+from decomp.platform.registry import UserError
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,18 @@ class Predictor(ABC):
         Raises:
             FloatingPointError: if the model's output is not finite.
         """
+
+
+def check_options(learner: object, rules: Mapping[str, tuple[bool, str]]) -> None:
+    """Raise `UserError` for the first option that is unfit.
+
+    Args:
+        learner: whose options they are.
+        rules: for each option whether its value is fit, and what it must be.
+    """
+    for option, (fulfilled, rule) in rules.items():
+        if not fulfilled:
+            raise UserError(f"learner.{option}: must be {rule}, not {getattr(learner, option)!r}.")
 
 
 class Learner(ABC):

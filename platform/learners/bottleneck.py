@@ -7,7 +7,7 @@ Lower Bounds", ICLR 2020.
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -112,7 +112,7 @@ class ForwardRegions(RegionReader):
         """Logits of the region's pixels, shape (C, area), float32."""
         window = self._logits[(slice(None), *region.slices)].flatten(1)
         if region.mask is not None:
-            window = window[:, torch.from_numpy(np.flatnonzero(_inside(region))).to(window.device)]
+            window = window[:, torch.from_numpy(np.flatnonzero(region.inside)).to(window.device)]
         return window.float()
 
     def _to_device(self, array: npt.NDArray[np.float64]) -> torch.Tensor:
@@ -134,7 +134,7 @@ class _Footprint(NamedTuple):
 
 
 def _footprint(region: Region, n_cells: tuple[int, ...], stride: tuple[float, ...]) -> _Footprint:
-    inside = None if region.mask is None else _inside(region)
+    inside = None if region.mask is None else region.inside
     cells: list[slice] = []
     blends: dict[int, npt.NDArray[np.float64]] = {}
     overlaps: list[npt.NDArray[np.float64]] = []
@@ -174,10 +174,3 @@ def _neighbours(centre: float, n_cells: int, stride: float) -> tuple[slice, npt.
     first = int(position)
     weights = np.array([first + 1 - position, position - first])[: n_cells - first]
     return slice(first, first + len(weights)), weights
-
-
-def _inside(region: Region) -> npt.NDArray[np.bool_]:
-    """Which pixels of its window belong to an irregular region, shape `region.size`."""
-    inside = np.zeros(region.size, np.bool_)
-    replace(region, start=(0,) * inside.ndim).mark(inside, True)
-    return inside

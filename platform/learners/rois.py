@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from decomp.platform.datasets.base import IGNORE, Dataset, Split
-from decomp.platform.learners.base import Learner, Predictor, Training
+from decomp.platform.learners.base import Learner, Predictor, Training, check_options
 from decomp.platform.learners.bottleneck import Bottleneck
 from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoint
 from decomp.platform.learners.decode import decode
@@ -119,9 +119,7 @@ class RoiLearner(Learner):
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for option, (fulfilled, rule) in self._rules().items():
-            if not fulfilled:
-                raise UserError(f"learner.{option}: must be {rule}, not {getattr(self, option)!r}.")
+        check_options(self, self._rules())
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
         """For each option whether its value is fit, and what it must be."""

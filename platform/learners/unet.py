@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from decomp.platform.datasets.base import IGNORE, Dataset
-from decomp.platform.learners.base import Learner, Predictor, Training
+from decomp.platform.learners.base import Learner, Predictor, Training, check_options
 from decomp.platform.learners.bottleneck import Bottleneck
 from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoint
 from decomp.platform.learners.crops import Crops
@@ -77,9 +77,7 @@ class UNet(Learner):
             "jitter": (0 <= self.jitter < math.inf, "0 or more"),
             "threads": (self.threads >= 1, "at least 1"),
         }
-        for option, (fulfilled, rule) in rules.items():
-            if not fulfilled:
-                raise UserError(f"learner.{option}: must be {rule}, not {getattr(self, option)!r}.")
+        check_options(self, rules)
 
     def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:
         """Train on the annotated regions and write a safetensors file to exactly the path `checkpoint`.

@@ -31,14 +31,12 @@ class Places(ABC):
 
     Attributes:
         image: id of the image.
-        axes: number of spatial axes of the image; 1 where its pixels are ROIs.
         layers: places are divided into this many layers, one of which is drawn before the place (Sec. 5 of the method
             notes): the axial slices of a volume where regions lie in a slice, else 1.
     """
 
-    def __init__(self, image: str, axes: int, layers: int = 1) -> None:
+    def __init__(self, image: str, layers: int = 1) -> None:
         self.image = image
-        self.axes = axes
         self.layers = layers
         self.taken: list[Block] = []
 

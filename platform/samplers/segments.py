@@ -20,7 +20,7 @@ class Segments(Places):
     """
 
     def __init__(self, image: str, partition: npt.NDArray[np.int32], annotated: Iterable[Region]) -> None:
-        super().__init__(image, partition.ndim)
+        super().__init__(image)
         self._partition = partition
         self._numbers = partition.ravel()
         self._areas = np.bincount(self._numbers)

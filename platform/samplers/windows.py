@@ -76,7 +76,7 @@ class Windows(Places):
 
     def __init__(self, image: str, shape: Sequence[int], size: Sequence[int], annotated: Iterable[Region]) -> None:
         in_slices = len(shape) == 3 and size[0] == 1
-        super().__init__(image, len(shape), shape[0] if in_slices else 1)
+        super().__init__(image, shape[0] if in_slices else 1)
         self._size = tuple(size)
         # Arrays of one axis are handled as a single row.
         self._row = (1,) if len(shape) == 1 else ()
