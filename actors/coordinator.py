@@ -9,7 +9,7 @@ from typing import Any
 from decomp.actors.board import BoardObserver
 from decomp.actors.group import WorkerGroup
 from decomp.actors.worker import Job
-from decomp.platform.components import build_dataset
+from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets.base import pool_ids
 from decomp.platform.loop import Loop
 from decomp.platform.spec import RunSpec
@@ -42,7 +42,7 @@ def coordinate(spec: RunSpec, root: Path, workers: Sequence[Any], board: Any) ->
     observer.phase(len(store.committed()) + 1, "start", 0.0)
     job = Job(spec.label, spec.dataset, spec.learner)
     try:
-        dataset = build_dataset(spec.dataset)
+        dataset = build_learner(spec.learner).prepare(build_dataset(spec.dataset))
         group = WorkerGroup(workers, job, pool_ids(dataset, spec.fold), board)
         Loop(store, dataset, group, observer).run()
         return Outcome(spec)

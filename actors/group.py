@@ -92,7 +92,11 @@ class WorkerGroup:
         """See `Workers.evaluate`."""
         n = min(len(self.workers), len(images))
         parts = {k: (model, tuple(images[k::n])) for k in range(n)}
-        return np.asarray(np.sum(list(self._call(parts, "evaluate").values()), axis=0), np.int64)
+        answers = self._call(parts, "evaluate")
+        found = np.empty((len(images), *answers[0].shape[1:]), np.int64)
+        for k, confusion in answers.items():
+            found[k::n] = confusion
+        return found
 
     def _split(self, images: Sequence[str], annotated: Mapping[str, Sequence[Region]]) -> dict[int, dict[str, Any]]:
         parts: dict[int, dict[str, Any]] = {}

@@ -77,7 +77,8 @@ class Worker:
         if self._shard is None or job != self._job:
             if self._dataset is None or self._job is None or job.dataset != self._job.dataset:
                 self._dataset = build_dataset(job.dataset)
-            self._shard = PoolShard(self._dataset, build_learner(job.learner), self._device)
+            learner = build_learner(job.learner)
+            self._shard = PoolShard(learner.prepare(self._dataset), learner, self._device)
             self._job = job
         return self._shard
 

@@ -129,8 +129,8 @@ def check(file: File, overrides: Overrides = None) -> None:
         f"Each run occupies {resources.workers} worker(s) of {resources.cpus:g} CPU and {resources.gpus:g} GPU. "
         f"Results go to {plan.experiment.root}."
     )
-    for change in plan.changes():
-        typer.echo(change)
+    for note in _notes(plan):
+        typer.echo(note)
 
 
 @app.command()
@@ -256,8 +256,25 @@ def _announce(plan: Plan) -> None:
         f"results go to {plan.experiment.root}",
         highlight=False,
     )
-    for change in plan.changes():
-        CONSOLE.print(change, highlight=False)
+    for note in _notes(plan):
+        CONSOLE.print(note, highlight=False)
+
+
+def _notes(plan: Plan) -> list[str]:
+    """What the user should know before anything is computed, a line each."""
+    resources = plan.experiment.resources
+    if resources.seconds_per_epoch is None:
+        return plan.changes()
+    epochs = plan.epochs()
+    if epochs is None:
+        return ["resources.seconds_per_epoch: this learner has no epochs, so nothing is estimated.", *plan.changes()]
+    hours = epochs * resources.seconds_per_epoch / 3600
+    at_once, device = resources.runs_at_once or 1, "GPU" if resources.gpus else "worker"
+    estimate = (
+        f"Training takes at most {epochs:,} epochs; at {resources.seconds_per_epoch:g} s each that is {hours:,.1f} "
+        f"{device} hours, {hours / 24 / at_once:,.1f} days with {at_once} run(s) at once."
+    )
+    return [estimate, *plan.changes()]
 
 
 def _write_report(plan: Plan) -> "Report":

@@ -94,10 +94,12 @@ def cycle_points(record: CycleRecord, timing: Timing, classes: Sequence[str]) ->
     this cycle's selection used (Eq. 1 and 2), ``seconds/PHASE``.
     """
     names = class_keys(classes)
+    key_of = dict(zip(classes, names, strict=True))
     annotated = record.annotated
     values: dict[str, float | None] = {_allowed(name): value for name, value in record.metrics.items()}
     for metric, per_class in record.class_metrics.items():
-        values |= {f"{_allowed(metric)}/{name}": value for name, value in zip(names, per_class, strict=True)}
+        for name, value in per_class.items():  # a class, or a nested set of classes
+            values[f"{_allowed(metric)}/{key_of.get(name) or class_keys([name])[0]}"] = value
     values |= {
         "annotated_ppm": 1e6 * annotated.share,
         "annotated_images_ppm": 1e6 * annotated.image_share,

@@ -8,7 +8,7 @@ from typing import Any
 from decomp.experiments.schema import Experiment
 from decomp.platform.components import build_dataset, build_learner, build_partition, build_selectors
 from decomp.platform.datasets import Dataset
-from decomp.platform.metrics import TEST_METRIC
+from decomp.platform.metrics import metric_of
 from decomp.platform.registry import UserError, nearest
 from decomp.platform.spec import Component, RunSpec, flatten
 from decomp.platform.store import RunStore, stored_runs
@@ -20,7 +20,7 @@ class Plan:
 
     Attributes:
         experiment: the experiment.
-        dataset: its data set.
+        dataset: its data set, as the learner reads it.
         firsts: first cycles, one for each budget, seed and fold.
         references: full-annotation references, one for each seed and fold.
         runs: runs, by seed, fold and budget, then sampler, so that the samplers of a seed finish together.
@@ -44,7 +44,7 @@ class Plan:
     @property
     def metric(self) -> str:
         """The test metric of learning curves."""
-        return TEST_METRIC[self.dataset.task]
+        return metric_of(self.dataset)
 
     @property
     def compared(self) -> list[RunStore]:
@@ -54,6 +54,23 @@ class Plan:
     def trainings(self) -> int:
         """Trainings of the whole plan: the first cycle of a seed is trained once for all samplers."""
         return len(self.firsts) + len(self.references) + sum(spec.cycles - 1 for spec in self.runs)
+
+    def epochs(self) -> int | None:
+        """Epochs of all these trainings if no run ends early; None where the learner cannot tell."""
+        learner = build_learner(self.experiment.learner.component())
+        total = 0
+        for spec in self.specs:
+            if spec.budget is None:
+                each = [build_learner(spec.learner).epochs(len(self.dataset.ids("train", spec.fold)))]
+            else:
+                regions = spec.budget.n_image * spec.budget.n_region
+                first = 2 if spec.kind == "run" else 1  # a run's first cycle is that of another spec
+                each = [learner.epochs(cycle * regions) for cycle in range(first, spec.cycles + 1)]
+            for epochs in each:
+                if epochs is None:
+                    return None
+                total += epochs
+        return total
 
     def trainings_done(self) -> int:
         """Trainings whose cycles are committed already."""
@@ -84,12 +101,15 @@ def make_plan(experiment: Experiment) -> Plan:
     Raises:
         UserError: with one line per mistake.
     """
-    dataset = build_dataset(experiment.dataset.component())
-    problems = [
-        *_learner_problems(experiment),
-        *_sampler_problems(experiment, dataset),
-        *_budget_problems(experiment, dataset),
-    ]
+    source = build_dataset(experiment.dataset.component())
+    if problems := _learner_problems(experiment):
+        raise UserError("\n".join(problems))
+    try:
+        dataset = build_learner(experiment.learner.component()).prepare(source)
+        problems = [*_sampler_problems(experiment, dataset), *_budget_problems(experiment, dataset)]
+        fingerprint = dataset.fingerprint()
+    except UserError as error:  # one file is damaged: are there more?
+        raise UserError("\n".join(source.problems() or [str(error)])) from error
     folds = experiment.folds if experiment.folds is not None else list(range(dataset.folds))
     problems += [
         f"folds: the data set has no fold {fold}; give 0 to {dataset.folds - 1}."
@@ -103,7 +123,7 @@ def make_plan(experiment: Experiment) -> Plan:
     base = RunSpec(
         kind="reference",
         dataset=experiment.dataset.component(),
-        fingerprint=dataset.fingerprint(),
+        fingerprint=fingerprint,
         learner=experiment.learner.component(),
         seed=0,
     )

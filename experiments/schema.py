@@ -172,12 +172,13 @@ class BudgetEntry(_Entry):
 
 
 class ResourcesEntry(_Entry):
-    """What one run occupies; see `decomp.actors.resources.Resources`."""
+    """What one run occupies, see `decomp.actors.resources.Resources`, and for estimates how long it takes."""
 
     workers: int = pydantic.Field(1, ge=1)
     cpus: float = pydantic.Field(1.0, gt=0)
     gpus: float = pydantic.Field(0.0, ge=0)
     runs_at_once: int | None = pydantic.Field(None, ge=1)
+    seconds_per_epoch: float | None = pydantic.Field(None, gt=0)
 
     def spec(self) -> Resources:
         """What the actors call resources."""

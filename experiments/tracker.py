@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from decomp.experiments import entries
+from decomp.experiments.annotations import regions_table
 from decomp.experiments.comparison import Comparison, compare
 from decomp.experiments.entries import DIGEST, FIGURE, GROUP, KEY, MIRRORED
 from decomp.experiments.figures import learning_curves
@@ -141,6 +142,8 @@ class Tracker:
     def _mirror_cycle(self, run: RunStore, folder: CycleFolder, run_id: str, dataset: Dataset) -> None:
         record = folder.record
         files = {f"regions/cycle-{record.cycle:04d}.parquet": folder.regions_file.read_bytes()}
+        table = regions_table(dataset, folder.ledger.annotations())
+        files[f"regions/cycle-{record.cycle:04d}.csv"] = table.encode()
         if run.spec.kind == "run":
             ledger = run.ledger([run.cycle(number) for number in range(1, record.cycle + 1)])
             picture = picture_of_cycle(dataset, ledger, record.cycle)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.candidates import candidates
-from decomp.platform.datasets.base import Dataset, Split, Task, annotated_splits
+from decomp.platform.datasets.base import Dataset, Split, annotated_splits
 from decomp.platform.learners.base import Training
 from decomp.platform.ledger import Ledger
 from decomp.platform.metrics import score
@@ -117,12 +117,14 @@ class Loop:
             model = self.workers.fit(training, staged.checkpoint)
         with phases.timed("evaluate"):
             confusion = self.workers.evaluate(model, self.dataset.ids("test", spec.fold))
+        metrics, class_metrics = score(self.dataset, confusion)
 
         if folders:
             class_pixels = class_pixels + np.array(folders[-1].record.annotated.class_pixels, np.int64)
         record = CycleRecord(
             cycle=cycle,
-            **_metrics(self.dataset.task, confusion),
+            metrics=metrics,
+            class_metrics=class_metrics,
             annotated=_annotated(ledger, class_pixels, shapes),
             class_confidence=_floats(selection.class_confidence),
             class_weights=_floats(selection.class_weights),
@@ -185,17 +187,6 @@ class _Phases:
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-
-def _metrics(task: Task, confusion: npt.NDArray[np.int64]) -> dict:  # type: ignore[type-arg]
-    metrics, class_metrics = score(task, confusion)
-    return {
-        "metrics": metrics,
-        "class_metrics": {
-            name: tuple(None if np.isnan(value) else float(value) for value in values)
-            for name, values in class_metrics.items()
-        },
-    }
 
 
 def _annotated(ledger: Ledger, class_pixels: npt.NDArray[np.int64], shapes: Mapping[str, tuple[int, ...]]) -> Annotated:

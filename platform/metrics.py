@@ -1,9 +1,12 @@
 """Metrics from a confusion matrix, which can be summed over images and shards without error."""
 
+import math
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from decomp.platform.datasets.base import IGNORE, Task
+from decomp.platform.datasets.base import IGNORE, Dataset
 
 
 def confusion_matrix(
@@ -26,8 +29,7 @@ def iou(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
 def mean_iou(per_class: npt.NDArray[np.float64]) -> float:
     """Mean over the classes whose IoU is defined; 0 where there is none."""
-    known = per_class[~np.isnan(per_class)]
-    return float(known.mean()) if len(known) else 0.0
+    return _mean(per_class, 0.0)
 
 
 def f1(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -45,13 +47,60 @@ def weighted_f1(confusion: npt.NDArray[np.int64]) -> float:
     return float((np.nan_to_num(f1(confusion)) * support).sum() / max(1, support.sum()))
 
 
-TEST_METRIC: dict[Task, str] = {"segmentation": "miou", "roi": "weighted_f1"}
-"""Name of the metric of learning curves by task."""
+def dice(confusion: npt.NDArray[np.int64], labels: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Dice of the union of some classes in each image; NaN where it is neither present nor predicted.
+
+    Args:
+        confusion: a confusion matrix per image, shape (N, C, C).
+        labels: the classes of the union.
+
+    Returns:
+        ``2 TP / (2 TP + FP + FN)``, shape (N,).
+    """
+    member = np.isin(np.arange(confusion.shape[-1]), labels)
+    hits = confusion[:, member][:, :, member].sum(axis=(1, 2))
+    total = confusion[:, member].sum(axis=(1, 2)) + confusion[:, :, member].sum(axis=(1, 2))
+    values = np.full(len(confusion), np.nan)
+    np.divide(2 * hits, total, out=values, where=total > 0)
+    return values
 
 
-def score(task: Task, confusion: npt.NDArray[np.int64]) -> tuple[dict[str, float], dict[str, npt.NDArray[np.float64]]]:
-    """Test metrics of a task by name, and those of each class, shape (C,), NaN where undefined."""
-    if task == "roi":
-        return {TEST_METRIC[task]: weighted_f1(confusion)}, {"f1": f1(confusion)}
-    per_class = iou(confusion)
-    return {TEST_METRIC[task]: mean_iou(per_class)}, {"iou": per_class}
+def metric_of(dataset: Dataset) -> str:
+    """Name of the test metric of learning curves."""
+    if dataset.task == "roi":
+        return "weighted_f1"
+    return "dice" if dataset.nested else "miou"
+
+
+def score(
+    dataset: Dataset, confusion: npt.NDArray[np.int64]
+) -> tuple[dict[str, float], dict[str, dict[str, float | None]]]:
+    """Test metrics of a model.
+
+    Nested classes are scored by their Dice, averaged over the images where it is defined and then over the classes,
+    as nnU-Net does; everything else is scored over the pixels of all images together.
+
+    Args:
+        dataset: the data set.
+        confusion: a confusion matrix per test image, shape (N, C, C).
+
+    Returns:
+        Metrics by name, and those of each class by metric and class, None where undefined.
+    """
+    metric, total = metric_of(dataset), confusion.sum(axis=0)
+    if metric == "dice":
+        per_class = np.array([_mean(dice(confusion, labels), math.nan) for labels in dataset.nested.values()])
+        return {metric: _mean(per_class, 0.0)}, {"dice": _by_name(dataset.nested, per_class)}
+    if metric == "weighted_f1":
+        return {metric: weighted_f1(total)}, {"f1": _by_name(dataset.classes, f1(total))}
+    per_class = iou(total)
+    return {metric: mean_iou(per_class)}, {"iou": _by_name(dataset.classes, per_class)}
+
+
+def _mean(values: npt.NDArray[np.float64], otherwise: float) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else otherwise
+
+
+def _by_name(names: Iterable[str], values: npt.NDArray[np.float64]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else float(value) for name, value in zip(names, values, strict=True)}

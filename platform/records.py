@@ -35,7 +35,7 @@ class CycleRecord:
     Attributes:
         cycle: the cycle, from 1.
         metrics: test metrics of the model trained in this cycle, e.g. ``{"miou": 0.7}``.
-        class_metrics: per-class test metrics, e.g. ``{"iou": (...)}`` of length C; None where undefined.
+        class_metrics: test metrics by name and class, e.g. ``{"iou": {"road": 0.9, ...}}``; None where undefined.
         annotated: the annotation that the model was trained on.
         class_confidence: delta of Eq. 1 that this cycle's selection used, length C; None where nothing was predicted.
         class_weights: w of Eq. 2 that this cycle's selection used, length C; None where nothing was predicted.
@@ -47,7 +47,7 @@ class CycleRecord:
 
     cycle: int
     metrics: Mapping[str, float]
-    class_metrics: Mapping[str, tuple[float | None, ...]]
+    class_metrics: Mapping[str, Mapping[str, float | None]]
     annotated: Annotated
     class_confidence: tuple[float, ...] | None
     class_weights: tuple[float, ...] | None
@@ -65,7 +65,6 @@ class CycleRecord:
         parts = json.loads(path.read_text())
         parts["annotated"]["class_pixels"] = tuple(parts["annotated"]["class_pixels"])
         parts["annotated"] = Annotated(**parts["annotated"])
-        parts["class_metrics"] = {name: tuple(values) for name, values in parts["class_metrics"].items()}
         parts["selected"] = tuple(parts["selected"])
         for name in ("class_confidence", "class_weights"):
             parts[name] = None if parts[name] is None else tuple(parts[name])

@@ -3,8 +3,10 @@
 Engine-free; `decomp.actors` runs shards in Ray actors, `decomp.platform.workers` runs a single one in-process.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ from decomp.platform.components import build_partition
 from decomp.platform.datasets.base import IGNORE, Dataset
 from decomp.platform.learners.base import Learner, Predictor
 from decomp.platform.ledger import Annotation, Ledger
-from decomp.platform.metrics import confusion_matrix
 from decomp.platform.predictions import Measure, PoolCounts, Prediction, UncertaintyMap, Wanted
 from decomp.platform.proposals import Proposals
 from decomp.platform.randomness import stream
@@ -164,7 +165,8 @@ class PoolShard:
             annotated = task.annotated.get(image, ())
             kept = self._kept[image].maps() if task.choosing.selector.needs else {}
             places = self._partitions.places(image, task.choosing.shape, annotated)
-            view = ImageView(places, weights=task.weights, left_out=task.choosing.left_out, **kept)
+            body = partial(self.dataset.body, image)
+            view = ImageView(places, weights=task.weights, left_out=task.choosing.left_out, body=body, **kept)
             rows += self._choices(view, annotated, task.choosing)
         return Proposals(Ledger.of(rows)).to_arrow()
 
@@ -180,13 +182,13 @@ class PoolShard:
         return counts[: len(self.dataset.classes)]
 
     def evaluate(self, model: Model, images: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Confusion matrix of the model over the images, shape (C, C)."""
+        """Confusion matrix of the model for each of the images, shape (N, C, C)."""
         n_classes = len(self.dataset.classes)
-        total = np.zeros((n_classes, n_classes), np.int64)
-        for image in images:
-            predicted = self._infer(model, image, Wanted())
-            total += confusion_matrix(self.dataset.labels(image), predicted.labels, n_classes)
-        return total
+        found = np.zeros((len(images), n_classes, n_classes), np.int64)
+        for number, image in enumerate(images):
+            with _named(image, model):
+                found[number] = self._predictor_of(model).evaluate(self.dataset, image)
+        return found
 
     def _predict_one(self, image: str, task: PredictTask) -> "_Counts":
         annotated = task.annotated.get(image, ())
@@ -233,6 +235,7 @@ class PoolShard:
             predicted=_predicted(prediction) if Need.LABELS in needs else None,
             confidence=prediction.confidence,
             left_out=choosing.left_out,
+            body=partial(self.dataset.body, image),
         )
         rows = self._choices(view, annotated, choosing)
         features = residuals = None
@@ -256,16 +259,26 @@ class PoolShard:
         ]
 
     def _infer(self, model: Model, image: str, wanted: Wanted) -> Prediction:
+        with _named(image, model):
+            return self._predictor_of(model).predict(self.dataset.image(image), wanted)
+
+    def _predictor_of(self, model: Model) -> Predictor:
         if self._predictor is None or self._model != model:
             self._predictor = self.learner.load(model.checkpoint, self.dataset, self.device)
             self._model = model
-        try:
-            return self._predictor.predict(self.dataset.image(image), wanted)
-        except FloatingPointError as error:
-            raise RuntimeError(f"Image {image!r}, model {model.checkpoint}: {error}") from error
-        except Exception as error:
-            error.add_note(f"while predicting image {image!r} with the model {model.checkpoint}")
-            raise
+        return self._predictor
+
+
+@contextmanager
+def _named(image: str, model: Model) -> Iterator[None]:
+    """Errors tell which image was being predicted, and by which model."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise RuntimeError(f"Image {image!r}, model {model.checkpoint}: {error}") from error
+    except Exception as error:
+        error.add_note(f"while predicting image {image!r} with the model {model.checkpoint}")
+        raise
 
 
 class _Partitions:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 Kind = Literal["first", "reference", "run"]
 
-FORMAT = 2
+FORMAT = 3
 """Version of what runs leave on disk; raised with every change after which earlier runs can't be read or continued."""
 
 

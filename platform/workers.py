@@ -32,7 +32,7 @@ class Workers(Protocol):
         """True class counts within the regions, shape (C,)."""
 
     def evaluate(self, model: Model, images: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Confusion matrix over the images, shape (C, C)."""
+        """Confusion matrix of each image, shape (N, C, C)."""
 
 
 def fit(shard: PoolShard, training: Training, checkpoint: Path) -> Model:

@@ -80,7 +80,7 @@ def commit(store, number, score, share, *, exhausted=False, regions=None):
     record = CycleRecord(
         number,
         {"miou": score},
-        {"iou": (score, None, 0.5)},
+        {"iou": {"ground": score, "road (wet)": None, "tree": 0.5}},
         Annotated(number, number / 4, 2 * number, round(share * PIXELS), share, (number, 2 * number, number)),
         None if number == 1 else (0.25, 0.5, 0.75),
         None if number == 1 else (0.5, 0.3, 0.2),

@@ -48,8 +48,9 @@ def run_locally(root, *specs, observer=None):
     """Compute the runs, and the first cycles that they share, one after the other."""
     firsts = {spec.first.key: spec.first for spec in specs if spec.kind == "run"}
     for spec in (*firsts.values(), *specs):
-        dataset = build_dataset(spec.dataset)
-        workers = LocalWorkers(PoolShard(dataset, build_learner(spec.learner), "cpu"))
+        learner = build_learner(spec.learner)
+        dataset = learner.prepare(build_dataset(spec.dataset))
+        workers = LocalWorkers(PoolShard(dataset, learner, "cpu"))
         Loop(RunStore(root, spec), dataset, workers, *([observer] if observer else [])).run()
 
 

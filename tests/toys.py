@@ -16,6 +16,7 @@ from decomp.platform.learners.bottleneck import Bottleneck
 from decomp.platform.learners.decode import decode
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.randomness import stream
+from decomp.platform.registry import UserError
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,16 @@ class Blobs(Dataset):
         return f"blobs-{self.seed}-{self.images}-{self.height}-{self.width}"
 
 
+class Damaged(Blobs):
+    """Two of its images cannot be read."""
+
+    def shape(self, image):
+        raise UserError(f"{image}.png is missing.")
+
+    def problems(self):
+        return [f"{image}.png is missing." for image in self.ids("train", 0)[:2]]
+
+
 @dataclass(frozen=True)
 class Centroids(Learner):
     """Nearest mean grey value, with a random jitter that makes the training stream matter."""
@@ -83,6 +94,13 @@ class Centroids(Learner):
 
     def load(self, checkpoint: Path, dataset, device):
         return NearestMean(safetensors.numpy.load_file(checkpoint)["means"])
+
+
+class Epochal(Centroids):
+    """A learner that trains one epoch per three regions, at most ten."""
+
+    def epochs(self, n_regions):
+        return min(10, -(-n_regions // 3))
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
 """What a pool of images is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from decomp.platform.regions import Region
 
 Split = Literal["train", "validation", "test"]
 
@@ -28,12 +32,15 @@ class Dataset(ABC):
         classes: class names; the label of class c is c.
         spacing: physical size of a pixel per axis, or None where it has no meaning.
         folds: number of cross-validation folds; 1 where the split is fixed.
+        nested: for data whose test score is the Dice of nested classes, the labels of each by name, the outermost
+            first, e.g. ``{"masses": (2, 3), "tumour": (2,)}``; empty where the classes themselves are scored.
     """
 
     task: ClassVar[Task] = "segmentation"
     classes: tuple[str, ...]
     spacing: tuple[float, ...] | None = None
     folds: int = 1
+    nested: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 
     @abstractmethod
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:
@@ -56,8 +63,16 @@ class Dataset(ABC):
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
         """The oracle: true class of every pixel, shape (*axes); `IGNORE` where there is none."""
 
+    def body(self, image: str) -> npt.NDArray[np.bool_] | None:
+        """Where regions drawn at random lie, shape (*axes): of a CT volume the body; None for everywhere."""
+        return None
+
+    def original(self, region: Region) -> Region:
+        """The same region in the image file as an annotator opens it, where images are resampled."""
+        return region
+
     def problems(self) -> list[str]:
-        """Damage that would stop a run, a sentence each, found without reading more than headers."""
+        """Damage that would stop a run, all of it, a sentence each; asked once, before anything is computed."""
         return []
 
     @abstractmethod

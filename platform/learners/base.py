@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.ledger import Ledger
+from decomp.platform.metrics import confusion_matrix
 from decomp.platform.predictions import Measure, Prediction, Wanted
 from decomp.platform.registry import UserError
 
@@ -51,6 +53,11 @@ class Predictor(ABC):
             FloatingPointError: if the model's output is not finite.
         """
 
+    def evaluate(self, dataset: Dataset, image: str) -> npt.NDArray[np.int64]:
+        """Confusion matrix of one test image, shape (C, C), true classes in rows."""
+        labels = self.predict(dataset.image(image), Wanted()).labels
+        return confusion_matrix(dataset.labels(image), labels, len(dataset.classes))
+
 
 def check_options(learner: object, rules: Mapping[str, tuple[bool, str]]) -> None:
     """Raise `UserError` for the first option that is unfit.
@@ -76,6 +83,18 @@ class Learner(ABC):
     """
 
     uncertainty: ClassVar[Measure] = Measure.ENTROPY
+
+    def prepare(self, dataset: Dataset) -> Dataset:
+        """The data set as this learner reads it, in whose pixels regions are chosen; by default the data set itself.
+
+        Called in every process before anything else, so it must be cheap; what takes long (resampling, statistics) is
+        done when it is first needed, once for all processes of a machine.
+        """
+        return dataset
+
+    def epochs(self, n_regions: int) -> int | None:
+        """Training epochs for so many annotated regions, to estimate device time; None where that is not known."""
+        return None
 
     @abstractmethod
     def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:

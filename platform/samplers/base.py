@@ -7,7 +7,7 @@ selector that does without the class weights chooses while the prediction is in 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Flag, auto
 from typing import ClassVar
@@ -73,6 +73,7 @@ class ImageView:
         confidence: probability of the predicted class of every ROI, shape (n,), float32; None unless the image is a
             set of ROIs and `Need.LABELS` is declared.
         left_out: the class that is never drawn (the experiment's `background`), or None.
+        body: reads where regions drawn at random lie, shape (*axes), bool, or None for everywhere.
     """
 
     places: Places
@@ -82,6 +83,7 @@ class ImageView:
     predicted: npt.NDArray[np.int64] | None = None
     confidence: npt.NDArray[np.float32] | None = None
     left_out: int | None = None
+    body: Callable[[], npt.NDArray[np.bool_] | None] = lambda: None
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,12 @@ class Places(ABC):
         self.taken: list[Block] = []
 
     @abstractmethod
-    def uniform(self) -> "Peaks":
-        """All places alike."""
+    def uniform(self, body: npt.NDArray[np.bool_] | None = None) -> "Peaks":
+        """All places alike or, given a body, those within it alike; places in the air are left out.
+
+        Args:
+            body: shape (*axes), or None for everywhere.
+        """
 
     @abstractmethod
     def of_class(self, labels: npt.NDArray[np.uint8], class_: int, layer: int) -> "Peaks":

@@ -20,11 +20,11 @@ class RandomImages(ImageSelector):
 
 @dataclass(frozen=True)
 class RandomRegions(RegionSelector):
-    """Regions drawn one after the other, uniformly among those still free."""
+    """Regions drawn one after the other, uniformly among those still free; of a CT volume those inside the body."""
 
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
         """See `RegionSelector.choose`."""
-        peaks = view.places.uniform()
+        peaks = view.places.uniform(view.body())
         chosen: list[Choice] = []
         while len(chosen) < n_region and (place := peaks.best(rng)) is not None:
             chosen.append(Choice(view.places.take(place)))

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from decomp.platform.predictions import UncertaintyMap
 from decomp.platform.regions import Region
-from decomp.platform.samplers.places import Block, MapPeaks, Peaks, Place, Places
+from decomp.platform.samplers.places import TAKEN, Block, MapPeaks, Peaks, Place, Places
 
 
 class Segments(Places):
@@ -29,9 +29,13 @@ class Segments(Places):
         for region in annotated:
             self.taken += [_block(int(k)) for k in np.unique(region.of(partition))]
 
-    def uniform(self) -> Peaks:
-        """See `Places.uniform`."""
-        return self._peaks(np.zeros(len(self._areas), np.int8))
+    def uniform(self, body: npt.NDArray[np.bool_] | None = None) -> Peaks:
+        """See `Places.uniform`; a segment lies in the body if half of it does."""
+        values = np.zeros(len(self._areas), np.int8)
+        if body is not None:
+            covered = np.bincount(self._numbers[body.ravel()], minlength=len(self._areas))
+            values[2 * covered < self._areas] = TAKEN
+        return self._peaks(values)
 
     def of_class(self, labels: npt.NDArray[np.uint8], class_: int, layer: int) -> Peaks:
         """See `Places.of_class`."""

@@ -95,9 +95,13 @@ class Windows(Places):
             free[block] = False
         return bool(free.any())
 
-    def uniform(self) -> Peaks:
-        """See `Places.uniform`."""
-        return MapPeaks(np.zeros(self._starts, np.int8), self.taken)
+    def uniform(self, body: npt.NDArray[np.bool_] | None = None) -> Peaks:
+        """See `Places.uniform`; windows that reach out of the body come only when none within it is left."""
+        if body is None:
+            return MapPeaks(np.zeros(self._starts, np.int8), self.taken)
+        covered = window_sums(body.astype(np.uint8), self._full_size, 1)
+        covered[covered == 0] = TAKEN
+        return MapPeaks(covered, self.taken)
 
     def of_class(self, labels: npt.NDArray[np.uint8], class_: int, layer: int) -> Peaks:
         """See `Places.of_class`; only windows near the class are looked at, in volumes only the layer's slice."""

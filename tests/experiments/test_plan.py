@@ -25,6 +25,19 @@ def test_budgets_have_first_cycles_of_their_own(toy_file):
     assert plan.trainings() == 4 + 2 + 4 * 4 + 4 * 1
 
 
+def test_epochs_of_all_trainings_are_added_up(toy_file):
+    plan = plan_of(toy_file, "learner=toys:Epochal", "seeds=1")
+    per_cycle = [2, 4, 6, 8, 10]  # of 6, 12, 18, 24, 30 regions
+    assert plan.epochs() == per_cycle[0] + 2 * sum(per_cycle[1:]) + 3  # the reference has 9 regions
+    assert plan_of(toy_file).epochs() is None
+
+
+def test_all_damage_of_the_data_is_named_at_once(toy_file):
+    with pytest.raises(UserError) as caught:
+        plan_of(toy_file, "dataset=toys:Damaged")
+    assert str(caught.value) == "train-000.png is missing.\ntrain-001.png is missing."
+
+
 def test_no_reference(toy_file):
     assert plan_of(toy_file, "reference=null").references == ()
 

@@ -93,7 +93,9 @@ def test_a_run_is_mirrored_whole(tracker, client, tmp_path):
     assert client.history(CHILD, "miou") == [(k, pytest.approx(0.1 * k), T0 + 60_000 * k) for k in (1, 2, 3)]
     assert client.history(CHILD, "delta/tree") == [(k, 0.75, T0 + 60_000 * k) for k in (2, 3)]
     assert client.history(CHILD, "annotated_ppm")[0][1] == pytest.approx(10_000)
-    assert client.files(CHILD, "regions") == [f"regions/cycle-000{k}.parquet" for k in (1, 2, 3)]
+    assert client.files(CHILD, "regions") == [
+        f"regions/cycle-000{k}.{kind}" for k in (1, 2, 3) for kind in ("csv", "parquet")
+    ]
     assert client.files(CHILD, "pictures") == [f"pictures/cycle-000{k}.png" for k in (1, 2, 3)]
     assert "learning_curve.png" in client.files(CHILD)
 

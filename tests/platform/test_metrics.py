@@ -1,10 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import f1_score, jaccard_score
 
 from decomp.platform.datasets import IGNORE
-from decomp.platform.metrics import confusion_matrix, f1, iou, mean_iou, weighted_f1
+from decomp.platform.metrics import confusion_matrix, dice, f1, iou, mean_iou, metric_of, score, weighted_f1
 
 
 def test_confusion_and_iou_equal_sklearns():
@@ -43,3 +45,44 @@ def test_weighted_f1_is_that_of_scikit_learn(seed):
 
 def test_weighted_f1_of_nothing_is_zero():
     assert weighted_f1(np.zeros((3, 3), np.int64)) == 0
+
+
+def nested_data():
+    return SimpleNamespace(task="segmentation", classes=("a", "b", "c", "d"), nested={"all": (1, 2, 3), "inner": (2,)})
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_dice_of_a_union_is_that_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    pairs = [rng.integers(4, size=(2, 5, 7)).astype(np.uint8) for _ in range(3)]
+    confusion = np.array([confusion_matrix(true, predicted, 4) for true, predicted in pairs])
+    expected = [f1_score(np.isin(true, (1, 3)).ravel(), np.isin(found, (1, 3)).ravel()) for true, found in pairs]
+    np.testing.assert_allclose(dice(confusion, (1, 3)), expected, rtol=1e-12)
+
+
+def test_dice_is_averaged_over_the_images_where_it_is_defined():
+    confusion = np.zeros((3, 4, 4), np.int64)
+    confusion[:, 0, 0] = 10
+    confusion[0, 2, 2], confusion[1, 1, 3], confusion[2, 3, 3] = 4, 1, 2
+    metrics, per_class = score(nested_data(), confusion)
+    assert per_class == {"dice": {"all": 1.0, "inner": 1.0}}
+    confusion[1, 2, 0] = 5
+    metrics, per_class = score(nested_data(), confusion)
+    assert per_class["dice"]["inner"] == 0.5  # absent from the third image, where it is not predicted either
+    assert metrics == {"dice": pytest.approx((0.5 + (1 + 2 / 7 + 1) / 3) / 2)}
+
+
+def test_a_nested_class_defined_nowhere_is_left_out():
+    confusion = np.zeros((2, 4, 4), np.int64)
+    confusion[:, 1, 1] = 3
+    assert score(nested_data(), confusion) == ({"dice": 1.0}, {"dice": {"all": 1.0, "inner": None}})
+
+
+def test_every_kind_of_data_has_its_metric():
+    confusion = np.array([[[3, 1], [0, 2]], [[1, 0], [0, 1]]])
+    data = SimpleNamespace(task="segmentation", classes=("x", "y"), nested={})
+    assert metric_of(data) == "miou"
+    assert score(data, confusion) == ({"miou": (4 / 5 + 3 / 4) / 2}, {"iou": {"x": 4 / 5, "y": 3 / 4}})
+    data = SimpleNamespace(task="roi", classes=("x", "y"), nested={})
+    assert score(data, confusion)[0] == {metric_of(data): weighted_f1(confusion.sum(0))}
+    assert metric_of(nested_data()) == "dice"

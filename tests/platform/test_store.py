@@ -31,7 +31,7 @@ def commit(store, number, content=b"weights", **changes):
     record = CycleRecord(
         number,
         {"miou": 0.5},
-        {"iou": (0.25, None)},
+        {"iou": {"a": 0.25, "b": None}},
         annotated,
         None,
         (0.5, 0.5),
@@ -124,7 +124,7 @@ def test_stored_runs_are_found_with_their_identity(store):
 def test_runs_of_another_format_are_passed_over(store):
     store.create()
     description = store.path / "run.json"
-    description.write_text(description.read_text().replace('"format": 2', '"format": 1'))
+    description.write_text(description.read_text().replace('"format": 3', '"format": 1'))
     assert [run.spec.kind for run in stored_runs(store.root)] == ["first"]
 
 
