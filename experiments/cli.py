@@ -1,4 +1,4 @@
-"""The command line: `decomp run`, `check`, `report`, `sync`, `ui`, `convert` and `list`.
+"""The command line: `decomp run`, `check`, `status`, `stop`, `report`, `sync`, `ui`, `convert` and `list`.
 
 Heavy libraries are imported where they are used, so that `--help` and `check` answer at once.
 """
@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -73,6 +75,7 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
     from decomp.actors import session
     from decomp.actors.scheduler import Sweep
     from decomp.experiments.lock import sole_driver
+    from decomp.experiments.status import Desk
 
     root, resources = plan.experiment.root, plan.experiment.resources.spec()
     with _stoppable(), sole_driver(root):
@@ -83,12 +86,13 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
             if missing:
                 session.start(address, verbose=verbose)
                 cycles = {label: store.spec.cycles for label, store in missing.items()}
-                with SweepProgress(cycles) as progress:
+                with SweepProgress(cycles) as progress, closing(Desk(root)) as desk:
 
                     def listen(news: "News", ended: "Sequence[Outcome]") -> None:
                         progress.update(news, ended)
                         for label in dict.fromkeys(news.committed):
                             mirror.submit(missing[label])
+                        desk.update(news.active, {o.spec.label: o.error for o in ended if o.error is not None})
 
                     failed = [o for o in Sweep(root, plan.specs, resources).run(listen) if o.error is not None]
                 session.stop()
@@ -131,6 +135,46 @@ def check(file: File, overrides: Overrides = None) -> None:
     )
     for note in _notes(plan):
         typer.echo(note)
+
+
+@app.command()
+def status(file: File, overrides: Overrides = None) -> None:
+    """Show what a running sweep is at, from any terminal that sees its results."""
+    from decomp.experiments.lock import is_driven
+    from decomp.experiments.status import Status, duration, progress_of
+
+    plan = _plan(file, overrides)
+    root = plan.experiment.root
+    told = Status.read(root) if is_driven(root) else None
+    rows = progress_of(plan, told)
+    table = Table("run", "cycle", plan.metric, "doing", "left")
+    for row in (row for row in rows if row.doing not in ("finished", "waiting")):
+        score = "" if row.score is None else f"{row.score:.3f}"
+        left = "" if row.seconds_left is None else duration(row.seconds_left)
+        table.add_row(row.label, f"{row.done} of {row.cycles}", score, row.doing, left)
+    if table.rows:
+        _print(table)
+    count = Counter(row.doing for row in rows)
+    by = f"driven by process {told.pid} on {told.host}" if told else "nobody works on it"
+    typer.echo(
+        f"{plan.experiment.name}: {count['finished']} of {len(rows)} runs finished, {count['waiting']} waiting; {by}."
+    )
+
+
+@app.command()
+def stop(file: File, overrides: Overrides = None) -> None:
+    """End a running sweep from another terminal. Committed cycles are kept; `decomp run` goes on from there."""
+    from decomp.experiments.lock import is_driven
+    from decomp.experiments.status import ask_to_stop
+
+    root = load_experiment(file, overrides or []).root
+    if not is_driven(root):
+        raise UserError(f"{file}: nobody works on this experiment in {root}; there is nothing to stop.")
+    ask_to_stop(root)
+    with CONSOLE.status("Waiting for it to end"):
+        while is_driven(root):
+            time.sleep(0.2)
+    typer.echo("Stopped. Committed cycles are kept; 'decomp run' goes on from there.")
 
 
 @app.command()

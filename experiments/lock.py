@@ -8,6 +8,8 @@ from pathlib import Path
 
 from decomp.platform.registry import UserError
 
+LOCK = ".lock"
+
 
 @contextmanager
 def sole_driver(root: Path) -> Iterator[None]:
@@ -18,15 +20,32 @@ def sole_driver(root: Path) -> Iterator[None]:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise UserError(f"storage: {root} cannot be written: {error.strerror}; name another folder.") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise UserError(f"{root}: another decomp process works on this experiment; wait for it or stop it.") from None
+        raise UserError(
+            f"{root}: another decomp process works on this experiment; wait for it or end it with 'decomp stop'."
+        ) from None
     try:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_driven(root: Path) -> bool:
+    """Whether a process holds the experiment's lock."""
+    try:
+        descriptor = os.open(root / LOCK, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

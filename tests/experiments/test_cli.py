@@ -14,6 +14,7 @@ from toy_runs import results, run_locally
 
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
+from decomp.experiments.status import Status
 
 ROOT = Path(__file__).parents[2]
 
@@ -151,6 +152,26 @@ def test_an_interruption_says_how_to_go_on(finished, tmp_path):
     assert "Traceback" not in err
 
 
+def test_another_terminal_sees_a_sweep_and_stops_it(finished, tmp_path):
+    folder, _ = finished
+    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
+    slow = "learner.seconds=60"
+    process = start("run", "toy.yaml", slow, cwd=tmp_path)
+    wait_for(lambda: (told := Status.read(store_of(tmp_path))) and told.active, process)
+    status, out, _ = decomp("status", "toy.yaml", slow, cwd=tmp_path)
+    assert status == 0
+    assert any("first-cycle" in line and "0 of 1" in line and "cycle 1" in line for line in out.splitlines())
+    assert "toy: 0 of 8 runs finished" in out
+    assert f"driven by process {process.pid}" in out
+    status, out, _ = decomp("stop", "toy.yaml", slow, cwd=tmp_path)
+    assert status == 0
+    assert process.wait(timeout=60) == 130
+    assert "the same command goes on from there" in process.communicate()[1]
+    status, _, err = decomp("stop", "toy.yaml", slow, cwd=tmp_path)
+    assert status == 2
+    assert "there is nothing to stop" in err
+
+
 def wait_for(condition, process, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
@@ -213,7 +234,7 @@ def test_list_names_everything():
 def test_help_shows_every_command():
     status, out, _ = decomp("--help", cwd=ROOT)
     assert status == 0
-    for name in ("run", "check", "report", "sync", "ui", "convert", "list"):
+    for name in ("run", "check", "status", "stop", "report", "sync", "ui", "convert", "list"):
         assert f" {name} " in out
 
 

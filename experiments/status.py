@@ -1,0 +1,171 @@
+"""What a running sweep tells other terminals, and what they tell it: two small files in the experiment's folder.
+
+Whoever sees the folder can ask, on any node and without joining the cluster.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from decomp.actors.board import Activity
+from decomp.experiments.plan import Plan
+from decomp.platform.registry import UserError
+from decomp.platform.store import RunStore
+
+STATUS, STOP = ".status.json", ".stop"
+
+WRITE_EVERY = 2.0
+"""Seconds between two writings of the status."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a sweep is at.
+
+    Attributes:
+        host, pid: the process that drives it.
+        written_at: seconds since the epoch.
+        active: what running runs are at, by label.
+        failed: why runs failed, by label.
+    """
+
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    written_at: float = field(default_factory=time.time)
+    active: Mapping[str, Activity] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, root: Path) -> "Status | None":
+        """What was written last, or None if nothing was."""
+        try:
+            parts = json.loads((root / STATUS).read_text())
+        except FileNotFoundError:
+            return None
+        parts["active"] = {label: Activity(**activity) for label, activity in parts["active"].items()}
+        return cls(**parts)
+
+    def write(self, root: Path) -> None:
+        """Replace what was written before, at once."""
+        draft = root / f"{STATUS}.{self.pid}"
+        draft.write_text(json.dumps(asdict(self)))
+        draft.replace(root / STATUS)
+
+
+class Desk:
+    """The driver's side: writes the status now and then, and looks whether it is asked to stop.
+
+    Args:
+        root: the experiment's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._written = -WRITE_EVERY
+        self._failed: dict[str, str] = {}
+        (root / STOP).unlink(missing_ok=True)
+
+    def update(self, active: Mapping[str, Activity], failed: Mapping[str, str]) -> None:
+        """Tell what is going on.
+
+        Args:
+            active: what running runs are at, by label.
+            failed: why runs failed that have just ended, by label.
+
+        Raises:
+            KeyboardInterrupt: if another terminal asks the sweep to stop.
+        """
+        self._failed |= failed
+        if failed or time.monotonic() - self._written >= WRITE_EVERY:
+            self._written = time.monotonic()
+            Status(active=dict(active), failed=self._failed).write(self._root)
+        if (self._root / STOP).exists():
+            (self._root / STOP).unlink(missing_ok=True)
+            raise KeyboardInterrupt
+
+    def close(self) -> None:
+        """Tell that nothing is running any more."""
+        Status(failed=self._failed).write(self._root)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        label: the run.
+        done: committed cycles, the shared first one included.
+        cycles: planned cycles.
+        score: test score of the last committed cycle, or None.
+        doing: what it is at, e.g. ``cycle 4: train 30%``, ``waiting``, ``finished`` or why it failed.
+        seconds_left: estimate from the cycles so far; None where there is nothing to go by.
+    """
+
+    label: str
+    done: int
+    cycles: int
+    score: float | None
+    doing: str
+    seconds_left: float | None
+
+
+def progress_of(plan: Plan, status: Status | None) -> list[Progress]:
+    """How far the runs of a plan are, those that are running first.
+
+    Args:
+        plan: the experiment's plan.
+        status: what the sweep tells, or None where none is running.
+    """
+    active = status.active if status else {}
+    failed = status.failed if status else {}
+    rows = [_progress(store, plan.metric, active, failed) for store in plan.stores(plan.specs)]
+    return sorted(rows, key=lambda row: row.label not in active)
+
+
+def ask_to_stop(root: Path) -> None:
+    """Ask the process that drives the experiment to stop.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    try:
+        (root / STOP).touch()
+    except OSError as error:
+        raise UserError(f"storage: {root} cannot be written: {error.strerror}.") from error
+
+
+def _progress(store: RunStore, metric: str, active: Mapping[str, Activity], failed: Mapping[str, str]) -> Progress:
+    label, folders = store.spec.label, store.committed()
+    finished = store.finished
+    score = folders[-1].record.metrics.get(metric) if folders else None
+    left = None
+    own = [sum(folder.timing.phases.values()) for folder in folders if folder.path.parent == store.path]
+    if finished:
+        doing = "finished"
+    elif label in active:
+        doing = _doing(active[label])
+        # A cycle takes as long as those before it; what is trained already of the present one is not deducted.
+        left = sum(own) / len(own) * (store.spec.cycles - len(folders)) if own else None
+    else:
+        doing = f"failed: {failed[label]}" if label in failed else "waiting"
+    return Progress(label, len(folders), store.spec.cycles, score, doing, left)
+
+
+def _doing(activity: Activity) -> str:
+    share = f" {activity.fraction:.0%}" if activity.fraction else ""
+    return f"cycle {activity.cycle}: {activity.phase}{share}"
+
+
+def duration(seconds: float) -> str:
+    """A rough duration for people, e.g. ``3 h 20 min``."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "under a minute"
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts: Sequence[str] = [f"{n} {unit}" for n, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if n]
+    return " ".join(parts[:2])

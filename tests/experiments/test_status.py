@@ -1,0 +1,75 @@
+import pytest
+from fake_runs import commit, fake_run
+from toy_runs import run_locally
+
+from decomp.actors.board import Activity
+from decomp.experiments.lock import is_driven, sole_driver
+from decomp.experiments.plan import make_plan
+from decomp.experiments.schema import load_experiment
+from decomp.experiments.status import Desk, Status, ask_to_stop, duration, progress_of
+
+
+@pytest.fixture
+def plan(toy_file):
+    return make_plan(load_experiment(toy_file, []))
+
+
+def test_what_is_told_is_read_back(tmp_path):
+    assert Status.read(tmp_path) is None
+    desk = Desk(tmp_path)
+    desk.update({"a": Activity(2, "train", 0.5)}, {"b": "RuntimeError: no"})
+    told = Status.read(tmp_path)
+    assert (told.active, told.failed) == ({"a": Activity(2, "train", 0.5)}, {"b": "RuntimeError: no"})
+    desk.close()
+    assert (Status.read(tmp_path).active, Status.read(tmp_path).failed) == ({}, {"b": "RuntimeError: no"})
+
+
+def test_a_request_to_stop_is_heard_once_and_none_from_before_the_start(tmp_path):
+    ask_to_stop(tmp_path)
+    desk = Desk(tmp_path)
+    desk.update({}, {})
+    ask_to_stop(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        desk.update({}, {})
+    desk.update({}, {})
+
+
+def test_a_lock_tells_whether_somebody_works(tmp_path):
+    root = tmp_path / "runs"
+    assert not is_driven(root)
+    with sole_driver(root):
+        assert is_driven(root)
+    assert not is_driven(root)
+
+
+def test_progress_tells_of_every_run(plan):
+    running, failed = plan.runs[:2]
+    run_locally(plan.experiment.root, plan.runs[2])
+    active = {running.label: Activity(1, "select", 0.0)}
+    rows = progress_of(plan, Status(active=active, failed={failed.label: "RuntimeError: no"}))
+    assert len(rows) == len(plan.specs)
+    by_label = {row.label: row for row in rows}
+    assert rows[0] is by_label[running.label]
+    assert rows[0].doing == "cycle 1: select"
+    assert by_label[failed.label].doing == "failed: RuntimeError: no"
+    done = by_label[plan.runs[2].label]
+    assert (done.done, done.cycles, done.doing, done.seconds_left) == (5, 5, "finished", None)
+    assert done.score == plan.stores([plan.runs[2]])[0].committed()[-1].record.metrics["miou"]
+    assert by_label[plan.references[0].label].doing == "waiting"
+
+
+def test_the_time_left_follows_from_the_cycles_so_far(plan, tmp_path):
+    store = fake_run(plan.experiment.root, [0.1, 0.2], cycles=6)  # of 3 s each, the first one shared
+    object.__setattr__(plan, "runs", (store.spec,))
+    rows = progress_of(plan, Status(active={store.spec.label: Activity(3, "train", 0.25)}))
+    assert (rows[0].doing, rows[0].seconds_left) == ("cycle 3: train 25%", 12.0)
+    commit(store, 3, 0.3, 0.03)
+    assert progress_of(plan, Status(active={store.spec.label: Activity(4, "train", 0.0)}))[0].seconds_left == 9.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3, "under a minute"), (200, "3 min"), (7200, "2 h"), (12_000, "3 h 20 min"), (200_000, "2 d 7 h")],
+)
+def test_durations_are_rough(seconds, text):
+    assert duration(seconds) == text
