@@ -1,0 +1,48 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from toy_runs import DECOMP, results, run_locally
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory):
+    """Results folder and report of an undisturbed sweep over two nodes, and of one that loses a node."""
+    root = tmp_path_factory.mktemp("nodes")
+    command = [sys.executable, str(Path(__file__).with_name("two_nodes.py"))]
+    started = {
+        what: subprocess.Popen([*command, str(root / what), what], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for what in ("spread", "kill")
+    }
+    found = {}
+    for what, process in started.items():
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err.decode()
+        (report,) = [line for line in out.decode().splitlines() if line.startswith("{")]
+        found[what] = root / what, json.loads(report)
+    return found
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory):
+    root = tmp_path_factory.mktemp("oracle")
+    run_locally(root, DECOMP)
+    return root
+
+
+def test_shards_spread_over_nodes_and_give_one_processes_results(sweeps, oracle):
+    folder, report = sweeps["spread"]
+    assert report["errors"] == [None, None]
+    assert all(len(set(nodes)) == 2 for nodes in report["nodes"])
+    assert report["nodes"]
+    assert results(folder) == results(oracle)
+
+
+def test_the_loss_of_a_node_changes_nothing(sweeps, oracle):
+    folder, report = sweeps["kill"]
+    assert report["errors"] == [None, None]
+    assert len(report["killed"]) == 1
+    assert len({node for nodes in report["nodes"] for node in nodes}) == 3  # a third node has taken over
+    assert results(folder) == results(oracle)
