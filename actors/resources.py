@@ -12,12 +12,14 @@ class Resources:
         cpus: CPU cores of each.
         gpus: GPUs of each; fractions let several workers share one.
         runs_at_once: most runs at the same time; None for as many as fit.
+        autoscaling: whether the cluster starts nodes on demand, so that what does not fit now may fit later.
     """
 
     workers: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
     runs_at_once: int | None = None
+    autoscaling: bool = False
 
     @property
     def bundle(self) -> dict[str, float]:

@@ -52,12 +52,15 @@ class Sweep:
         Raises:
             UserError: if not even one run fits into the cluster.
         """
-        room = capacity(self.resources)
+        limit = self.resources.runs_at_once
+        if not self.resources.autoscaling:
+            room = capacity(self.resources)
+            limit = limit or room
+        assert limit is not None
         waiting = [spec for spec in self.specs if not RunStore(self.root, spec).finished]
         blocking = {spec.key for spec in waiting if spec.kind == "first"}
         outcomes: list[Outcome] = []
         board = open_board()
-        limit = self.resources.runs_at_once or room
         try:
             while waiting or self._running:
                 ready = [spec for spec in waiting if spec.kind != "run" or spec.first.key not in blocking]
@@ -72,15 +75,17 @@ class Sweep:
                         else:
                             ended = [*ended, *_give_up(waiting, outcome)]
                 outcomes += ended
+                if not waiting:
+                    self._release_idle()
                 listen(ray.get(board.news.remote()), ended)
         finally:
             for slot in self._slots:
-                remove_placement_group(slot.group)  # ends its workers too
+                slot.close()
         return outcomes
 
     def _start(self, spec: RunSpec, board: Any) -> None:
-        busy = {id(running.slot) for running in self._running.values()}
-        slot = next((slot for slot in self._slots if id(slot) not in busy), None) or self._open_slot()
+        idle = self._idle()
+        slot = idle[0] if idle else self._open_slot()
         # The coordinator only waits and counts: it takes no share of the cores, which are its workers'.
         task = ray.remote(num_cpus=0, max_retries=5)(coordinate).options(
             scheduling_strategy=PlacementGroupSchedulingStrategy(slot.group, 0)
@@ -92,6 +97,16 @@ class Sweep:
         slot = _Slot(group, start_workers(self.resources, group))
         self._slots.append(slot)
         return slot
+
+    def _idle(self) -> list["_Slot"]:
+        busy = {id(running.slot) for running in self._running.values()}
+        return [slot for slot in self._slots if id(slot) not in busy]
+
+    def _release_idle(self) -> None:
+        """Give back what the last runs do not need, so that an autoscaler can stop nodes."""
+        for slot in self._idle():
+            self._slots.remove(slot)
+            slot.close()
 
     def _collect(self) -> list[Outcome]:
         done, _ = ray.wait(list(self._running), num_returns=1, timeout=POLL)
@@ -109,6 +124,10 @@ class Sweep:
 class _Slot:
     group: PlacementGroup
     workers: list[Any]
+
+    def close(self) -> None:
+        """Free what it holds; ends its workers too."""
+        remove_placement_group(self.group)
 
 
 @dataclass(frozen=True)

@@ -313,10 +313,10 @@ def _notes(plan: Plan) -> list[str]:
     if epochs is None:
         return ["resources.seconds_per_epoch: this learner has no epochs, so nothing is estimated.", *plan.changes()]
     hours = epochs * resources.seconds_per_epoch / 3600
-    at_once, device = resources.runs_at_once or 1, "GPU" if resources.gpus else "worker"
+    device = "GPU" if resources.gpus else "worker"
     estimate = (
         f"Training takes at most {epochs:,} epochs; at {resources.seconds_per_epoch:g} s each that is {hours:,.1f} "
-        f"{device} hours, {hours / 24 / at_once:,.1f} days with {at_once} run(s) at once."
+        f"{device} hours: {hours / 24:,.1f} days on one {device}, {hours / 24 / 8:,.1f} on eight."
     )
     return [estimate, *plan.changes()]
 

@@ -178,11 +178,18 @@ class ResourcesEntry(_Entry):
     cpus: float = pydantic.Field(1.0, gt=0)
     gpus: float = pydantic.Field(0.0, ge=0)
     runs_at_once: int | None = pydantic.Field(None, ge=1)
+    autoscaling: bool = False
     seconds_per_epoch: float | None = pydantic.Field(None, gt=0)
 
     def spec(self) -> Resources:
         """What the actors call resources."""
-        return Resources(self.workers, self.cpus, self.gpus, self.runs_at_once)
+        return Resources(self.workers, self.cpus, self.gpus, self.runs_at_once, self.autoscaling)
+
+    @pydantic.model_validator(mode="after")
+    def _bounded(self) -> "ResourcesEntry":
+        if self.autoscaling and self.runs_at_once is None:
+            raise ValueError("resources.autoscaling: say with resources.runs_at_once how far the cluster may grow")
+        return self
 
 
 class Experiment(_Entry):

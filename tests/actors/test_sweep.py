@@ -120,3 +120,30 @@ def test_what_can_never_fit_is_refused_with_the_arithmetic(cluster):
         capacity(Resources(gpus=1))
     with pytest.raises(UserError, match="room for 4"):
         capacity(Resources(workers=5))
+
+
+def test_a_cluster_that_grows_on_demand_is_waited_for(cluster, tmp_path):
+    """What does not fit is not refused: it waits for nodes, here for ever."""
+    sweep = Sweep(tmp_path, [REFERENCE], Resources(cpus=64, runs_at_once=1, autoscaling=True))
+    looks = []
+
+    def listen(news, ended):
+        looks.append(news.active)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(listen)
+    assert looks == [{}, {}, {}]
+
+
+def test_slots_that_nobody_needs_any_more_are_given_back(cluster, tmp_path):
+    slow = replace(RUNS[0], learner=Component("toys:Centroids", {"seconds": 3}), cycles=1)
+    free = []
+
+    def listen(news, ended):
+        free.append(ray.available_resources().get("CPU", 0))
+
+    Sweep(tmp_path, [slow.first, REFERENCE], Resources(cpus=1)).run(listen)
+    assert 2 in free  # both at work
+    assert 3 in free[free.index(2) :]  # one is done and its slot is free, the other still works

@@ -75,6 +75,7 @@ def test_a_region_is_a_window_or_a_part_of_a_partition(toy_file):
         ("samplers=[rand,rand]", "samplers: 'rand' is given twice"),
         ("seeds=many", "seeds: input should be a valid list, got 'many'"),
         ("seeds=[1,1]", "seeds: 1 is given twice"),
+        ("resources={autoscaling: true}", "say with resources.runs_at_once how far the cluster may grow"),
         ("seeds=[-1]", r"seeds\[0\]: input should be greater than or equal to 0, got -1"),
         ("budgets[0].n_image='2'", r"budgets\[0\].n_image: input should be a valid integer, got '2'"),
         ("budgets[0].cycles=0", r"budgets\[0\].cycles: input should be greater than or equal to 1"),

@@ -1,0 +1,345 @@
+import pickle
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from decomp.platform.components import build_dataset
+from decomp.platform.datasets import IGNORE
+from decomp.platform.datasets.codes import Codes
+from decomp.platform.datasets.folder import Folder
+from decomp.platform.registry import UserError
+from decomp.platform.spec import Component
+
+CODES = {"road": 7, "vehicle": (26, 27), "sky": 23}
+COLOURS = {"road": "#804080", "vehicle": ("#00008e", "#000046"), "sky": "#4682B4"}
+RGB = {7: (128, 64, 128), 26: (0, 0, 142), 27: (0, 0, 70), 23: (70, 130, 180), 0: (0, 0, 0)}
+LABELS = {7: 0, 26: 1, 27: 1, 23: 2, 0: IGNORE}
+SPLITS = {"train": 3, "validation": 1, "test": 2}
+
+
+def mask_of(number: int, shape=(20, 30)) -> np.ndarray:
+    return np.random.default_rng(number).choice(list(LABELS), size=shape).astype(np.uint8)
+
+
+def pixels_of(number: int, shape=(20, 30)) -> np.ndarray:
+    return np.random.default_rng(100 + number).integers(0, 256, (*shape, 3), np.uint8)
+
+
+def labels_of(mask: np.ndarray) -> np.ndarray:
+    return np.vectorize(LABELS.get, otypes=[np.uint8])(mask)
+
+
+@pytest.fixture
+def root(tmp_path):
+    number = 0
+    for split, count in SPLITS.items():
+        for kind in ("images", "masks"):
+            (tmp_path / split / kind).mkdir(parents=True)
+        for k in range(count):
+            Image.fromarray(pixels_of(number)).save(tmp_path / split / "images" / f"s{k}.png")
+            Image.fromarray(mask_of(number)).save(tmp_path / split / "masks" / f"s{k}.png")
+            number += 1
+    return tmp_path
+
+
+def folder_of(root, codes=CODES, ignore=(0,)) -> Folder:
+    return Folder(str(root), codes, ignore)
+
+
+def error_of(*arguments) -> str:
+    with pytest.raises(UserError) as caught:
+        folder_of(*arguments)
+    return str(caught.value)
+
+
+def test_ids_tell_split_and_name(root):
+    folder = folder_of(root)
+    assert folder.ids("train", 0) == ("train-s0", "train-s1", "train-s2")
+    assert folder.ids("validation", 0) == ("validation-s0",)
+    assert folder.ids("test", 0) == ("test-s0", "test-s1")
+    assert folder.classes == ("road", "vehicle", "sky")
+
+
+def test_images_and_labels_are_those_of_the_files(root):
+    folder = folder_of(root)
+    for number, image in enumerate(image for split in SPLITS for image in folder.ids(split, 0)):
+        assert folder.shape(image) == (20, 30)
+        assert np.array_equal(folder.image(image), pixels_of(number))
+        labels = folder.labels(image)
+        assert labels.dtype == np.uint8
+        assert np.array_equal(labels, labels_of(mask_of(number)))
+    assert folder.problems() == []
+
+
+def test_validation_may_be_missing(root):
+    shutil.rmtree(root / "validation")
+    folder = folder_of(root)
+    assert folder.ids("validation", 0) == ()
+    assert folder.problems() == []
+
+
+def test_palette_masks_are_read_by_index_or_by_colour(root):
+    palette = np.zeros((256, 3), np.uint8)
+    for code, colour in RGB.items():
+        palette[code] = colour
+    picture = Image.new("P", (30, 20))
+    picture.putpalette(palette.tobytes())
+    picture.putdata(mask_of(9).ravel().tolist())
+    picture.save(root / "train" / "masks" / "s0.png")
+    assert np.array_equal(folder_of(root).labels("train-s0"), labels_of(mask_of(9)))
+    colours = folder_of(root, COLOURS, ("#000000",))
+    assert np.array_equal(colours.labels("train-s0"), labels_of(mask_of(9)))
+
+
+def test_colour_masks_are_read_by_colour(root):
+    table = np.zeros((256, 3), np.uint8)
+    for code, colour in RGB.items():
+        table[code] = colour
+    for split in SPLITS:
+        for file in (root / split / "masks").iterdir():
+            Image.fromarray(table[np.asarray(Image.open(file))]).save(file)
+    folder = folder_of(root, COLOURS, ("#000000",))
+    assert folder.problems() == []
+    assert np.array_equal(folder.labels("train-s1"), labels_of(mask_of(1)))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG"])
+def test_images_may_be_jpeg(root, suffix):
+    file = root / "train" / "images" / "s1.png"
+    smooth = cv2.resize(pixels_of(1, (2, 3)), (30, 20), interpolation=cv2.INTER_CUBIC)
+    Image.fromarray(smooth).save(file.with_suffix(f".{suffix}"), quality=98, subsampling=0, format="jpeg")
+    file.unlink()
+    folder = folder_of(root)
+    assert folder.shape("train-s1") == (20, 30)
+    assert np.abs(folder.image("train-s1").astype(int) - smooth).mean() < 4  # red first, else about 50
+    assert folder.problems() == []
+
+
+def test_a_jpeg_that_is_cut_off_is_found_by_check_and_reader(root):
+    file = root / "train" / "images" / "s1.png"
+    Image.fromarray(pixels_of(1)).save(file.with_suffix(".jpg"))
+    file.unlink()
+    data = file.with_suffix(".jpg").read_bytes()
+    file.with_suffix(".jpg").write_bytes(data[: len(data) * 3 // 4])
+    folder = folder_of(root)
+    (problem,) = folder.problems()
+    assert "s1.jpg is cut off" in problem
+    with pytest.raises(UserError, match=r"s1\.jpg is cut off"):
+        folder.image("train-s1")
+
+
+def test_an_orientation_that_a_camera_noted_is_not_applied(root):
+    file = root / "train" / "images" / "s1.png"
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter turn
+    Image.fromarray(pixels_of(1)).save(file.with_suffix(".jpg"), exif=turned)
+    file.unlink()
+    folder = folder_of(root)
+    assert folder.image("train-s1").shape[:2] == folder.shape("train-s1") == (20, 30)
+
+
+def test_bytes_after_the_end_of_a_file_do_not_matter(root):
+    file = root / "train" / "images" / "s1.png"
+    file.write_bytes(file.read_bytes() + b"appended by a camera")
+    folder = folder_of(root)
+    assert folder.problems() == []
+    assert np.array_equal(folder.image("train-s1"), pixels_of(1))
+
+
+def test_grey_deep_and_transparent_images_become_three_channels_of_bytes(root):
+    place = root / "train" / "images"
+    cv2.imwrite(str(place / "s0.png"), pixels_of(0)[..., 0])
+    cv2.imwrite(str(place / "s1.png"), (pixels_of(1)[..., ::-1].astype(np.uint16) << 8))
+    Image.fromarray(np.dstack([pixels_of(2), np.full((20, 30), 128, np.uint8)])).save(place / "s2.png")
+    folder = folder_of(root)
+    assert np.array_equal(folder.image("train-s0"), np.repeat(pixels_of(0)[..., :1], 3, axis=2))
+    assert np.array_equal(folder.image("train-s1"), pixels_of(1))
+    assert np.array_equal(folder.image("train-s2"), pixels_of(2))
+
+
+def test_an_experiment_file_can_name_it(root):
+    options = {"root": str(root), "codes": {"road": 7, "vehicle": [26, 27], "sky": 23}, "ignore": [0]}
+    assert build_dataset(Component("folder", options)) == folder_of(root)
+    with pytest.raises(UserError, match=r"dataset\.codes"):
+        build_dataset(Component("folder", options | {"codes": {"road": None}}))
+    with pytest.raises(UserError, match=r"dataset\.classes: .* no such option"):
+        build_dataset(Component("folder", options | {"classes": 3}))
+
+
+def test_pickle_stays_small_and_whole(root):
+    folder = folder_of(root)
+    folder.labels("train-s0")
+    assert len(pickle.dumps(folder)) < 600
+    copy = pickle.loads(pickle.dumps(folder))
+    assert copy == folder
+    assert copy.classes == folder.classes
+
+
+@pytest.mark.parametrize(
+    ("codes", "ignore", "sentence"),
+    [
+        ({}, (), "dataset.codes: give 1 to 255 classes, not 0"),
+        ({"a": 1, "b": (2, 1)}, (), "1 stands for both a and b"),
+        ({"a": 1}, (0, 1), "1 stands for both a and ignore"),
+        ({"a": 256}, (), "256 is no value of a mask; give 0 to 255"),
+        ({"a": -1}, (), "-1 is no value"),
+        ({"a": "red"}, (), "'red' is no colour; write it as '#804080'"),
+        ({"a": "#ff0000", "b": 3}, (), "numbers and colours are mixed"),
+        ({"a": 1, "b": ()}, (), "b has no code"),
+    ],
+)
+def test_senseless_tables_are_user_errors(root, codes, ignore, sentence):
+    assert sentence in error_of(root, codes, ignore)
+
+
+def test_wrong_root_is_named_with_what_was_expected(tmp_path):
+    message = error_of(tmp_path)
+    assert str(tmp_path / "train" / "images") in message
+    assert str(tmp_path / "test" / "images") in message
+    assert "train/masks/NAME.png" in message
+
+
+def test_folders_without_images_are_a_problem(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split / "images").mkdir(parents=True)
+    (problem,) = folder_of(tmp_path).problems()
+    assert "there are no images" in problem
+
+
+def test_all_damage_is_told_at_once(root):
+    place = root / "train"
+    whole = (place / "images" / "s0.png").read_bytes()
+    (place / "images" / "s0.png").write_bytes(whole[: len(whole) // 2])  # cut off
+    (place / "images" / "s1.png").write_bytes(b"no picture")
+    Image.fromarray(mask_of(2, (20, 29))).save(place / "masks" / "s2.png")  # another size
+    (root / "validation" / "masks" / "s0.png").unlink()
+    Image.fromarray(np.full((20, 30), 99, np.uint8)).save(root / "test" / "masks" / "s0.png")
+    cut = (root / "test" / "masks" / "s1.png").read_bytes()
+    (root / "test" / "masks" / "s1.png").write_bytes(cut[:-30])
+    Image.fromarray(mask_of(5)).save(root / "test" / "masks" / "stray.png")
+    problems = folder_of(root).problems()
+    assert len(problems) == 7
+    for sentence in (
+        f"{place}/images/s0.png is cut off; copy the file again.",
+        f"{place}/images/s1.png is damaged or no image",
+        f"{place}/masks/s2.png has 20 x 29 pixels and its image 20 x 30",
+        f"validation/images/s0.png has no mask; add {root}/validation/masks/s0.png",
+        "test/masks/s0.png holds 99, which is of no class; give it a class under dataset.codes",
+        "test/masks/s1.png is cut off",
+        "test/masks/stray.png has no image",
+    ):
+        assert sum(sentence in problem for problem in problems) == 1, (sentence, problems)
+
+
+def test_masks_that_cannot_hold_codes_are_problems(root):
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(root / "train" / "masks" / "s0.png")
+    Image.fromarray(np.zeros((20, 30), np.uint16)).save(root / "train" / "masks" / "s1.png")
+    rgb, deep = folder_of(root).problems()
+    assert "s0.png is of the mode RGB, not 8-bit grey or a palette" in rgb
+    assert "s1.png is of the mode I;16" in deep
+
+
+def test_an_image_in_two_formats_is_a_problem(root):
+    Image.fromarray(pixels_of(0)).save(root / "train" / "images" / "s0.jpg")
+    assert any("several images train-s0; keep one" in problem for problem in folder_of(root).problems())
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+@pytest.mark.parametrize("where", [0.3, 0.5, 0.9])
+def test_a_flipped_byte_is_found_when_the_file_is_read(root, kind, where):
+    file = root / "train" / kind / "s0.png"
+    data = bytearray(file.read_bytes())
+    data[int(where * len(data))] ^= 0xFF
+    file.write_bytes(data)
+    folder = folder_of(root)
+    with pytest.raises(UserError, match=r"s0\.png is damaged.*copy the file again"):
+        folder.image("train-s0") if kind == "images" else folder.labels("train-s0")
+
+
+def test_unknown_codes_are_named_when_read(root):
+    Image.fromarray(np.arange(90, 100, dtype=np.uint8)[None]).save(root / "train" / "masks" / "s0.png")
+    with pytest.raises(UserError, match="holds 90, 91, 92, 93, 94 and 5 more, which is of no class"):
+        folder_of(root).labels("train-s0")
+
+
+def test_missing_files_are_named_when_read(root):
+    folder = folder_of(root)
+    assert folder.ids("train", 0)
+    (root / "train" / "images" / "s0.png").unlink()
+    (root / "train" / "masks" / "s0.png").unlink()
+    for ask in (folder.image, folder.labels, folder.shape):
+        with pytest.raises(UserError, match=r"s0\.png"):
+            ask("train-s0")
+    with pytest.raises(KeyError, match="There is no image 'train-s9'"):
+        folder.image("train-s9")
+
+
+def test_fingerprint_follows_content_codes_and_names_but_not_the_place(root, tmp_path_factory):
+    fingerprint = folder_of(root).fingerprint()
+    copy = tmp_path_factory.mktemp("copies") / "data"
+    shutil.copytree(root, copy)
+    assert folder_of(copy).fingerprint() == fingerprint
+    assert folder_of(root, {**CODES, "vehicle": (26,)}, (0, 27)).fingerprint() != fingerprint
+    assert folder_of(root, dict(reversed(CODES.items()))).fingerprint() != fingerprint
+
+    def changed(change) -> str:
+        shutil.rmtree(copy)
+        shutil.copytree(root, copy)
+        change()
+        return folder_of(copy).fingerprint()
+
+    def one_pixel_more(kind, values):
+        values.ravel()[-1] ^= 4
+        Image.fromarray(values).save(copy / "train" / kind / "s0.png")
+
+    found = {
+        fingerprint,
+        changed(lambda: one_pixel_more("images", pixels_of(0))),
+        changed(lambda: one_pixel_more("masks", mask_of(0))),
+        changed(lambda: (copy / "train" / "images" / "s0.png").rename(copy / "train" / "images" / "s9.png")),
+        changed(lambda: (copy / "test" / "masks" / "s0.png").unlink()),
+    }
+    assert len(found) == 5
+
+
+def test_fingerprint_sees_a_change_in_the_middle_of_a_large_file(tmp_path):
+    """Only the ends of a PNG are read, but the last one holds the checksum of all pixels."""
+    pixels, mask = pixels_of(0, (300, 400)), mask_of(0, (300, 400))
+    for split in ("train", "test"):
+        for kind, values in (("images", pixels), ("masks", mask)):
+            (tmp_path / split / kind).mkdir(parents=True)
+            Image.fromarray(values).save(tmp_path / split / kind / "a.png", compress_level=0)
+    fingerprint, file = folder_of(tmp_path).fingerprint(), tmp_path / "train" / "images" / "a.png"
+    before = file.stat().st_size
+    pixels[150, 200] ^= 1
+    Image.fromarray(pixels).save(file, compress_level=0)
+    assert file.stat().st_size == before > 300_000
+    assert folder_of(tmp_path).fingerprint() != fingerprint
+
+
+@given(st.data())
+def test_decoding_equals_a_look_up_pixel_by_pixel(data):
+    codes = data.draw(st.lists(st.integers(0, 255), min_size=2, max_size=12, unique=True))
+    n_classes = data.draw(st.integers(1, len(codes) - 1))
+    classes = {f"c{k}": codes[k] for k in range(n_classes)}
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    mask = np.random.default_rng(seed).integers(0, 256, (7, 5), np.uint8)
+    expected = [[codes.index(v) if v in codes[:n_classes] else IGNORE for v in row] for row in mask.tolist()]
+    labels, unknown = Codes.of(classes, codes[n_classes:]).decode(mask)
+    assert labels.tolist() == expected
+    assert unknown == tuple(sorted(set(mask.ravel().tolist()) - set(codes)))
+
+    def colour(v: int) -> int:
+        return v << 16 | (255 - v) << 8 | v // 3
+
+    picture = np.stack([mask, 255 - mask, mask // 3], axis=-1)
+    names = {name: f"#{colour(v):06x}" for name, v in classes.items()}
+    table = Codes.of(names, [f"#{colour(v):06X}" for v in codes[n_classes:]])
+    labels, unknown = table.decode(picture)
+    assert labels.tolist() == expected
+    assert unknown == tuple(sorted({colour(v) for v in mask.ravel().tolist()} - {colour(v) for v in codes}))
