@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 from rich.table import Table
 
-from decomp.experiments.console import CONSOLE, SweepProgress, prepare_environment, program
+from decomp.experiments.console import CONSOLE, SweepProgress, duration, prepare_environment, program
 from decomp.experiments.plan import Plan, make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.platform.registry import UserError
@@ -141,7 +141,7 @@ def check(file: File, overrides: Overrides = None) -> None:
 def status(file: File, overrides: Overrides = None) -> None:
     """Show what a running sweep is at, from any terminal that sees its results."""
     from decomp.experiments.lock import is_driven
-    from decomp.experiments.status import Status, duration, progress_of
+    from decomp.experiments.status import Status, progress_of
 
     plan = _plan(file, overrides)
     root = plan.experiment.root
@@ -316,7 +316,7 @@ def _notes(plan: Plan) -> list[str]:
     device = "GPU" if resources.gpus else "worker"
     estimate = (
         f"Training takes at most {epochs:,} epochs; at {resources.seconds_per_epoch:g} s each that is {hours:,.1f} "
-        f"{device} hours: {hours / 24:,.1f} days on one {device}, {hours / 24 / 8:,.1f} on eight."
+        f"{device} hours: {duration(3600 * hours)} on one {device}, {duration(3600 * hours / 8)} on eight."
     )
     return [estimate, *plan.changes()]
 

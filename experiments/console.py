@@ -43,6 +43,17 @@ def _on_path(called: str) -> bool:
     return folder in os.environ.get("PATH", "").split(os.pathsep)
 
 
+def duration(seconds: float) -> str:
+    """A rough duration for people, e.g. ``3 h 20 min``."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "under a minute"
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [f"{n} {unit}" for n, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if n]
+    return " ".join(parts[:2])
+
+
 class SweepProgress:
     """Progress of a sweep; without a terminal, one line per run that ends.
 

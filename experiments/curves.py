@@ -30,6 +30,7 @@ class Axis:
 
 AXES = {
     "miou": (Axis("share", "annotated share of the training pixels", "annotated"),),
+    "dice": (Axis("share", "annotated share of the training voxels", "annotated"),),
     "weighted_f1": (
         Axis("image_share", "processed share of the slides", "slides"),
         Axis("share", "annotated share of the ROIs", "ROIs"),

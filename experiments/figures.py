@@ -144,7 +144,7 @@ def _draw_curve(panel: Axes, result: SamplerResult, style: Style) -> None:
 
 def score_name(metric: str) -> str:
     """How a metric is written in tables and figures."""
-    return {"miou": "mIoU", "weighted_f1": "weighted F1"}.get(metric, metric)
+    return {"miou": "mIoU", "dice": "mean Dice", "weighted_f1": "weighted F1"}.get(metric, metric)
 
 
 def _png(figure: Figure) -> bytes:

@@ -61,11 +61,11 @@ class Plan:
         total = 0
         for spec in self.specs:
             if spec.budget is None:
-                each = [build_learner(spec.learner).epochs(len(self.dataset.ids("train", spec.fold)))]
+                each = [build_learner(spec.learner).training_epochs(len(self.dataset.ids("train", spec.fold)))]
             else:
                 regions = spec.budget.n_image * spec.budget.n_region
                 first = 2 if spec.kind == "run" else 1  # a run's first cycle is that of another spec
-                each = [learner.epochs(cycle * regions) for cycle in range(first, spec.cycles + 1)]
+                each = [learner.training_epochs(cycle * regions) for cycle in range(first, spec.cycles + 1)]
             for epochs in each:
                 if epochs is None:
                     return None

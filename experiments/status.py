@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -158,14 +158,3 @@ def _progress(store: RunStore, metric: str, active: Mapping[str, Activity], fail
 def _doing(activity: Activity) -> str:
     share = f" {activity.fraction:.0%}" if activity.fraction else ""
     return f"cycle {activity.cycle}: {activity.phase}{share}"
-
-
-def duration(seconds: float) -> str:
-    """A rough duration for people, e.g. ``3 h 20 min``."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return "under a minute"
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts: Sequence[str] = [f"{n} {unit}" for n, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if n]
-    return " ".join(parts[:2])

@@ -3,8 +3,8 @@
 Engine-free; `decomp.actors` runs shards in Ray actors, `decomp.platform.workers` runs a single one in-process.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from decomp.platform.ahead import ahead
 from decomp.platform.components import build_partition
 from decomp.platform.datasets.base import IGNORE, Dataset
 from decomp.platform.learners.base import Learner, Predictor
@@ -145,7 +146,8 @@ class PoolShard:
             RuntimeError: naming image and model, if the model's output is not finite.
         """
         self._predicted_by, self._kept = None, {}
-        parts = [self._predict_one(image, task) for image in task.images]
+        with closing(self._read(task.images)) as pixels:
+            parts = [self._predict_one(*read, task) for read in zip(task.images, pixels, strict=True)]
         self._predicted_by = task.model
         axes = len(self.dataset.shape(task.images[0])) if task.images else 2
         return _stack(task.images, parts, len(self.dataset.classes), axes).to_arrow()
@@ -185,12 +187,25 @@ class PoolShard:
         """Confusion matrix of the model for each of the images, shape (N, C, C)."""
         n_classes = len(self.dataset.classes)
         found = np.zeros((len(images), n_classes, n_classes), np.int64)
-        for number, image in enumerate(images):
-            with _named(image, model):
-                found[number] = self._predictor_of(model).evaluate(self.dataset, image)
+        with closing(self._read(images)) as read:
+            for number, (image, pixels) in enumerate(zip(images, read, strict=True)):
+                with _named(image, model):
+                    found[number] = self._predictor_of(model).evaluate(self.dataset, image, pixels)
         return found
 
-    def _predict_one(self, image: str, task: PredictTask) -> "_Counts":
+    def _read(self, images: Sequence[str]) -> Generator[Any, None, None]:
+        """What the learner reads of the images, in order, the next ones read in the background."""
+
+        def read(image: str) -> Any:
+            try:
+                return self.dataset.image(image)
+            except Exception as error:
+                error.add_note(f"while reading image {image!r}")
+                raise
+
+        return ahead((partial(read, image) for image in images), self.dataset.readers, self.dataset.readers)
+
+    def _predict_one(self, image: str, pixels: Any, task: PredictTask) -> "_Counts":
         annotated = task.annotated.get(image, ())
         wanted = Wanted(
             tau=task.tau,
@@ -199,7 +214,8 @@ class PoolShard:
             confidence=len(self.dataset.shape(image)) == 1 and Need.LABELS in task.needs,
             regions=bool((Need.FEATURES | Need.GRADIENTS) & task.needs),
         )
-        prediction = self._infer(task.model, image, wanted)
+        with _named(image, task.model):
+            prediction = self._predictor_of(task.model).predict(pixels, wanted)
         part = _Counts.of(prediction)
         if task.choosing.selector.needs and (task.selected is None or image in task.selected):
             self._keep(image, prediction, part, task)
@@ -257,10 +273,6 @@ class PoolShard:
             Annotation(choice.region, choosing.cycle, rank, choice.drawn_class, choice.score)
             for rank, choice in enumerate(choices)
         ]
-
-    def _infer(self, model: Model, image: str, wanted: Wanted) -> Prediction:
-        with _named(image, model):
-            return self._predictor_of(model).predict(self.dataset.image(image), wanted)
 
     def _predictor_of(self, model: Model) -> Predictor:
         if self._predictor is None or self._model != model:

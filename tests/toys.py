@@ -99,7 +99,7 @@ class Centroids(Learner):
 class Epochal(Centroids):
     """A learner that trains one epoch per three regions, at most ten."""
 
-    def epochs(self, n_regions):
+    def training_epochs(self, n_regions):
         return min(10, -(-n_regions // 3))
 
 

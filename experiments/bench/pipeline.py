@@ -15,9 +15,10 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from decomp.platform.ahead import ahead
 from decomp.platform.datasets.cityscapes import Cityscapes
-from decomp.platform.datasets.readahead import read_ahead
 from decomp.platform.datasets.streets import write_streets
 from decomp.platform.learners.decode import decode
 from decomp.platform.learners.unet import Network
@@ -138,13 +139,18 @@ def read_rates(data: Cityscapes, images: tuple[str, ...], cores: int) -> float:
     first = rate = 0.0
     most = min(cores, available_cores())
     for threads in sorted({1, min(2, most), most}):
-        rate = per_second(read_ahead(data.image, images, threads), len(images))
+        rate = per_second(read(data, images, threads), len(images))
         first = first or rate
         print(f"{f'{threads} threads':34s}{rate:9.1f}{rate / first:9.1f}x")
     if most < cores:  # decoding shares nothing between threads
         rate *= cores / most
         print(f"{f'{cores} threads, projected from {most}':34s}{rate:9.1f}{rate / first:9.1f}x")
     return rate
+
+
+def read(data: Cityscapes, images: tuple[str, ...], threads: int) -> Generator[Any, None, None]:
+    """The images, read as a shard reads them, by so many background threads (0: in line)."""
+    return ahead((partial(data.image, image) for image in images), threads, threads)
 
 
 def available_cores() -> int:
@@ -163,8 +169,8 @@ def per_second(items: Iterator[Any], n: int) -> float:
 def whole(data: Cityscapes, images: tuple[str, ...], model: Model, threads: int) -> float:
     """Images per second of all stages, read by so many background threads (0: in line)."""
     start = time.perf_counter()
-    with closing(read_ahead(data.image, images, threads)) as read:
-        for image, pixels in read:
+    with closing(read(data, images, threads)) as all_pixels:
+        for image, pixels in zip(images, all_pixels, strict=True):
             process(image, pixels, model, Stages())
     return len(images) / (time.perf_counter() - start)
 
@@ -205,10 +211,10 @@ def main() -> None:
     print(f"expected of both together at most {min(reading, busy):.1f} images/s, limited by {limit}")
     in_line = whole(data, images, model, 0)
     threads = min(options.cores, available_cores())
-    ahead = whole(data, images, model, threads)
+    in_background = whole(data, images, model, threads)
     print(f"\n{'whole pipeline':34s}{'images/s':>9s}")
     print(f"{'read in line':34s}{in_line:9.1f}")
-    print(f"{f'read ahead, {threads} threads':34s}{ahead:9.1f}{ahead / in_line:9.2f}x")
+    print(f"{f'read ahead, {threads} threads':34s}{in_background:9.1f}{in_background / in_line:9.2f}x")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,10 @@ DATASETS = {
     "digits": "decomp.platform.datasets.digits:Digits",
     "slides": "decomp.platform.datasets.slides:Slides",
     "bracs": "decomp.platform.datasets.bracs:Bracs",
+    "cityscapes": "decomp.platform.datasets.cityscapes:Cityscapes",
+    "folder": "decomp.platform.datasets.folder:Folder",
+    "kits23": "decomp.platform.datasets.kits:Kits23",
+    "phantom": "decomp.platform.datasets.phantom:Phantom",
 }
 
 __all__ = ["DATASETS", "IGNORE", "Dataset", "Split"]

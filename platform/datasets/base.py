@@ -32,6 +32,7 @@ class Dataset(ABC):
         classes: class names; the label of class c is c.
         spacing: physical size of a pixel per axis, or None where it has no meaning.
         folds: number of cross-validation folds; 1 where the split is fixed.
+        readers: threads that read images ahead of their prediction; 0 where reading takes no time.
         nested: for data whose test score is the Dice of nested classes, the labels of each by name, the outermost
             first, e.g. ``{"masses": (2, 3), "tumour": (2,)}``; empty where the classes themselves are scored.
     """
@@ -40,6 +41,7 @@ class Dataset(ABC):
     classes: tuple[str, ...]
     spacing: tuple[float, ...] | None = None
     folds: int = 1
+    readers: ClassVar[int] = 0
     nested: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 
     @abstractmethod

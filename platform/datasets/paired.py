@@ -55,6 +55,7 @@ class PairedFiles(Dataset):
     """
 
     root: str
+    readers = 4
 
     @property
     @abstractmethod

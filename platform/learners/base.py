@@ -21,8 +21,8 @@ class Training:
     """One training: what `Learner.fit` is given besides the data.
 
     Attributes:
-        ledger: the annotated regions, of the ROI task in the validation split too; nothing else may be read from the
-            oracle.
+        ledger: the annotated regions, of the ROI task in the validation split too. Nothing else may be read from the
+            oracle but, of other tasks, the labels of the validation split, which is no part of the pool.
         fold: cross-validation fold, which says what is train and what is validation.
         rng: the training's own random stream (Sec. 8 of the method notes); all randomness derives from it.
         warm_start: checkpoint whose weights are kept (the optimiser starts anew), or None to train from scratch.
@@ -53,9 +53,15 @@ class Predictor(ABC):
             FloatingPointError: if the model's output is not finite.
         """
 
-    def evaluate(self, dataset: Dataset, image: str) -> npt.NDArray[np.int64]:
-        """Confusion matrix of one test image, shape (C, C), true classes in rows."""
-        labels = self.predict(dataset.image(image), Wanted()).labels
+    def evaluate(self, dataset: Dataset, image: str, pixels: Any) -> npt.NDArray[np.int64]:
+        """Confusion matrix of one test image, shape (C, C), true classes in rows.
+
+        Args:
+            dataset: its data set.
+            image: id of the image.
+            pixels: what `Dataset.image` gives of it.
+        """
+        labels = self.predict(pixels, Wanted()).labels
         return confusion_matrix(dataset.labels(image), labels, len(dataset.classes))
 
 
@@ -92,7 +98,7 @@ class Learner(ABC):
         """
         return dataset
 
-    def epochs(self, n_regions: int) -> int | None:
+    def training_epochs(self, n_regions: int) -> int | None:
         """Training epochs for so many annotated regions, to estimate device time; None where that is not known."""
         return None
 

@@ -144,6 +144,10 @@ class RoiLearner(Learner):
     def inputs(self, network: RoiNetwork, contents: Sequence[Any], device: torch.device) -> Inputs:
         """Make ROIs ready for the network; `UserError` if they are not what it was made for."""
 
+    def training_epochs(self, n_regions: int) -> int:
+        """Always the same."""
+        return self.epochs
+
     def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:
         """Train on the annotated ROIs and write a safetensors file to exactly the path `checkpoint`.
 

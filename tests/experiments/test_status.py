@@ -3,10 +3,11 @@ from fake_runs import commit, fake_run
 from toy_runs import run_locally
 
 from decomp.actors.board import Activity
+from decomp.experiments.console import duration
 from decomp.experiments.lock import is_driven, sole_driver
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
-from decomp.experiments.status import Desk, Status, ask_to_stop, duration, progress_of
+from decomp.experiments.status import Desk, Status, ask_to_stop, progress_of
 
 
 @pytest.fixture

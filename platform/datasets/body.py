@@ -1,0 +1,104 @@
+"""The body in a CT volume: where windows that are drawn at random lie (Sec. 6 and 7 of the method notes)."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+AIR = -400.0
+"""HU between air, or the foam of a mattress, and tissue."""
+
+COUCH = 5.0
+"""Millimetres: whatever is thinner than twice as much within a slice, such as a couch's shells, is no body."""
+
+REGROWTH = 3
+"""How often thin parts grow again by `COUCH`."""
+
+WORKING = 3.0
+"""Finest grid that is worked on, millimetres; finer volumes are subsampled."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+def detect_body(hu: npt.NDArray[Any], voxel: tuple[float, float, float]) -> Mask:
+    """Voxels of the body, gas within it included, without couch and air.
+
+    Everything denser than air is opened within the slices, which cuts off the couch and its shells, blankets and tubes;
+    the largest connected part is the body. Its holes in every slice, lungs and bowel gas, belong to it. Of arms that
+    do not touch the trunk nothing is kept. A volume without anything denser than air gives an empty mask.
+
+    Volumes finer than `WORKING` are worked on at every n-th voxel per axis, so that time and memory hardly grow with
+    the resolution; the border of the body is then as exact as that grid.
+
+    Args:
+        hu: Hounsfield units, shape (z, y, x), of any numeric type. The padding outside the field of view may have any
+            constant value.
+        voxel: size of a voxel along z, y and x in millimetres.
+
+    Returns:
+        Shape (z, y, x), bool.
+    """
+    steps = [max(1, int(WORKING // length)) for length in voxel]
+    coarse = np.ascontiguousarray(hu[:: steps[0], :: steps[1], :: steps[2]])
+    tissue = (coarse > AIR) & ~_padding(coarse)
+    disc = _disc(*(COUCH / (step * length) for step, length in zip(steps[1:], voxel[1:], strict=True)))
+    body = _largest(_sliced(cv2.MORPH_OPEN, tissue, disc))
+    # Thin parts come back as far as they lie near, so that the lungs' wall is closed; of the couch that is a stub,
+    # which the second opening takes off again, while the wall is then backed by the lung.
+    for _ in range(REGROWTH):
+        body = _sliced(cv2.MORPH_DILATE, body, disc) & tissue
+    body = _largest(_sliced(cv2.MORPH_OPEN, _filled(body), disc))
+    if steps == [1, 1, 1]:
+        return body
+    z, y, x = (
+        np.minimum((np.arange(n) + step // 2) // step, m - 1)
+        for n, step, m in zip(hu.shape, steps, body.shape, strict=True)
+    )
+    return np.asarray(body[z][:, y][:, :, x])
+
+
+def _padding(hu: npt.NDArray[Any]) -> Mask:
+    """Voxels of the constant that fills the slices' corners, where it would pass for tissue."""
+    corners = hu[:, [0, 0, -1, -1], [0, -1, 0, -1]]
+    value = corners.flat[0]
+    if not (corners == value).all() or value <= AIR:
+        return np.zeros(hu.shape, np.bool_)
+    parts, _ = ndimage.label(hu == value)
+    touching = np.unique(parts[:, [0, 0, -1, -1], [0, -1, 0, -1]])
+    return np.isin(parts, touching)
+
+
+def _disc(y: float, x: float) -> npt.NDArray[np.uint8]:
+    """An ellipse of these half axes in pixels; the pixel itself and its neighbours at least."""
+    y, x = max(y, 1.0), max(x, 1.0)
+    rows, columns = np.arange(-int(y), int(y) + 1)[:, None], np.arange(-int(x), int(x) + 1)
+    return ((rows / y) ** 2 + (columns / x) ** 2 <= 1).astype(np.uint8)
+
+
+def _sliced(operation: int, mask: Mask, disc: npt.NDArray[np.uint8]) -> Mask:
+    """A morphological operation in every slice; a body that is cut off by the slice's border goes on beyond it."""
+    result = np.empty_like(mask)
+    for section, out in zip(mask.view(np.uint8), result.view(np.uint8), strict=True):
+        out[:] = cv2.morphologyEx(section, operation, disc)
+    return result
+
+
+def _largest(mask: Mask) -> Mask:
+    """The largest connected part in three dimensions."""
+    parts, count = ndimage.label(mask)
+    if count == 0:
+        return mask
+    sizes = np.bincount(parts.ravel())
+    return np.asarray(parts == 1 + np.argmax(sizes[1:]))
+
+
+def _filled(mask: Mask) -> Mask:
+    """With everything that the mask encloses within a slice."""
+    result = np.empty_like(mask)
+    for section, out in zip(mask, result, strict=True):
+        free = np.pad((~section).astype(np.uint8), 1, constant_values=1)
+        cv2.floodFill(free, None, (0, 0), 0)  # what remains is enclosed
+        out[:] = section | (free[1:-1, 1:-1] > 0)
+    return result

@@ -1,0 +1,200 @@
+"""Data sets of CT volumes.
+
+To add CT volumes of one's own, stored as NIfTI files, derive a dataclass from `NiftiVolumes` and give `classes`, `ids`,
+`image_file` and `label_file`; the rest is there. Volumes stored otherwise derive from `Volumes`.
+"""
+
+import hashlib
+import json
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar, TypeVar, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from decomp.platform.datasets.base import Dataset, Split
+from decomp.platform.datasets.body import detect_body
+from decomp.platform.datasets.nifti import (
+    DamageError,
+    check_complete,
+    read_header,
+    read_trailer,
+    read_voxels,
+    same_place,
+)
+from decomp.platform.regions import Region
+from decomp.platform.registry import UserError
+
+MAX_THREADS = 8  # files under way at once; a volume takes up to about a gigabyte
+
+T = TypeVar("T")
+
+
+class Volumes(Dataset):
+    """CT volumes in Hounsfield units (HU), axes (z, y, x); a slice ``volume[z]`` is axial.
+
+    The direction of the axes is as stored: only their order is the same in all volumes. The voxels' size differs
+    between volumes, so it is a method, `voxel`, and `spacing` is None.
+    """
+
+    @abstractmethod
+    def image(self, image: str) -> npt.NDArray[np.float32]:
+        """Hounsfield units of a volume, shape (z, y, x, 1), float32."""
+
+    @abstractmethod
+    def voxel(self, image: str) -> tuple[float, float, float]:
+        """Size of a voxel along z, y and x in millimetres, without reading the voxels where possible."""
+
+    def body(self, image: str) -> npt.NDArray[np.bool_]:
+        """Voxels of the body, gas within it included, without couch and air; shape (z, y, x), bool."""
+        return detect_body(self.image(image)[..., 0], self.voxel(image))
+
+
+class NiftiVolumes(Volumes):
+    """CT volumes stored as a pair of NIfTI files each, ``.nii.gz``: the image and its segmentation.
+
+    The axes of a file may come in any order and direction; its affine tells which is which. They are put into the order
+    (z, y, x) and never flipped.
+
+    Attributes:
+        remedy: the end of the sentences about damaged files: what the user can do.
+    """
+
+    remedy: ClassVar[str] = "restore the file or leave the volume out"
+
+    @abstractmethod
+    def image_file(self, image: str) -> Path:
+        """The file of a volume's Hounsfield units; KeyError if there is no such volume."""
+
+    @abstractmethod
+    def label_file(self, image: str) -> Path:
+        """The file of a volume's labels, on the same grid; KeyError if there is no such volume."""
+
+    def shape(self, image: str) -> tuple[int, int, int]:
+        """Voxels along z, y and x; reads the header only."""
+        header = self._try(image, self.image_file(image), read_header)
+        z, y, x = header.axes
+        return header.shape[z], header.shape[y], header.shape[x]
+
+    def voxel(self, image: str) -> tuple[float, float, float]:
+        """Size of a voxel along z, y and x in millimetres; reads the header only."""
+        header = self._try(image, self.image_file(image), read_header)
+        z, y, x = header.axes
+        return header.spacing[z], header.spacing[y], header.spacing[x]
+
+    def image(self, image: str) -> npt.NDArray[np.float32]:
+        """Hounsfield units of a volume, slope and intercept applied, shape (z, y, x, 1), float32.
+
+        Raises:
+            UserError: if the file is missing or damaged, or if a voxel is not finite.
+        """
+        voxels = self._try(image, self.image_file(image), read_voxels)
+        return np.ascontiguousarray(voxels, np.float32)[..., None]
+
+    def labels(self, image: str) -> npt.NDArray[np.uint8]:
+        """True class of every voxel, shape (z, y, x), uint8; no voxel is ignored.
+
+        Raises:
+            UserError: if the file is missing or damaged, or has a label that is no class.
+        """
+        return self._try(image, self.label_file(image), self._read_labels)
+
+    def file_axes(self, image: str) -> tuple[int, int, int]:
+        """Which axes of the volume's file are z, y and x: ``image`` is the file's array transposed by them."""
+        return self._try(image, self.image_file(image), read_header).axes
+
+    def in_file(self, region: Region) -> Region:
+        """A region of the volume by the voxel indices of the volume's file: its axes in the file's order."""
+        axes = self.file_axes(region.image)
+        order = [axes.index(axis) for axis in range(3)]
+        start = tuple(region.start[k] for k in order)
+        if region.mask is not None:
+            return Region.of_mask(region.image, start, region.inside.transpose(order))
+        return Region(region.image, start, tuple(region.size[k] for k in order))
+
+    def original(self, region: Region) -> Region:
+        """As `in_file`: what an annotator's viewer counts is the file's voxels."""
+        return self.in_file(region)
+
+    def problems(self) -> list[str]:
+        """A sentence for every damage of every volume.
+
+        Segmentations are read as a whole. Of the much larger images only the headers and the ends of the files are, by
+        which missing and truncated files are found (`decomp.platform.datasets.nifti.check_complete`); corruption in the
+        middle of an image and voxels that are not finite are told when the image is read.
+        """
+        found = _threaded(lambda image: list(self._problems(image)), self._all())
+        return [problem for problems in found for problem in problems]
+
+    def fingerprint(self) -> str:
+        """Digest of the classes, of the splits, and of every file's size, header and gzip trailer.
+
+        The trailer holds a checksum of the file's contents, so every change of the contents is seen without reading
+        them. A damaged file counts as such; `problems` names it.
+        """
+        splits = [[self.ids(split, fold) for split in get_args(Split)] for fold in range(self.folds)]
+        files = _threaded(lambda image: (image, *map(_state, self._files(image))), self._all())
+        state = json.dumps([self.classes, dict(self.nested), splits, files])
+        return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
+
+    def _all(self) -> list[str]:
+        return sorted(
+            {image for split in get_args(Split) for fold in range(self.folds) for image in self.ids(split, fold)}
+        )
+
+    def _files(self, image: str) -> tuple[Path, Path]:
+        return self.image_file(image), self.label_file(image)
+
+    def _problems(self, image: str) -> Iterator[str]:
+        headers = []
+        for file, check in zip(self._files(image), (check_complete, self._read_labels), strict=True):
+            try:
+                headers.append(read_header(file))
+                check(file)
+            except DamageError as damage:
+                yield self._sentence(image, file, damage)
+        if len(headers) < 2:
+            return
+        first, second = headers
+        if first.shape != second.shape:
+            misfit = f"has the shape {second.shape}, but the image {first.shape}"
+        elif not same_place(first, second):
+            misfit = "has another affine than the image, so they do not lie upon each other"
+        else:
+            return
+        yield self._sentence(image, self.label_file(image), DamageError(misfit))
+
+    def _read_labels(self, file: Path) -> npt.NDArray[np.uint8]:
+        voxels = read_voxels(file)
+        last = len(self.classes) - 1
+        if voxels.min() < 0 or voxels.max() > last or (voxels.dtype.kind == "f" and (voxels % 1).any()):
+            unknown = np.setdiff1d(voxels, np.arange(last + 1))
+            listed = ", ".join(f"{value:g}" for value in unknown[:5]) + (" ..." if len(unknown) > 5 else "")
+            raise DamageError(f"has unknown labels ({listed}; known are 0 to {last})")
+        return np.ascontiguousarray(voxels, np.uint8)
+
+    def _try(self, image: str, file: Path, read: Callable[[Path], T]) -> T:
+        try:
+            return read(file)
+        except DamageError as damage:
+            raise UserError(self._sentence(image, file, damage)) from damage
+
+    def _sentence(self, image: str, file: Path, damage: DamageError) -> str:
+        return f"dataset: {image}: {file} {damage}; {self.remedy}."
+
+
+def _state(file: Path) -> tuple[int, str, str] | str:
+    try:
+        return file.stat().st_size, read_header(file).raw.hex(), read_trailer(file).hex()
+    except (DamageError, FileNotFoundError) as error:
+        return "missing" if isinstance(error, FileNotFoundError) else str(error)
+
+
+def _threaded(work: Callable[[str], T], images: list[str]) -> list[T]:
+    # Threads suffice: zlib lets go of the interpreter.
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        return list(pool.map(work, images))

@@ -1,0 +1,21 @@
+"""nnU-Net v2 for CT volumes of nested classes, as it is published: no fork, only subclasses of its public parts.
+
+Isensee, Jaeger, Kohl, Petersen and Maier-Hein, "nnU-Net: a self-configuring method for deep learning-based biomedical
+image segmentation", Nature Methods 18, 2021.
+
+* `learner`: the learner and its options.
+* `nesting`: nested classes: sigmoid heads, exclusive classes, nnU-Net's names for both.
+* `planning`: from spacings and shapes to the grid and the network.
+* `prepared`: the volumes resampled to the grid, once per data set and machine.
+* `shelf`: files that are made once, by whichever process comes first.
+* `training`: training on annotated regions.
+* `prediction`: sliding-window prediction, the test score in the original geometry.
+* `bottleneck`: one bottleneck map from those of overlapping windows.
+* `surroundings`: what nnU-Net expects around it: environment variables, folders, global random numbers.
+
+nnU-Net is imported by the modules that need it, when they are needed: it takes seconds.
+"""
+
+from decomp.platform.learners.nnunet.learner import NnUNet
+
+__all__ = ["NnUNet"]

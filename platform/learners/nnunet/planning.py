@@ -1,0 +1,143 @@
+"""From spacings and shapes to the grid and the network, by nnU-Net's own planner; no voxel is read."""
+
+import copy
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
+from nnunetv2.utilities.json_export import recursive_fix_for_json_export
+
+from decomp.platform.learners.nnunet.geometry import Geometry
+from decomp.platform.learners.nnunet.nesting import Nesting
+from decomp.platform.learners.nnunet.surroundings import NAME, private_folders, quiet
+from decomp.platform.registry import UserError
+
+SMALLEST_EDGE = 4
+"""Cells that an axis of the bottleneck has at least, as in nnU-Net's planner."""
+
+NARROWEST, WIDEST = 32, {2: 512, 3: 320}
+"""Channels of the first stage and of the widest one, by the number of axes, as in nnU-Net's planner."""
+
+Plans = dict[str, Any]
+"""nnU-Net's plans: of the types that JSON has."""
+
+
+def plan(
+    volumes: Mapping[str, Geometry], nesting: Nesting, configuration: str, spacing: Sequence[float] | None
+) -> Plans:
+    """nnU-Net's plans, with one configuration only and without intensity statistics.
+
+    The axes stay (z, y, x), while nnU-Net would put the one of the coarsest resolution first; in CT that is z anyway.
+    nnU-Net plans no ``3d_lowres`` where a patch of ``3d_fullres`` covers a quarter of the median volume; then the grid
+    and the network of ``3d_fullres`` are taken.
+
+    Args:
+        volumes: geometry of every volume by id.
+        nesting: the nested classes.
+        configuration: ``"2d"``, ``"3d_lowres"`` or ``"3d_fullres"``.
+        spacing: of the grid along z, y and x in millimetres; None for the planner's choice. Of ``"2d"`` the slices are
+            never resampled along z.
+    """
+    with private_folders(workers=1) as root, quiet():  # 0 workers would crash the planner
+        _write_headers(root, volumes, nesting)
+        planner = ExperimentPlanner(
+            NAME,
+            overwrite_target_spacing=None if spacing is None else [float(length) for length in spacing],
+            suppress_transpose=True,
+        )
+        planner.plan_experiment()
+        plans: Plans = json.loads((root / "preprocessed" / NAME / f"{planner.plans_identifier}.json").read_text())
+    configurations = plans["configurations"]
+    if configuration == "3d_lowres" and (spacing is not None or configuration not in configurations):
+        configurations[configuration] = {**configurations["3d_fullres"], "batch_dice": False}
+    chosen = configurations[configuration]
+    chosen.pop("next_stage", None)
+    return {**plans, "configurations": {configuration: chosen}}
+
+
+def adapt(
+    plans: Plans,
+    patch: Sequence[int] | None,
+    batch: int | None,
+    features: Sequence[int] | None,
+    convolutions: int | None,
+) -> Plans:
+    """Plans with another patch or network; what is None stays as planned.
+
+    Args:
+        plans: what `plan` gave.
+        patch: voxels per axis of the configuration.
+        batch: patches per batch.
+        features: channels per stage of the network, from the finest; as many stages.
+        convolutions: convolutions per stage.
+
+    Raises:
+        UserError: if a patch can't be halved as often as the network needs it.
+    """
+    plans = copy.deepcopy(plans)
+    (configuration,) = plans["configurations"].values()
+    network = configuration["architecture"]["arch_kwargs"]
+    if batch is not None:
+        configuration["batch_size"] = batch
+    if patch is not None:
+        if len(patch) != len(configuration["patch_size"]):
+            raise UserError(
+                f"learner.patch: must have {len(configuration['patch_size'])} numbers in this configuration, not "
+                f"{list(patch)}."
+            )
+        _, strides, kernels, _, _ = get_pool_and_conv_props(configuration["spacing"], patch, SMALLEST_EDGE, math.inf)
+        configuration["patch_size"] = list(patch)
+        network["strides"], network["kernel_sizes"] = strides, kernels
+        network["features_per_stage"] = [min(NARROWEST * 2**stage, WIDEST[len(patch)]) for stage in range(len(strides))]
+    if features is not None:
+        if len(features) > len(network["strides"]):
+            raise UserError(
+                f"learner.features: this patch allows {len(network['strides'])} stages, not {len(features)}; give "
+                f"fewer numbers or a larger learner.patch."
+            )
+        network["features_per_stage"] = list(features)
+    stages = len(network["features_per_stage"])
+    network["n_stages"] = stages
+    network["strides"], network["kernel_sizes"] = network["strides"][:stages], network["kernel_sizes"][:stages]
+    convolutions = convolutions or network["n_conv_per_stage"][0]
+    network["n_conv_per_stage"] = [convolutions] * stages
+    network["n_conv_per_stage_decoder"] = [convolutions] * (stages - 1)
+    steps = np.prod(network["strides"], axis=0)
+    if np.any(np.array(configuration["patch_size"]) % steps):
+        raise UserError(
+            f"learner.patch: must be a multiple of {steps.tolist()} for this network, not "
+            f"{list(configuration['patch_size'])}."
+        )
+    recursive_fix_for_json_export(plans)
+    return json.loads(json.dumps(plans))  # type: ignore[no-any-return]  # tuples become lists, as in a checkpoint
+
+
+def architecture(plans: Plans) -> Any:
+    """What of the plans the network's weights depend on."""
+    (configuration,) = plans["configurations"].values()
+    return configuration["architecture"]
+
+
+def _write_headers(root: Path, volumes: Mapping[str, Geometry], nesting: Nesting) -> None:
+    """Write what the planner reads: a description of the data set and its fingerprint."""
+    # The planner asks for names of files, but never opens one.
+    files = {image: {"images": [f"/{number}"], "label": f"/{number}"} for number, image in enumerate(volumes)}
+    description = {
+        **nesting.dataset_json(),
+        "numTraining": len(volumes),
+        "dataset": files,
+        "overwrite_image_reader_writer": "SimpleITKIO",
+    }
+    fingerprint = {
+        "spacings": [volume.voxel for volume in volumes.values()],
+        "shapes_after_crop": [volume.shape for volume in volumes.values()],
+        "foreground_intensity_properties_per_channel": {},
+        "median_relative_size_after_cropping": 1.0,
+    }
+    (root / "raw" / NAME / "dataset.json").write_text(json.dumps(description))
+    (root / "preprocessed" / NAME / "dataset_fingerprint.json").write_text(json.dumps(fingerprint))

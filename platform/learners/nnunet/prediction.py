@@ -1,0 +1,163 @@
+"""Prediction of whole volumes by sliding windows, and their score in the original geometry."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
+
+from decomp.platform.datasets.base import Dataset
+from decomp.platform.learners.base import Predictor
+from decomp.platform.learners.decode import decode, not_finite
+from decomp.platform.learners.nnunet.bottleneck import Mosaic
+from decomp.platform.learners.nnunet.nesting import Nesting
+from decomp.platform.learners.nnunet.prepared import PreparedVolumes
+from decomp.platform.learners.nnunet.surroundings import quiet
+from decomp.platform.learners.reproducible import reproducible
+from decomp.platform.metrics import confusion_matrix
+from decomp.platform.predictions import Prediction, Wanted
+from decomp.platform.registry import UserError
+
+if TYPE_CHECKING:
+    from decomp.platform.learners.nnunet.planning import Plans
+
+
+def new_network(plans: "Plans", nesting: Nesting) -> nn.Module:
+    """nnU-Net's network of these plans, without deep supervision, with any weights."""
+    manager = PlansManager(plans)
+    (configuration,) = plans["configurations"]
+    with torch.random.fork_rng(devices=[]):  # the initial weights are drawn and thrown away
+        network: nn.Module = nnUNetTrainer.build_network_architecture(
+            manager, manager.get_configuration(configuration), 1, len(nesting.sets), enable_deep_supervision=False
+        )
+    return network
+
+
+class NnUNetPredictor(Predictor):
+    """A trained nnU-Net; `Learner.load` makes it.
+
+    Args:
+        network: its network, on the CPU.
+        plans: the plans that it was trained by.
+        nesting: the nested classes.
+        device: where to predict.
+        mirroring: whether to average over all mirrorings of each window, at 8 times the cost (2-D: 4 times).
+        threads: CPU threads.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        plans: "Plans",
+        nesting: Nesting,
+        device: torch.device,
+        mirroring: bool,
+        threads: int,
+    ) -> None:
+        self._nesting, self._device, self._threads = nesting, device, threads
+        manager = PlansManager(plans)
+        (configuration,) = plans["configurations"]
+        axes = tuple(range(len(plans["configurations"][configuration]["patch_size"])))
+        with quiet(), reproducible(threads, device):  # it changes the choice of kernels
+            self._windows = _SlidingWindows(use_mirroring=mirroring, device=device, allow_tqdm=False)
+            self._windows.manual_initialization(
+                network.to(device),
+                manager,
+                manager.get_configuration(configuration),
+                None,
+                nesting.dataset_json(),
+                "nnUNetTrainer",
+                axes,
+            )
+
+    def predict(self, image: npt.NDArray[np.generic], wanted: Wanted) -> Prediction:
+        """Predict standardised intensities of shape (z, y, x, 1), as `PreparedVolumes.image` gives them.
+
+        Raises:
+            UserError: if the image has another shape.
+            FloatingPointError: if the network's output is not finite.
+        """
+        with torch.inference_mode(), reproducible(self._threads, self._device):
+            heads = self._heads(image, watch=wanted.regions)
+            bottleneck = None if self._windows.mosaic is None else self._windows.mosaic.bottleneck()
+            return decode(self._nesting.exclusive_logits(heads.float()), wanted, bottleneck)
+
+    def evaluate(self, dataset: Dataset, image: str, pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
+        """Confusion matrix in the voxels of the volume itself, as nnU-Net evaluates.
+
+        The heads' logits are resampled to the volume and thresholded at a probability of 0.5 each.
+        """
+        if not isinstance(dataset, PreparedVolumes):
+            raise UserError(f"nnU-Net evaluates volumes that it has prepared, not {type(dataset).__name__}.")
+        volume, grid = dataset.geometry(image), dataset.grid(image)
+        labels = np.zeros(volume.shape, np.uint8)
+        with torch.inference_mode(), reproducible(self._threads, self._device):
+            heads = self._heads(pixels).cpu()
+            if not bool(torch.isfinite(heads).all()):
+                raise not_finite()
+            # Head by head, because nnU-Net's function for all of them needs several times the memory.
+            for head, label in zip(heads, self._nesting.exclusive, strict=True):
+                resampled = self._windows.configuration_manager.resampling_fn_probabilities(
+                    head[None], volume.shape, grid.voxel, volume.voxel
+                )
+                labels[self._windows.label_manager.apply_inference_nonlin(resampled)[0].numpy() > 0.5] = label
+        return confusion_matrix(dataset.source.labels(image), labels, len(dataset.classes))
+
+    def _heads(self, image: npt.NDArray[np.generic], watch: bool = False) -> torch.Tensor:
+        """Logits of the sigmoid heads, shape (H, z, y, x), half precision as nnU-Net adds them up."""
+        if image.ndim != 4 or image.shape[3] != 1:
+            raise UserError(f"nnU-Net predicts volumes of shape (z, y, x, 1), not {image.shape}.")
+        voxels = torch.from_numpy(np.ascontiguousarray(image[None, ..., 0], np.float32))
+        self._windows.watch(image.shape[:-1] if watch else None)
+        with quiet():
+            heads: torch.Tensor = self._windows.predict_sliding_window_return_logits(voxels)
+        return heads
+
+
+class _SlidingWindows(nnUNetPredictor):  # type: ignore[misc]  # untyped
+    """nnU-Net's predictor, of which the bottleneck can be had too."""
+
+    mosaic: Mosaic | None = None
+    _shape: Sequence[int] | None = None
+
+    def watch(self, shape: Sequence[int] | None) -> None:
+        """Whether to collect the bottleneck maps of the next volume in `mosaic`, and the volume's shape."""
+        self._shape = shape
+
+    def _internal_predict_sliding_window_return_logits(
+        self, data: torch.Tensor, slicers: Sequence[tuple[Any, ...]], do_on_device: bool = True
+    ) -> torch.Tensor:
+        # Called once more when a device's memory does not suffice, so the collection starts here.
+        self.mosaic = None
+        if self._shape is not None:
+            padding = [(padded - n) // 2 for padded, n in zip(data.shape[1:], self._shape, strict=True)]
+            windows = [
+                [(k, k + 1) if isinstance(k, int) else (k.start, k.stop) for k in window[1:]] for window in slicers
+            ]
+            starts = [[first for first, _ in window] for window in windows]
+            self.mosaic = Mosaic(self._shape, padding, starts, [last - first for first, last in windows[0]])
+        logits: torch.Tensor = super()._internal_predict_sliding_window_return_logits(data, slicers, do_on_device)
+        return logits
+
+    def _internal_maybe_mirror_and_predict(self, x: torch.Tensor) -> torch.Tensor:
+        maps: list[torch.Tensor] = []
+        if self.mosaic is None:
+            return self._predict(x)
+        hook = self.network.encoder.stages[-1].register_forward_hook(lambda *call: maps.append(call[2]))
+        try:
+            logits = self._predict(x)
+        finally:
+            hook.remove()
+        features = maps[0][0]  # the first call sees the window as it is, the others mirrored
+        flat = len(self.configuration_manager.patch_size) == 2
+        self.mosaic.add(features[:, None] if flat else features)
+        return logits
+
+    def _predict(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = super()._internal_maybe_mirror_and_predict(x)
+        return logits

@@ -1,0 +1,259 @@
+"""Training of nnU-Net on annotated regions."""
+
+import math
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import blosc2
+import numpy as np
+import torch
+from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
+from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTansform
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from torch import nn
+
+from decomp.platform.datasets.base import IGNORE
+from decomp.platform.learners.nnunet.nesting import Nesting
+from decomp.platform.learners.nnunet.prepared import PreparedVolumes
+from decomp.platform.learners.nnunet.resampling import stored
+from decomp.platform.learners.nnunet.surroundings import NAME, private_folders, quiet
+from decomp.platform.ledger import Ledger
+
+if TYPE_CHECKING:
+    from decomp.platform.learners.nnunet.planning import Plans
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Length and steps of a training.
+
+    Attributes:
+        epochs: number of epochs, over which the learning rate falls to 0 by nnU-Net's polynomial.
+        iterations: batches per epoch.
+        learning_rate: of the first epoch.
+        momentum: Nesterov momentum of the stochastic gradient descent.
+        weight_decay: its weight decay.
+        loaders: processes that make batches; 0 for none.
+    """
+
+    epochs: int
+    iterations: int
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    loaders: int
+
+
+class AnnotatedCases(nnUNetBaseDataset):  # type: ignore[misc]  # untyped
+    """The volumes that have annotated regions: images from disk, labels in memory, `Nesting.ignore` elsewhere.
+
+    It can be pickled, for processes that make batches where these are not forked.
+
+    Args:
+        dataset: the prepared volumes.
+        ledger: the annotated regions; of the labels nothing else is kept.
+    """
+
+    def __init__(self, dataset: PreparedVolumes, ledger: Ledger) -> None:
+        super().__init__("", sorted(ledger.by_image))
+        nesting = dataset.nesting
+        every = list(range(nesting.ignore))
+        # The last one is nnU-Net's name for "annotated": with it, every patch has annotated voxels.
+        wanted = [*nesting.sets, (-1, *every)]
+        dataset.complete(self.identifiers)
+        self._cases: dict[str, tuple[Path, bytes, dict[str, Any]]] = {}
+        self._open: dict[str, tuple[Any, Any]] = {}
+        for image in self.identifiers:
+            labels = _revealed(dataset, ledger, image)
+            places = DefaultPreprocessor._sample_foreground_locations(labels, wanted, verbose=False)
+            intensities, truth = dataset.files(image)
+            blocks = stored(truth)
+            # Compressed, because labels are nearly constant, and all volumes' are kept.
+            kept = blosc2.asarray(labels, chunks=blocks.chunks, blocks=blocks.blocks, cparams={"nthreads": 1})
+            self._cases[image] = intensities, kept.to_cframe(), {"class_locations": places}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": {}}  # every process opens the arrays for itself
+
+    def load_case(self, identifier: str) -> tuple[Any, Any, None, dict[str, Any]]:
+        """Image, labels, nothing of a previous stage, where which labels are."""
+        file, labels, properties = self._cases[identifier]
+        if identifier not in self._open:
+            self._open[identifier] = stored(file), blosc2.ndarray_from_cframe(labels)
+        return *self._open[identifier], None, properties
+
+    @staticmethod
+    def save_case(*args: Any) -> None:
+        """Not needed."""
+        raise NotImplementedError
+
+    @staticmethod
+    def get_identifiers(folder: str) -> list[str]:
+        """Not needed."""
+        raise NotImplementedError
+
+
+class SeededBatches:
+    """Batches in a process of their own, which seeds NumPy's random numbers only, and then calls `set_thread_id`."""
+
+    def __init__(self, batches: Any) -> None:
+        self._batches = batches
+        self._parent = os.getpid()
+
+    def set_thread_id(self, _: int) -> None:
+        """Seed the other random numbers; use one thread, because those of the parent process are not here."""
+        threading.Thread(target=_end_with, args=(self._parent,), daemon=True).start()
+        torch.set_num_threads(1)
+        torch.default_generator.manual_seed(np.random.randint(2**31))
+        random.seed(np.random.randint(2**31))
+
+    def __next__(self) -> Any:
+        return next(self._batches)
+
+
+class RegionTrainer(nnUNetTrainer):  # type: ignore[misc]  # untyped
+    """nnU-Net's trainer for labels of which only regions are known; silent, without validation and files.
+
+    It differs from nnU-Net's in three points. Deep supervision is off, since regions of one slice get lost when labels
+    are downsampled. What a patch has beyond the volume is ignored, while nnU-Net makes it background, as if annotated.
+    The last weights are the result: there is no validation split.
+    """
+
+    schedule: Schedule
+    cases: AnnotatedCases
+
+    def equip(self, cases: AnnotatedCases, schedule: Schedule, device: torch.device) -> None:
+        """Give what the constructor, whose signature nnU-Net inspects, can't take; before `initialize`."""
+        self.cases, self.schedule, self.device = cases, schedule, device
+        self.enable_deep_supervision = False
+        self.num_epochs, self.num_iterations_per_epoch = schedule.epochs, schedule.iterations
+        self.initial_lr, self.weight_decay = schedule.learning_rate, schedule.weight_decay
+
+    def fit(self, progress: Callable[[float], None]) -> None:
+        """Train; RuntimeError if the loss is not finite."""
+        self.dataloader_train, self.dataloader_val = self.get_dataloaders()
+        try:
+            self._fit(progress)
+        finally:
+            if isinstance(self.dataloader_train, MultiThreadedAugmenter):
+                self.dataloader_train._finish()
+
+    def _fit(self, progress: Callable[[float], None]) -> None:
+        for epoch in range(self.num_epochs):
+            self.current_epoch = epoch
+            self.on_train_epoch_start()
+            for iteration in range(self.num_iterations_per_epoch):
+                loss = float(self.train_step(next(self.dataloader_train))["loss"])
+                if not math.isfinite(loss):
+                    raise RuntimeError(
+                        f"nnU-Net's training diverged in epoch {epoch + 1}, iteration {iteration + 1}; lower "
+                        f"learning_rate."
+                    )
+            progress((epoch + 1) / self.num_epochs)
+
+    def get_dataloaders(self) -> tuple[Any, Any]:
+        """nnU-Net's; in several processes their batches come in a fixed order, unlike nnU-Net's."""
+        batches, others = super().get_dataloaders()
+        if not self.schedule.loaders:
+            return batches, others
+        seeds = np.random.randint(2**31, size=self.schedule.loaders).tolist()
+        single = SeededBatches(batches.data_loader)
+        return MultiThreadedAugmenter(single, None, self.schedule.loaders, num_cached_per_queue=2, seeds=seeds), others
+
+    def get_tr_and_val_datasets(self) -> tuple[AnnotatedCases, AnnotatedCases]:
+        """The annotated cases; the second ones are never looked at."""
+        return self.cases, self.cases
+
+    def configure_optimizers(self) -> tuple[Any, Any]:
+        """nnU-Net's, with the schedule's momentum."""
+        optimiser, scheduler = super().configure_optimizers()
+        for group in optimiser.param_groups:
+            group["momentum"] = self.schedule.momentum
+        return optimiser, scheduler
+
+    @staticmethod
+    def get_training_transforms(*args: Any, **options: Any) -> Any:
+        """nnU-Net's, but voxels beyond the volume (-1) become ignored ones instead of background."""
+        composed = nnUNetTrainer.get_training_transforms(*args, **options)
+        for place, transform in enumerate(composed.transforms):
+            if isinstance(transform, RemoveLabelTansform):
+                composed.transforms[place] = RemoveLabelTansform(-1, options["ignore_label"])
+        return composed
+
+    def print_to_log_file(self, *args: Any, **options: Any) -> None:
+        """Say nothing."""
+
+    def _do_i_compile(self) -> bool:
+        return False  # compiling takes longer than a short training, and changes the numbers
+
+
+def train(
+    cases: AnnotatedCases,
+    plans: "Plans",
+    nesting: Nesting,
+    schedule: Schedule,
+    device: torch.device,
+    initial: Callable[[nn.Module], None],
+    progress: Callable[[float], None],
+) -> nn.Module:
+    """Train a network, with the global random numbers as they are.
+
+    Args:
+        cases: what is annotated.
+        plans: with intensity statistics and one configuration.
+        nesting: the nested classes.
+        schedule: length and steps.
+        device: where to.
+        initial: may change the initial weights.
+        progress: called with the finished share after each epoch.
+
+    Raises:
+        RuntimeError: if the loss is not finite.
+    """
+    with private_folders(workers=0) as root:
+        trainer = new_trainer(root, cases, plans, nesting, schedule, device)
+        initial(trainer.network)
+        trainer.fit(progress)
+    network: nn.Module = trainer.network
+    return network
+
+
+def new_trainer(
+    root: Path, cases: AnnotatedCases, plans: "Plans", nesting: Nesting, schedule: Schedule, device: torch.device
+) -> RegionTrainer:
+    """A trainer with a new network; `root` is what `private_folders` made, the rest as for `train`."""
+    (configuration,) = plans["configurations"]
+    # By the files in there nnU-Net finds out how volumes are stored.
+    folder = root / "preprocessed" / NAME / plans["configurations"][configuration]["data_identifier"]
+    folder.mkdir()
+    (folder / "none.b2nd").touch()
+    with quiet():
+        trainer = RegionTrainer({**plans, "continue_training": False}, configuration, 0, nesting.dataset_json(), device)
+        trainer.equip(cases, schedule, device)
+        trainer.initialize()
+    return trainer
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has ended without a word, which would leave it waiting for ever."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _revealed(dataset: PreparedVolumes, ledger: Ledger, image: str) -> np.ndarray[Any, np.dtype[np.int8]]:
+    """Labels of a volume, `Nesting.ignore` where it is not annotated; shape (1, z, y, x), int8."""
+    truth, ignore = dataset.labels(image), dataset.nesting.ignore
+    labels = np.full(truth.shape, ignore, np.int8)
+    for region in ledger.regions(image):
+        known = region.of(truth)
+        region.mark(labels, np.where(known == IGNORE, ignore, known).astype(np.int8))
+    return labels[None]

@@ -1,0 +1,52 @@
+"""When a large network learns how fast, and when it stops."""
+
+import math
+
+from torch import nn
+
+
+def warmed_polynomial(iteration: int, total: int, warmup: int, warmup_ratio: float, power: float) -> float:
+    """Share of the peak learning rate: (1 - iteration / total) ** power, times a linear warm-up from `warmup_ratio`.
+
+    Args:
+        iteration: from 0.
+        total: iterations after which the learning rate is 0.
+        warmup: iterations of the warm-up.
+        warmup_ratio: factor of the first iteration.
+        power: exponent of the decay.
+    """
+    share = math.pow(1 - iteration / total, power)
+    if iteration < warmup:
+        share *= 1 - (1 - iteration / warmup) * (1 - warmup_ratio)
+    return share
+
+
+class Patience:
+    """Watches the validation score of a training.
+
+    Args:
+        evaluations: how many in a row may bring no improvement before the training stops.
+    """
+
+    def __init__(self, evaluations: int) -> None:
+        self._evaluations = evaluations
+        self._best = float("-inf")
+        self._without = 0
+
+    def improved(self, score: float) -> bool:
+        """Note the score of an evaluation; whether it is the best so far, an equal one not counting."""
+        if score > self._best:
+            self._best, self._without = score, 0
+            return True
+        self._without += 1
+        return False
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the training should stop."""
+        return self._without >= self._evaluations
+
+
+def is_decayed(name: str, parameter: nn.Parameter) -> bool:
+    """Whether weight decay applies: not to biases, norms and other vectors."""
+    return parameter.ndim > 1 and not name.endswith(".bias") and "norm" not in name

@@ -1,0 +1,104 @@
+"""Any model of segmentation-models-pytorch, by the names of its architecture and encoder.
+
+Iakubovskii, "Segmentation Models PyTorch", https://github.com/qubvel-org/segmentation_models.pytorch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import segmentation_models_pytorch
+import torch
+from torch.nn import functional
+
+from decomp.platform.learners.released import load_released, read_released
+from decomp.platform.learners.segmentation import Segmentation
+from decomp.platform.learners.segmentor import SegmentationNetwork
+from decomp.platform.registry import UserError, nearest
+
+ARCHITECTURES = tuple(name for name in segmentation_models_pytorch.MODEL_ARCHITECTURES_MAPPING if name != "dpt")
+"""All but the one whose encoder gives more than maps."""
+
+CLASSIFIER = ("fc.", "last_linear.", "classifier.", "head.")
+"""What follows the encoder in image classifiers."""
+
+
+@dataclass(frozen=True)
+class Smp(Segmentation):
+    """A model of segmentation-models-pytorch; the options of training are those of `Segmentation`.
+
+    Nothing is downloaded. Whether two trainings on CUDA give the same bytes depends on the model's operations.
+
+    Attributes:
+        architecture: name of the model, e.g. ``"unet"``, ``"fpn"``, ``"deeplabv3plus"`` or ``"segformer"``.
+        encoder: name of the encoder, e.g. ``"resnet34"``, ``"mit_b0"`` or a timm encoder ``"tu-..."``.
+        pretrained: local file of weights for the encoder, or for the whole model, .safetensors or .pth.
+    """
+
+    title: ClassVar[str] = "model of segmentation-models-pytorch"
+    format: ClassVar[str] = "decomp-smp-1"
+
+    architecture: str = "unet"
+    encoder: str = "resnet18"
+    pretrained: Path | None = None
+
+    def _rules(self) -> dict[str, tuple[bool, str]]:
+        close = nearest(self.architecture, dict.fromkeys(ARCHITECTURES))
+        return super()._rules() | {
+            "pretrained": (self.pretrained is None or self.pretrained.expanduser().is_file(), "an existing file"),
+            "architecture": (self.architecture in ARCHITECTURES, f"one of {', '.join(ARCHITECTURES)}{close}"),
+        }
+
+    def network_options(self) -> dict[str, Any]:
+        """Names of the parts."""
+        return {"architecture": self.architecture, "encoder": self.encoder}
+
+    def network(self, options: Mapping[str, Any], in_channels: int, n_classes: int) -> "Network":
+        """The model of these names; `UserError` if there is none."""
+        return Network(options["architecture"], options["encoder"], in_channels, n_classes)
+
+    def load_pretrained(self, network: SegmentationNetwork) -> None:
+        """Load `pretrained`, if any; `UserError` if it does not fit."""
+        if self.pretrained is None:
+            return
+        assert isinstance(network, Network)
+        file = self.pretrained.expanduser()
+        tensors = read_released(file)
+        if any(name.startswith("encoder.") for name in tensors):
+            load_released(network.model, tensors, file, ("segmentation_head.",))
+        else:
+            load_released(network.model.encoder, tensors, file, CLASSIFIER)
+
+
+class Network(SegmentationNetwork):
+    """The model between normalisation and cropping; images are padded to what its encoder can divide."""
+
+    def __init__(self, architecture: str, encoder: str, in_channels: int, n_classes: int) -> None:
+        super().__init__(in_channels)
+        try:
+            self.model = segmentation_models_pytorch.create_model(
+                architecture, encoder, encoder_weights=None, in_channels=in_channels, classes=n_classes
+            )
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"learner.encoder: {architecture} cannot be made with {encoder!r} ({error}); choose another encoder."
+            ) from error
+        self.stride = int(self.model.encoder.output_stride)
+
+    def encode(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """The encoder's maps, the first of which is the padded image."""
+        height, width = pixels.shape[-2:]
+        x = (pixels - self.mean) / self.std
+        if height % self.stride or width % self.stride:
+            x = functional.pad(x, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        return list(self.model.encoder(x))
+
+    def decode(self, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+        """Logits of the image without its padding."""
+        logits: torch.Tensor = self.model.segmentation_head(self.model.decoder(maps))
+        return logits.float()[..., : size[0], : size[1]]
+
+    def layers_above(self, name: str) -> int:
+        """The encoder counts as one layer."""
+        return int(name.startswith("model.encoder."))

@@ -1,0 +1,87 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from decomp.platform.learners.decode import decode
+from decomp.platform.learners.nnunet.nesting import Nesting
+from decomp.platform.predictions import Measure, Wanted
+from decomp.platform.registry import UserError
+
+CLASSES = ("background", "kidney", "tumour", "cyst")
+KITS = {"kidney_and_masses": (1, 2, 3), "masses": (2, 3), "tumour": (2,)}
+
+
+def direct(heads: np.ndarray) -> np.ndarray:
+    """Exclusive probabilities of KiTS23 by Sec. 2 of the method notes, in double precision."""
+    k, m, t = 1 / (1 + np.exp(-heads.astype(np.float64)))
+    m = np.minimum(m, k)
+    t = np.minimum(t, m)
+    return np.stack([1 - k, k - m, t, m - t])
+
+
+def test_tumour_and_cyst_are_not_swapped() -> None:
+    nesting = Nesting.of(CLASSES, KITS)
+    assert nesting.exclusive == (1, 3, 2)
+    description = nesting.dataset_json()
+    assert description["regions_class_order"] == [1, 3, 2]
+    assert description["labels"]["ignore"] == 4
+
+
+@given(hnp.arrays(np.float32, (3, 5), elements=st.floats(-20, 20, width=32)))
+def test_decoding_gives_the_probabilities_computed_directly(heads: np.ndarray) -> None:
+    expected = direct(heads)
+    wanted = Wanted(tau=0.7, measure=Measure.LEAST_CONFIDENCE, confidence=True)
+    prediction = decode(Nesting.of(CLASSES, KITS).exclusive_logits(torch.from_numpy(heads.copy())), wanted)
+    assert prediction.confidence is not None
+    np.testing.assert_allclose(prediction.confidence, expected.max(0), atol=1e-6)
+    chosen = np.take_along_axis(expected, prediction.labels[None].astype(int), 0)[0]
+    np.testing.assert_allclose(chosen, expected.max(0), atol=1e-6)
+
+
+@given(hnp.arrays(np.float32, (3, 5), elements=st.floats(-20, 20, width=32)))
+def test_probabilities_sum_to_one_and_heads_stay_as_they_are(heads: np.ndarray) -> None:
+    given = torch.from_numpy(heads.copy())
+    logits = Nesting.of(CLASSES, KITS).exclusive_logits(given)
+    torch.testing.assert_close(logits.exp().sum(0), torch.ones(5), atol=1e-6, rtol=0)
+    assert np.array_equal(given.numpy(), heads)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations((1, 2, 3, 4))))
+def test_any_order_of_labels_is_understood(order: tuple[int, ...]) -> None:
+    nested = {f"set {depth}": order[depth:] for depth in range(4)}
+    nesting = Nesting.of(("background", "a", "b", "c", "d"), nested)
+    assert nesting.exclusive == order
+    heads = torch.full((4, 1), 9.0)
+    for depth, label in enumerate(order):
+        some = heads.clone()
+        some[depth + 1 :] = -9
+        assert nesting.exclusive_logits(some).argmax(0).item() == label
+    assert nesting.exclusive_logits(-heads).argmax(0).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("nested", "message"),
+    [
+        ({}, "two nested classes or more"),
+        ({"all": (1, 2, 3)}, "two nested classes or more"),
+        ({"all": (1, 2, 3), "tumour": (2,)}, "'all'.* exactly one label more"),
+        ({"all": (1, 2, 3), "two": (1, 2), "other": (3,)}, "'two'.* must contain the next one"),
+        ({"two": (1, 2), "one": (1,)}, "every class but the background"),
+        ({"all": (0, 1, 2, 3), "three": (1, 2, 3), "masses": (2, 3), "tumour": (2,)}, "every class but the background"),
+    ],
+)
+def test_what_is_not_nested_is_the_users_mistake(nested: dict[str, tuple[int, ...]], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Nesting.of(CLASSES, nested)
+
+
+def test_nan_is_not_hidden() -> None:
+    heads = torch.zeros(3, 4)
+    heads[1, 2] = torch.nan
+    with pytest.raises(FloatingPointError):
+        decode(Nesting.of(CLASSES, KITS).exclusive_logits(heads), Wanted())

@@ -1,0 +1,226 @@
+import hashlib
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_volumes import Ellipsoids
+
+from decomp.platform.datasets import Dataset
+from decomp.platform.learners.nnunet import NnUNet
+from decomp.platform.learners.nnunet.prepared import PreparedVolumes
+from decomp.platform.regions import Region
+from decomp.platform.registry import UserError
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def every(volumes: PreparedVolumes) -> list[str]:
+    return [*volumes.ids("train", 0), *volumes.ids("test", 0)]
+
+
+def contents(volumes: PreparedVolumes) -> dict[str, str]:
+    arrays = {(kind, image): getattr(volumes, kind)(image) for kind in ("image", "labels") for image in every(volumes)}
+    return {"-".join(key): hashlib.sha256(array.tobytes()).hexdigest() for key, array in arrays.items()}
+
+
+def prepare_all(learner: NnUNet, dataset: Ellipsoids, reverse: bool) -> None:
+    volumes = learner.prepare(dataset)
+    for image in sorted(every(volumes), reverse=reverse):
+        volumes.image(image)
+
+
+def die_while_storing(learner: NnUNet, dataset: Ellipsoids) -> None:
+    from decomp.platform.learners.nnunet import resampling
+
+    def store(folder: Path, *_: object) -> None:
+        (folder / "case.b2nd").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    resampling.store = store  # type: ignore[assignment]
+    prepare_all(learner, dataset, reverse=False)
+
+
+def test_shapes_are_known_from_headers_alone(learner: NnUNet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("voxels are read")
+
+    with monkeypatch.context() as context:
+        context.setattr(Ellipsoids, "image", fail)
+        context.setattr(Ellipsoids, "labels", fail)
+        volumes = replace(learner, cache=str(tmp_path)).prepare(Ellipsoids(seed=7))
+        shapes = {image: volumes.shape(image) for image in every(volumes)}
+        assert volumes.spacing == (5.0, 3.0, 3.0)
+        assert volumes.problems() == []
+        assert len(volumes.fingerprint()) == 32
+    assert len(set(shapes.values())) > 1 or len({volumes.source.shape(image) for image in shapes}) > 1
+    for image, shape in shapes.items():
+        assert volumes.image(image).shape == (*shape, 1)
+        assert volumes.labels(image).shape == volumes.body(image).shape == shape
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_headers_promise_the_shape_for_any_spacing(learner: NnUNet, tmp_path: Path, seed: int) -> None:
+    dataset = Ellipsoids(seed=seed, cases=3, finest=(2.5, 2.0, 2.0), coarsest=(14.0, 7.0, 7.0))
+    spacing = tuple(float(a) for a in np.random.default_rng(seed).uniform(3, 9, 3))
+    volumes = replace(learner, cache=str(tmp_path), spacing=spacing, patch=None, features=None).prepare(dataset)
+    for image in every(volumes):
+        assert volumes.image(image).shape[:3] == volumes.shape(image)  # it would raise otherwise
+        assert volumes.grid(image).voxel == spacing
+
+
+def test_volumes_are_resampled_as_a_whole(volumes: PreparedVolumes) -> None:
+    for image in every(volumes):
+        truth, labels = volumes.source.labels(image), volumes.labels(image)
+        assert labels.dtype == np.uint8
+        assert set(np.unique(labels)) <= set(np.unique(truth))
+        before, after = np.prod(volumes.geometry(image).voxel), np.prod(volumes.grid(image).voxel)
+        for label in np.unique(truth):
+            assert (labels == label).sum() * after == pytest.approx((truth == label).sum() * before, rel=0.25)
+        body, original = volumes.body(image), volumes.source.body(image)
+        assert body.dtype == np.bool_
+        assert body.mean() == pytest.approx(original.mean(), rel=0.1)
+
+
+def test_intensities_are_standardised_within_the_window(volumes: PreparedVolumes) -> None:
+    statistics = volumes.plans["foreground_intensity_properties_per_channel"]["0"]
+    hu = np.concatenate([volumes.source.image(image).ravel() for image in every(volumes)])
+    hu = hu[(hu >= -200) & (hu <= 500)]
+    assert statistics["mean"] == pytest.approx(hu.mean(), abs=1.5)
+    assert statistics["std"] == pytest.approx(hu.std(), rel=0.03)
+    assert statistics["percentile_00_5"] == pytest.approx(np.percentile(hu, 0.5), abs=2)
+    image = volumes.image("case/00")
+    assert image.dtype == np.float32
+    lowest = (statistics["percentile_00_5"] - statistics["mean"]) / statistics["std"]
+    assert np.median(image[..., 0][~volumes.body("case/00")]) == pytest.approx(lowest, abs=1e-3)
+
+
+def test_a_window_without_voxels_is_the_users_mistake(learner: NnUNet, tmp_path: Path) -> None:
+    volumes = replace(learner, cache=str(tmp_path), window=(5000.0, 6000.0)).prepare(Ellipsoids(cases=3))
+    with pytest.raises(UserError, match=r"learner\.window: no volume has voxels from 5000\.0 to 6000\.0 HU"):
+        volumes.image("case/00")
+
+
+def test_several_processes_prepare_the_same_files(learner: NnUNet, volumes: PreparedVolumes, tmp_path: Path) -> None:
+    elsewhere = replace(learner, cache=str(tmp_path))
+    child = SPAWN.Process(target=prepare_all, args=(elsewhere, Ellipsoids(), True))
+    child.start()
+    while not list(tmp_path.rglob("sample.npy")):  # not before the other one has begun
+        time.sleep(0.01)
+    prepare_all(elsewhere, Ellipsoids(), reverse=False)
+    child.join()
+    assert child.exitcode == 0
+    assert not list(tmp_path.rglob("*.unfinished"))
+    assert contents(elsewhere.prepare(Ellipsoids())) == contents(volumes)
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_prepares_leaves_nothing_that_is_used(
+    learner: NnUNet, volumes: PreparedVolumes, tmp_path: Path
+) -> None:
+    elsewhere = replace(learner, cache=str(tmp_path))
+    child = SPAWN.Process(target=die_while_storing, args=(elsewhere, Ellipsoids()))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert list(tmp_path.rglob("*.unfinished"))
+    assert contents(elsewhere.prepare(Ellipsoids())) == contents(volumes)
+
+
+def test_a_damaged_file_is_prepared_again(learner: NnUNet, volumes: PreparedVolumes, tmp_path: Path) -> None:
+    elsewhere = replace(learner, cache=str(tmp_path))
+    prepare_all(elsewhere, Ellipsoids(), reverse=False)
+    for file in tmp_path.rglob("case*.b2nd"):
+        with file.open("r+b") as stream:
+            stream.seek(file.stat().st_size // 2)
+            stream.write(b"\0\1\2\3")
+    assert contents(elsewhere.prepare(Ellipsoids())) == contents(volumes)
+
+
+def test_what_is_prepared_is_found_again(
+    learner: NnUNet, volumes: PreparedVolumes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volumes.image("case/01")
+
+    def fail(*_: object) -> None:
+        raise AssertionError("voxels are read")
+
+    monkeypatch.setattr(Ellipsoids, "image", fail)
+    again = learner.prepare(Ellipsoids())
+    assert np.array_equal(again.image("case/01"), volumes.image("case/01"))
+
+
+def test_everything_that_changes_the_files_changes_the_fingerprint(learner: NnUNet) -> None:
+    some = [
+        learner.prepare(Ellipsoids()),
+        learner.prepare(Ellipsoids(seed=1)),
+        replace(learner, spacing=(5.0, 3.0, 3.5)).prepare(Ellipsoids()),
+        replace(learner, configuration="3d_fullres").prepare(Ellipsoids()),
+        replace(learner, window=(-100.0, 500.0)).prepare(Ellipsoids()),
+    ]
+    assert len({volumes.fingerprint() for volumes in some}) == len(some)
+    same = replace(learner, learning_rate=1e-3, patch=(16, 16, 16)).prepare(Ellipsoids())
+    assert same.fingerprint() == some[0].fingerprint()
+
+
+def test_a_region_is_mapped_to_the_volume(volumes: PreparedVolumes) -> None:
+    image = "case/01"
+    grid, volume = volumes.grid(image), volumes.geometry(image)
+    region = Region(image, (3, 4, 5), (1, 8, 8))
+    found = volumes.original(region)
+    for axis in range(3):
+        centre = (region.start[axis] + region.size[axis] / 2) * grid.voxel[axis]
+        assert abs((found.start[axis] + found.size[axis] / 2) * volume.voxel[axis] - centre) <= volume.voxel[axis]
+    whole = Region(image, (0, 0, 0), grid.shape)
+    assert volumes.original(whole) == Region(image, (0, 0, 0), volume.shape)
+
+
+def test_a_used_data_set_travels_light(volumes: PreparedVolumes) -> None:
+    volumes.image("case/00")
+    packed = pickle.dumps(volumes)
+    assert len(packed) < 1000
+    again = pickle.loads(packed)
+    assert again.shape("case/00") == volumes.shape("case/00")
+    assert again.fingerprint() == volumes.fingerprint()
+    assert (again.classes, again.nested, again.folds) == (volumes.classes, volumes.nested, volumes.folds)
+
+
+class Pictures(Dataset):
+    classes = ("a", "b")
+
+    def ids(self, split, fold):  # type: ignore[no-untyped-def]
+        return ()
+
+    def shape(self, image):  # type: ignore[no-untyped-def]
+        return (1, 1)
+
+    image = labels = shape  # type: ignore[assignment]
+
+    def fingerprint(self) -> str:
+        return ""
+
+
+class Flat(Ellipsoids):
+    nested = {}  # noqa: RUF012
+
+
+def test_only_volumes_of_nested_classes_are_prepared(learner: NnUNet, volumes: PreparedVolumes) -> None:
+    with pytest.raises(UserError, match="nnunet trains on CT volumes, which Pictures does not hold"):
+        learner.prepare(Pictures())
+    with pytest.raises(UserError, match="two nested classes or more"):
+        learner.prepare(Flat())
+    assert learner.prepare(volumes) is volumes
+
+
+def test_the_cache_lies_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert NnUNet().prepare(Ellipsoids()).cache == Path("/home/me/.cache/decomp/nnunet")
+    assert NnUNet(cache="~/here").prepare(Ellipsoids()).cache == Path("/home/me/here")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert NnUNet().prepare(Ellipsoids()).cache == Path("/cache/decomp/nnunet")
