@@ -26,9 +26,9 @@ PADDINGS = (-1024, -2048, -3024)  # HU that scanners write outside the field of 
 BLUR = 0.45  # standard deviation of the scanner's blur, voxels
 NOISE = (6.0, 10.0)  # standard deviation of the noise, HU
 
-TUMOURS = (0.85, 0.30)  # probability of a first and of a second tumour
-CYSTS = (0.50, 0.20)
-TUMOUR_RADII, CYST_RADII = (21.0, 38.0), (15.0, 23.0)  # mm
+TUMOURS = (0.90, 0.30)  # probability of a first and of a second tumour
+CYSTS = (0.60, 0.20)
+TUMOUR_RADII, CYST_RADII = (24.0, 38.0), (17.0, 24.0)  # mm
 
 FAT, MUSCLE, BONE = -100.0, 50.0, 230.0
 
@@ -132,7 +132,7 @@ def _draw_organs(canvas: Canvas, trunk: _Trunk, belly: Mask, rng: np.random.Gene
         centre = rng.uniform((-60, -0.9 * room_y, -0.75 * room_x), (170, spine - 30, 0.75 * room_x))
         radii = rng.uniform((10, 9, 12), (24, 17, 26))
         contrast = rng.random() < 0.15
-        content = rng.uniform(130, 220) if contrast else rng.uniform(10, 60)
+        content = rng.uniform(130, 220) if contrast else rng.uniform(38, 60)
         canvas.ellipsoid(centre, radii, content, inside=belly)
         if rng.random() < 0.3:
             gas = (float(centre[0]), float(centre[1] - 0.4 * radii[1]), float(centre[2]))
@@ -145,7 +145,7 @@ def _draw_organs(canvas: Canvas, trunk: _Trunk, belly: Mask, rng: np.random.Gene
     canvas.ellipsoid(stomach, (45, 34, 0.42 * room_x), 30 + texture, inside=belly)
     canvas.ellipsoid((stomach[0], stomach[1] - 15, stomach[2]), (30, 14, 0.28 * room_x), -870.0, inside=belly)
     liver = (top + rng.uniform(60, 80), -0.12 * room_y, -0.45 * room_x)
-    hu = rng.uniform(116, 138)
+    hu = rng.uniform(124, 140)
     lumps = 0.08 * canvas.clouds(rng, 60)
     canvas.ellipsoid(liver, (95, 0.85 * room_y, 0.62 * room_x), hu + texture, lumps=lumps, inside=belly)
     for _ in range(int(rng.integers(4, 9))):  # its vessels
@@ -163,7 +163,7 @@ def _draw_organs(canvas: Canvas, trunk: _Trunk, belly: Mask, rng: np.random.Gene
 
 def _draw_kidneys(canvas: Canvas, trunk: _Trunk, belly: Mask, rng: np.random.Generator) -> None:
     """Both kidneys in their fat, with the tumours and cysts that grow in and out of them."""
-    hu = rng.uniform(165, 205)
+    hu = rng.uniform(180, 205)
     back = trunk.y - trunk.fat
     texture, pyramids = 7 * canvas.clouds(rng, 10), 12 * canvas.clouds(rng, 17)
     kidneys: list[tuple[Place, Place]] = []
@@ -192,14 +192,14 @@ def _draw_cyst(canvas: Canvas, centre: Place, radii: Place, rng: np.random.Gener
     """A ball of water."""
     radius = rng.uniform(*CYST_RADII)
     place = _on_surface(centre, radii, rng)
-    canvas.ellipsoid(place, (radius, radius, radius), float(rng.uniform(0, 14)), label=CYST)
+    canvas.ellipsoid(place, (radius, radius, radius), float(rng.uniform(-4, 6)), label=CYST)
 
 
 def _draw_tumour(canvas: Canvas, centre: Place, radii: Place, rng: np.random.Generator) -> None:
     """A lumpy mass that takes up less contrast than the kidney; large ones are necrotic inside."""
     radius = rng.uniform(*TUMOUR_RADII)
     place = _on_surface(centre, radii, rng)
-    hu = float(rng.uniform(76, 96)) + 6 * canvas.clouds(rng, 12)
+    hu = float(rng.uniform(84, 94)) + 6 * canvas.clouds(rng, 12)
     shape = radius * rng.uniform(0.85, 1.15, 3)
     canvas.ellipsoid(place, shape, hu, label=TUMOUR, lumps=0.07 * canvas.clouds(rng, 20))
     if radius > 22:

@@ -21,7 +21,7 @@ from decomp.platform.datasets.abdomen import draw_scan
 from decomp.platform.datasets.kits import IMAGE, LABELS, KitsVolumes, case_name
 from decomp.platform.registry import UserError
 
-VERSION = 1
+VERSION = 2
 """Part of the fingerprint; to be raised with every change of the generator that changes a byte."""
 
 SIZE = (48, 64, 64)

@@ -47,6 +47,10 @@ class NnUNet(Learner):
         batch: patches per iteration, instead of the planned ones.
         features: channels per stage of the network, from the finest, instead of the planned ones; as many stages.
         convolutions: convolutions per stage, instead of the planned ones.
+        batch_dice: whether the Dice of the loss is that of a batch instead of the mean of its patches', which says
+            nothing for a rare class that most patches lack; None for the planned way.
+        augmentation: ``full`` for nnU-Net's, ``light`` for mirroring, brightness and contrast alone, with which short
+            trainings get further.
         window: Hounsfield units of the voxels that the intensity statistics come from, since nnU-Net's choice, the
             foreground, is not known in advance.
         max_epochs: epochs at most.
@@ -72,6 +76,8 @@ class NnUNet(Learner):
     batch: int | None = None
     features: tuple[int, ...] | None = None
     convolutions: int | None = None
+    batch_dice: bool | None = None
+    augmentation: Literal["full", "light"] = "full"
     window: tuple[float, float] = (-200.0, 500.0)
     max_epochs: int = 1000
     min_epochs: int = 1
@@ -102,6 +108,7 @@ class NnUNet(Learner):
                 self.features is None or (len(self.features) >= 2 and min(self.features) >= 1),
                 "two or more positive numbers",
             ),
+            "augmentation": (self.augmentation in ("full", "light"), "full or light"),
             "convolutions": (self.convolutions is None or self.convolutions >= 1, "at least 1"),
             "window": (-math.inf < self.window[0] < self.window[1] < math.inf, "two numbers, the smaller one first"),
             "max_epochs": (self.max_epochs >= 1, "at least 1"),
@@ -157,6 +164,7 @@ class NnUNet(Learner):
             self.momentum,
             self.weight_decay,
             self.loaders,
+            self.augmentation,
         )
         device = torch.device(training.device)
         cases = AnnotatedCases(prepared, training.ledger)
@@ -188,7 +196,7 @@ class NnUNet(Learner):
     def _plans(self, prepared: PreparedVolumes) -> "Plans":
         from decomp.platform.learners.nnunet.planning import adapt
 
-        return adapt(prepared.plans, self.patch, self.batch, self.features, self.convolutions)
+        return adapt(prepared.plans, self.patch, self.batch, self.features, self.convolutions, self.batch_dice)
 
     def _warm_start(self, network: nn.Module, file: Path, prepared: PreparedVolumes, plans: "Plans") -> None:
         from decomp.platform.learners.nnunet.planning import architecture

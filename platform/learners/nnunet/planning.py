@@ -66,8 +66,9 @@ def adapt(
     batch: int | None,
     features: Sequence[int] | None,
     convolutions: int | None,
+    batch_dice: bool | None = None,
 ) -> Plans:
-    """Plans with another patch or network; what is None stays as planned.
+    """Plans with another patch, network or loss; what is None stays as planned.
 
     Args:
         plans: what `plan` gave.
@@ -75,6 +76,7 @@ def adapt(
         batch: patches per batch.
         features: channels per stage of the network, from the finest; as many stages.
         convolutions: convolutions per stage.
+        batch_dice: whether the Dice of the loss is that of the whole batch.
 
     Raises:
         UserError: if a patch can't be halved as often as the network needs it.
@@ -84,6 +86,8 @@ def adapt(
     network = configuration["architecture"]["arch_kwargs"]
     if batch is not None:
         configuration["batch_size"] = batch
+    if batch_dice is not None:
+        configuration["batch_dice"] = batch_dice
     if patch is not None:
         if len(patch) != len(configuration["patch_size"]):
             raise UserError(

@@ -5,8 +5,9 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,12 @@ import blosc2
 import numpy as np
 import torch
 from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
+from batchgeneratorsv2.transforms.intensity.brightness import MultiplicativeBrightnessTransform
+from batchgeneratorsv2.transforms.intensity.contrast import ContrastTransform
+from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTansform
+from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentationToRegionsTransform
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -42,6 +48,7 @@ class Schedule:
         momentum: Nesterov momentum of the stochastic gradient descent.
         weight_decay: its weight decay.
         loaders: processes that make batches; 0 for none.
+        augmentation: ``full`` or ``light``, see `LIGHT`.
     """
 
     epochs: int
@@ -50,6 +57,17 @@ class Schedule:
     momentum: float
     weight_decay: float
     loaders: int
+    augmentation: str = "full"
+
+
+LIGHT = (
+    MultiplicativeBrightnessTransform,
+    ContrastTransform,
+    MirrorTransform,
+    RemoveLabelTansform,
+    ConvertSegmentationToRegionsTransform,
+)
+"""What a light augmentation keeps of nnU-Net's transforms: cheap ones, and those that are no augmentation."""
 
 
 class AnnotatedCases(nnUNetBaseDataset):  # type: ignore[misc]  # untyped
@@ -122,9 +140,11 @@ class SeededBatches:
 class RegionTrainer(nnUNetTrainer):  # type: ignore[misc]  # untyped
     """nnU-Net's trainer for labels of which only regions are known; silent, without validation and files.
 
-    It differs from nnU-Net's in three points. Deep supervision is off, since regions of one slice get lost when labels
-    are downsampled. What a patch has beyond the volume is ignored, while nnU-Net makes it background, as if annotated.
-    The last weights are the result: there is no validation split.
+    It differs from nnU-Net's in four points. Deep supervision is off, since regions of one slice get lost when labels
+    are downsampled. Patches lie within the volume as far as it is large enough, since the margins with which nnU-Net
+    pads them teach nothing but distort the statistics of instance normalisation. What a patch still has beyond the
+    volume is ignored, while nnU-Net makes it background, as if annotated. The last weights are the result: there is no
+    validation split.
     """
 
     schedule: Schedule
@@ -162,10 +182,12 @@ class RegionTrainer(nnUNetTrainer):  # type: ignore[misc]  # untyped
     def get_dataloaders(self) -> tuple[Any, Any]:
         """nnU-Net's; in several processes their batches come in a fixed order, unlike nnU-Net's."""
         batches, others = super().get_dataloaders()
+        loader = batches.data_loader
+        loader.get_bbox = partial(_bounds_within, loader.get_bbox)
         if not self.schedule.loaders:
             return batches, others
         seeds = np.random.randint(2**31, size=self.schedule.loaders).tolist()
-        single = SeededBatches(batches.data_loader)
+        single = SeededBatches(loader)
         return MultiThreadedAugmenter(single, None, self.schedule.loaders, num_cached_per_queue=2, seeds=seeds), others
 
     def get_tr_and_val_datasets(self) -> tuple[AnnotatedCases, AnnotatedCases]:
@@ -179,14 +201,24 @@ class RegionTrainer(nnUNetTrainer):  # type: ignore[misc]  # untyped
             group["momentum"] = self.schedule.momentum
         return optimiser, scheduler
 
-    @staticmethod
-    def get_training_transforms(*args: Any, **options: Any) -> Any:
-        """nnU-Net's, but voxels beyond the volume (-1) become ignored ones instead of background."""
+    def get_training_transforms(self, *args: Any, **options: Any) -> Any:
+        """nnU-Net's or some of them, but voxels beyond the volume (-1) become ignored ones instead of background."""
         composed = nnUNetTrainer.get_training_transforms(*args, **options)
+        if self._is_light:
+            composed.transforms = [one for one in composed.transforms if isinstance(_inner(one), LIGHT)]
         for place, transform in enumerate(composed.transforms):
             if isinstance(transform, RemoveLabelTansform):
                 composed.transforms[place] = RemoveLabelTansform(-1, options["ignore_label"])
         return composed
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:
+        """nnU-Net's; without rotations there is no need for larger patches to rotate."""
+        rotation, flat, size, axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        return rotation, flat, self.configuration_manager.patch_size if self._is_light else size, axes
+
+    @property
+    def _is_light(self) -> bool:
+        return self.schedule.augmentation == "light"
 
     def print_to_log_file(self, *args: Any, **options: Any) -> None:
         """Say nothing."""
@@ -240,6 +272,21 @@ def new_trainer(
         trainer.equip(cases, schedule, device)
         trainer.initialize()
     return trainer
+
+
+def _inner(transform: Any) -> Any:
+    """The transform itself, of one that is applied at random."""
+    return transform.transform if isinstance(transform, RandomTransform) else transform
+
+
+def _bounds_within(
+    bounds: Callable[..., tuple[list[int], list[int]]], shape: Sequence[int], *args: Any, **options: Any
+) -> tuple[list[int], list[int]]:
+    """First and last voxels of a patch as nnU-Net draws them, moved into a volume that is large enough."""
+    low, high = bounds(shape, *args, **options)
+    sizes = [b - a for a, b in zip(low, high, strict=True)]
+    low = [max(0, min(a, n - k)) if n >= k else a for a, n, k in zip(low, shape, sizes, strict=True)]
+    return low, [a + k for a, k in zip(low, sizes, strict=True)]
 
 
 def _end_with(parent: int) -> None:

@@ -66,7 +66,9 @@ def test_nothing_given_changes_nothing() -> None:
 
 def test_given_patch_and_network_are_used() -> None:
     plans = plan(SMALL, NESTING, "3d_lowres", (5.0, 3.0, 3.0))
-    adapted = adapt(plans, (16, 48, 48), 3, (8, 16, 32), 1)
+    adapted = adapt(plans, (16, 48, 48), 3, (8, 16, 32), 1, True)
+    assert configuration(adapted)["batch_dice"] is True
+    assert configuration(plans)["batch_dice"] is False
     assert configuration(adapted)["patch_size"] == [16, 48, 48]
     assert configuration(adapted)["batch_size"] == 3
     assert network(adapted)["features_per_stage"] == [8, 16, 32]

@@ -57,7 +57,9 @@ def batches(volumes: PreparedVolumes, learner: NnUNet, ledger: Ledger, n: int) -
     device = torch.device("cpu")
     cases = AnnotatedCases(volumes, ledger)
     with seeded(1, device, np.random.default_rng(0)), private_folders(workers=0) as root:
-        trainer = new_trainer(root, cases, plans, volumes.nesting, Schedule(1, 1, 0.1, 0.9, 0.0, 0), device)
+        trainer = new_trainer(
+            root, cases, plans, volumes.nesting, Schedule(1, 1, 0.1, 0.9, 0.0, 0, learner.augmentation), device
+        )
         loader, _ = trainer.get_dataloaders()
         return [next(loader)["target"].numpy().astype(bool) for _ in range(n)]
 
@@ -115,6 +117,28 @@ def test_what_lies_beyond_the_volume_is_no_annotated_background(learner: NnUNet,
         assert kidney.any()
         assert ignored.any()
         assert np.array_equal(kidney, ~ignored)
+
+
+def test_patches_lie_within_volumes_that_are_large_enough(learner: NnUNet, volumes: PreparedVolumes) -> None:
+    shape = volumes.shape("case/00")
+    assert all(n >= k for n, k in zip(shape, learner.patch or (), strict=True))
+    ledger = Ledger.whole({"case/00": shape})
+    light = replace(learner, augmentation="light")  # rotated patches have corners from beyond
+    assert not any(target[:, -1].any() for target in batches(volumes, light, ledger, 20))
+
+
+@pytest.mark.parametrize(("augmentation", "expected"), [("full", True), ("light", False)])
+def test_a_light_augmentation_rotates_and_blurs_nothing(augmentation: str, expected: bool) -> None:
+    from decomp.platform.learners.nnunet.training import RegionTrainer, Schedule, _inner
+
+    trainer = RegionTrainer.__new__(RegionTrainer)
+    trainer.schedule = Schedule(1, 1, 0.1, 0.9, 0.0, 0, augmentation)
+    composed = trainer.get_training_transforms(
+        (16, 24, 24), (-0.5, 0.5), None, (0, 1, 2), False, regions=[(1, 2), (2,)], ignore_label=3
+    )
+    names = {type(_inner(transform)).__name__ for transform in composed.transforms}
+    assert {"MirrorTransform", "ContrastTransform", "ConvertSegmentationToRegionsTransform"} <= names
+    assert ("SpatialTransform" in names) == ("GaussianBlurTransform" in names) == expected
 
 
 def test_regions_of_one_slice_are_in_every_patch(learner: NnUNet, volumes: PreparedVolumes) -> None:

@@ -1,0 +1,81 @@
+"""The embedded 3-D experiment, end to end: a small one always, the whole of it among the slow tests."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    "dataset={name: phantom, cases: 6, size: [20, 32, 32], folds: 2}",
+    "learner.patch=[8, 32, 32]",
+    "learner.features=[4, 8]",
+    "learner.iterations_per_epoch=3",
+    "learner.min_epochs=1",
+    "reference.min_epochs=2",
+    "samplers=[rand, uncert, decomp, badge]",
+    "folds=[1]",
+    "budgets=[{n_image: 2, n_region: 2, region: [1, 8, 8], cycles: 2}]",
+)
+
+
+def run(folder, *overrides):
+    command = [sys.executable, "-m", "decomp.experiments", "run", ROOT / "experiments" / "phantom.yaml", *overrides]
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+    done = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "phantom", done.stdout
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("phantom"), *SMALL)
+
+
+def test_every_sampler_chooses_windows_in_axial_slices(small):
+    root, out = small
+    assert "Test mean Dice by cycle" in out
+    for sampler in ("rand", "uncert", "decomp", "badge"):
+        (table,) = (root / sampler).rglob("regions.parquet")
+        rows = pq.read_table(table, partitioning=None).to_pylist()
+        assert len(rows) == 4
+        assert all(row["size"] == [1, 8, 8] for row in rows)
+
+
+def test_the_score_is_that_of_the_nested_classes(small):
+    root, _ = small
+    for file in root.rglob("record.json"):
+        record = json.loads(file.read_text())
+        assert list(record["metrics"]) == ["dice"]
+        assert set(record["class_metrics"]["dice"]) == {"kidney_and_masses", "masses", "tumour"}
+        assert len(record["annotated"]["class_pixels"]) == 4
+
+
+def test_volumes_are_prepared_once_for_all_runs(small):
+    root, _ = small
+    cache = root.parents[1] / "cache" / "decomp"
+    prepared = sorted(file.parent.name for file in (cache / "nnunet").rglob("case.b2nd"))
+    assert len(prepared) == len(set(prepared)) == 6
+
+
+@pytest.mark.slow
+def test_the_whole_experiment_learns(tmp_path):
+    root, _ = run(tmp_path)
+    with (root / "report" / "cycles.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    references = [
+        json.loads(file.read_text())["metrics"]["dice"] for file in (root / "full-annotation").rglob("record.json")
+    ]
+    assert len(references) == 2
+    full = sum(references) / 2
+    first = [float(row["dice_mean"]) for row in rows if row["cycle"] == "1"]
+    last = [float(row["dice_mean"]) for row in rows if row["cycle"] == "5"]
+    assert full >= 0.8
+    assert len(last) == 3
+    assert max(first) < full - 0.3
+    assert min(last) > max(first) + 0.1
