@@ -43,7 +43,7 @@ def test_every_sampler_chooses_windows_in_axial_slices(small):
     for sampler in ("rand", "uncert", "decomp", "badge"):
         (table,) = (root / sampler).rglob("regions.parquet")
         rows = pq.read_table(table, partitioning=None).to_pylist()
-        assert len(rows) == 4
+        assert len(rows) == 2  # two of the three volumes of the pool were selected in the first cycle
         assert all(row["size"] == [1, 8, 8] for row in rows)
 
 
