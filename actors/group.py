@@ -99,13 +99,16 @@ class WorkerGroup:
         return found
 
     def _split(self, images: Sequence[str], annotated: Mapping[str, Sequence[Region]]) -> dict[int, dict[str, Any]]:
-        parts: dict[int, dict[str, Any]] = {}
+        own: dict[int, list[str]] = {}
         for image in images:
-            part = parts.setdefault(self._owner[image], {"images": (), "annotated": {}})
-            part["images"] += (image,)
-            if image in annotated:
-                part["annotated"][image] = annotated[image]
-        return parts
+            own.setdefault(self._owner[image], []).append(image)
+        return {
+            worker: {
+                "images": tuple(names),
+                "annotated": {image: annotated[image] for image in names if image in annotated},
+            }
+            for worker, names in own.items()
+        }
 
     def _repredict(self, worker: int) -> None:
         """Give a worker that was restarted its label maps back."""
