@@ -3,12 +3,12 @@
 Iakubovskii, "Segmentation Models PyTorch", https://github.com/qubvel-org/segmentation_models.pytorch.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import segmentation_models_pytorch
 import torch
 from torch.nn import functional
 
@@ -16,6 +16,10 @@ from decomp.platform.learners.released import load_released, read_released
 from decomp.platform.learners.segmentation import Segmentation
 from decomp.platform.learners.segmentor import SegmentationNetwork
 from decomp.platform.registry import UserError, nearest
+
+with warnings.catch_warnings():  # that torchvision uses TorchScript is no business of the user's
+    warnings.simplefilter("ignore", FutureWarning)
+    import segmentation_models_pytorch
 
 ARCHITECTURES = tuple(name for name in segmentation_models_pytorch.MODEL_ARCHITECTURES_MAPPING if name != "dpt")
 """All but the one whose encoder gives more than maps."""
