@@ -73,7 +73,7 @@ class KitsVolumes(NiftiVolumes):
 
 @dataclass(frozen=True)
 class Kits23(KitsVolumes):
-    """The published cases, or any others in the same layout.
+    """KiTS23: the published cases, or any others in the same layout.
 
     Attributes:
         root: the folder that holds ``case_00000`` and so on; of the published repository that is its ``dataset``.
