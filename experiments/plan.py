@@ -102,11 +102,11 @@ def make_plan(experiment: Experiment) -> Plan:
         UserError: with one line per mistake.
     """
     source = build_dataset(experiment.dataset.component())
-    if problems := _learner_problems(experiment):
-        raise UserError("\n".join(problems))
+    problems = _learner_problems(experiment)
     try:
-        dataset = build_learner(experiment.learner.component()).prepare(source)
-        problems = [*_sampler_problems(experiment, dataset), *_budget_problems(experiment, dataset)]
+        # Without a learner the other mistakes are looked for in the data as they are, so that all are named at once.
+        dataset = source if problems else build_learner(experiment.learner.component()).prepare(source)
+        problems += [*_sampler_problems(experiment, dataset), *_budget_problems(experiment, dataset)]
         fingerprint = dataset.fingerprint()
     except UserError as error:  # one file is damaged: are there more?
         raise UserError("\n".join(source.problems() or [str(error)])) from error

@@ -98,3 +98,18 @@ def test_a_change_of_a_result_relevant_key_is_named(toy_file):
 def test_what_cannot_work_is_refused_before_any_compute(toy_file, override, message):
     with pytest.raises(UserError, match=message):
         plan_of(toy_file, override)
+
+
+def test_mistakes_of_the_learner_hide_no_others(toy_file):
+    with pytest.raises(UserError) as caught:
+        plan_of(
+            toy_file,
+            "learner.no_such_option=1",
+            "samplers=[{sampler: decomp, background: sea}]",
+            "budgets[0].n_image=20",
+        )
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == [
+        "learner.no_such_option",
+        "samplers[0].background",
+        "budgets[0].n_image",
+    ]
