@@ -28,14 +28,12 @@ class Status:
 
     Attributes:
         host, pid: the process that drives it.
-        written_at: seconds since the epoch.
         active: what running runs are at, by label.
         failed: why runs failed, by label.
     """
 
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
-    written_at: float = field(default_factory=time.time)
     active: Mapping[str, Activity] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
 

@@ -22,9 +22,7 @@ def iou(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Intersection over union per class, shape (C,); NaN for a class neither present nor predicted."""
     hits = np.diag(confusion)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
-    values = np.full(len(hits), np.nan)
-    np.divide(hits, union, out=values, where=union > 0)
-    return values
+    return _ratio(hits, union)
 
 
 def mean_iou(per_class: npt.NDArray[np.float64]) -> float:
@@ -36,9 +34,7 @@ def f1(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """F1 score per class, shape (C,); NaN for a class neither present nor predicted."""
     hits = np.diag(confusion)
     total = confusion.sum(axis=0) + confusion.sum(axis=1)
-    values = np.full(len(hits), np.nan)
-    np.divide(2 * hits, total, out=values, where=total > 0)
-    return values
+    return _ratio(2 * hits, total)
 
 
 def weighted_f1(confusion: npt.NDArray[np.int64]) -> float:
@@ -60,9 +56,7 @@ def dice(confusion: npt.NDArray[np.int64], labels: Sequence[int]) -> npt.NDArray
     member = np.isin(np.arange(confusion.shape[-1]), labels)
     hits = confusion[:, member][:, :, member].sum(axis=(1, 2))
     total = confusion[:, member].sum(axis=(1, 2)) + confusion[:, :, member].sum(axis=(1, 2))
-    values = np.full(len(confusion), np.nan)
-    np.divide(2 * hits, total, out=values, where=total > 0)
-    return values
+    return _ratio(2 * hits, total)
 
 
 def metric_of(dataset: Dataset) -> str:
@@ -95,6 +89,12 @@ def score(
         return {metric: weighted_f1(total)}, {"f1": _by_name(dataset.classes, f1(total))}
     per_class = iou(total)
     return {metric: mean_iou(per_class)}, {"iou": _by_name(dataset.classes, per_class)}
+
+
+def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    values = np.full(len(whole), np.nan)
+    np.divide(part, whole, out=values, where=whole > 0)
+    return values
 
 
 def _mean(values: npt.NDArray[np.float64], otherwise: float) -> float:

@@ -14,9 +14,7 @@ A cycle becomes visible by one rename of a folder whose files are synced to disk
 """
 
 import errno
-import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -25,6 +23,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from decomp.platform.durable import checksum, sync
 from decomp.platform.ledger import Ledger
 from decomp.platform.records import CycleRecord, Timing
 from decomp.platform.spec import FORMAT, RunSpec
@@ -142,8 +141,8 @@ class RunStore:
         record.dump(staged.path / "record.json")
         timing.dump(staged.path / "timing.json")
         for file in staged.path.iterdir():
-            _sync(file)
-        _sync(staged.path)
+            sync(file)
+        sync(staged.path)
         target = self.cycle(record.cycle)
         try:
             staged.path.rename(target.path)
@@ -151,7 +150,7 @@ class RunStore:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             shutil.rmtree(staged.path)
-        _sync(target.path.parent)
+        sync(target.path.parent)
         # The last two checkpoints stay: the next cycle needs the last, and the one before mends a damaged last.
         if record.cycle > 3:
             self.cycle(record.cycle - 2).checkpoint.unlink(missing_ok=True)
@@ -172,20 +171,6 @@ def stored_runs(root: Path) -> Iterator[RunStore]:
             yield RunStore(root, RunSpec.from_identity(identity))
 
 
-def checksum(file: Path) -> str:
-    """SHA-256 of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _write_synced(file: Path, text: str) -> None:
     file.write_text(text)
-    _sync(file)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(file)

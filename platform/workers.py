@@ -8,12 +8,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from decomp.platform.durable import checksum
 from decomp.platform.learners.base import Training
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.proposals import Proposals
 from decomp.platform.regions import Region
 from decomp.platform.shard import ChooseTask, Model, PoolShard, PredictTask
-from decomp.platform.store import checksum
 
 
 class Workers(Protocol):

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.platform.datasets.base import IGNORE, Dataset
+from decomp.platform.durable import checksum
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.records import Annotated, CycleRecord, Timing
 from decomp.platform.regions import Region
 from decomp.platform.spec import Budget, Component, RunSpec, SamplerSpec
-from decomp.platform.store import RunStore, checksum
+from decomp.platform.store import RunStore
 
 BASE = RunSpec(
     "run",

@@ -5,10 +5,11 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from decomp.platform.registry import UserError
 
 REMEDY = "copy the file again"
 SHOWN = 5  # unknown codes per mask
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,7 @@ class PairedFiles(Dataset):
 
     def shape(self, image: str) -> tuple[int, ...]:
         """Height and width from the file's header."""
-        file = self._pair(image).image
-        try:
-            return _size(file)
-        except BrokenFile as error:
-            raise self._broken(file, error) from error
+        return self._try(self._pair(image).image, _size)
 
     def image(self, image: str) -> npt.NDArray[np.uint8]:
         """Pixels of an image, shape (H, W, 3), uint8, red first.
@@ -92,11 +91,7 @@ class PairedFiles(Dataset):
         Raises:
             UserError: if the file is missing or damaged.
         """
-        file = self._pair(image).image
-        try:
-            return read_image(file)
-        except BrokenFile as error:
-            raise self._broken(file, error) from error
+        return self._try(self._pair(image).image, read_image)
 
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
         """True class of every pixel, shape (H, W), uint8; `IGNORE` where there is none.
@@ -105,10 +100,7 @@ class PairedFiles(Dataset):
             UserError: if the mask is missing or damaged or holds a code without a meaning.
         """
         file = self._pair(image).mask
-        try:
-            labels, unknown = self.code_table.decode(read_mask(file, self.code_table.colours))
-        except BrokenFile as error:
-            raise self._broken(file, error) from error
+        labels, unknown = self._try(file, self._decoded)
         if unknown:
             raise UserError(self._strange(file, unknown))
         return labels
@@ -169,7 +161,7 @@ class PairedFiles(Dataset):
             return
         try:
             check_end(pair.mask)
-            labels, unknown = self.code_table.decode(read_mask(pair.mask, self.code_table.colours))
+            labels, unknown = self._decoded(pair.mask)
         except BrokenFile as error:
             yield str(self._broken(pair.mask, error))
             return
@@ -181,6 +173,16 @@ class PairedFiles(Dataset):
             )
         if unknown:
             yield self._strange(pair.mask, unknown)
+
+    def _decoded(self, mask: Path) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
+        """Labels of a mask, and its codes without a meaning."""
+        return self.code_table.decode(read_mask(mask, self.code_table.colours))
+
+    def _try(self, file: Path, read: Callable[[Path], T]) -> T:
+        try:
+            return read(file)
+        except BrokenFile as error:
+            raise self._broken(file, error) from error
 
     def _broken(self, file: Path, error: BrokenFile) -> UserError:
         return UserError(f"dataset.root: {file} {error}; {REMEDY}.")

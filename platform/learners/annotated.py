@@ -19,6 +19,20 @@ def revealed(dataset: Dataset, image: str, regions: Sequence[Region]) -> npt.NDA
     return labels
 
 
+def channel_statistics(
+    images: Iterable[npt.NDArray[np.generic]],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Mean and standard deviation of each channel over images of equal weight, each of shape (channels,), float32.
+
+    A constant channel has the standard deviation 1.
+    """
+    axes = (0, 1)
+    moments = [(image.mean(axes, dtype=np.float64), image.var(axes, dtype=np.float64)) for image in images]
+    means, variances = (np.array(values) for values in zip(*moments, strict=True))
+    std = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
+    return means.mean(axis=0).astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
+
+
 class AnnotatedPixels:
     """Draws annotated pixels, uniformly or class by class.
 

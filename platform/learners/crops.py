@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.datasets.base import IGNORE, Dataset
-from decomp.platform.learners.annotated import AnnotatedPixels, revealed
+from decomp.platform.learners.annotated import AnnotatedPixels, channel_statistics, revealed
 from decomp.platform.ledger import Ledger
 from decomp.platform.regions import Region
 
@@ -29,7 +29,7 @@ class Crops:
         self._labels: list[npt.NDArray[np.uint8]] = []
         self._pixels = AnnotatedPixels(self._read(dataset, ledger), len(dataset.classes))
         self.channels = self._images[0].shape[2]
-        self.mean, self.std = self._statistics()
+        self.mean, self.std = channel_statistics(self._images)
 
     def _read(self, dataset: Dataset, ledger: Ledger) -> Iterator[tuple[Sequence[Region], npt.NDArray[np.uint8]]]:
         for name, regions in ledger.by_image.items():
@@ -43,13 +43,6 @@ class Crops:
     def class_weights(self, power: float) -> npt.NDArray[np.float32]:
         """Weight of each label in the loss, shape (256,), float32; 0 for `IGNORE` and labels without a pixel."""
         return self._pixels.class_weights(power)
-
-    def _statistics(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Mean and standard deviation of each channel over the held images, each of shape (channels,)."""
-        means = np.array([image.mean(axis=(0, 1), dtype=np.float64) for image in self._images])
-        variances = np.array([image.var(axis=(0, 1), dtype=np.float64) for image in self._images])
-        std = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
-        return means.mean(axis=0).astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
 
     def draw(self, rng: np.random.Generator) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """One batch: jittered pixels (batch, crop, crop, channels), labels (batch, crop, crop)."""

@@ -19,6 +19,7 @@ from decomp.platform.ahead import ahead
 from decomp.platform.datasets.base import IGNORE, Dataset
 from decomp.platform.learners.base import Learner, Predictor, Training, check_options
 from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoint
+from decomp.platform.learners.released import read_released
 from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.learners.schedule import Patience, is_decayed, warmed_polynomial
 from decomp.platform.learners.segmentor import SegmentationNetwork, SegmentationPredictor, autocast, to_device
@@ -69,6 +70,7 @@ class Segmentation(Learner):
         threads: CPU threads of training and prediction.
         workers: threads that read images and cut crops.
         cache: GB of images kept in memory between their crops.
+        pretrained: file of released weights to begin with, .safetensors or .pth; which fit, the subclass says.
     """
 
     title: ClassVar[str]
@@ -92,6 +94,7 @@ class Segmentation(Learner):
     threads: int = 1
     workers: int = 4
     cache: float = 4.0
+    pretrained: Path | None = None
 
     def __post_init__(self) -> None:
         check_options(self, self._rules())
@@ -118,6 +121,7 @@ class Segmentation(Learner):
             "threads": (self.threads >= 1, "at least 1"),
             "workers": (self.workers >= 1, "at least 1"),
             "cache": (0 <= self.cache < math.inf, "0 or more"),
+            "pretrained": (self.pretrained is None or self.pretrained.expanduser().is_file(), "an existing file"),
         }
 
     @abstractmethod
@@ -129,8 +133,14 @@ class Segmentation(Learner):
         """A network with random weights."""
 
     @abstractmethod
+    def take_released(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+        """Replace random weights by released ones, which were read from `file`; `UserError` if they do not fit."""
+
     def load_pretrained(self, network: SegmentationNetwork) -> None:
-        """Replace the random weights by released ones, where wanted; `UserError` if they do not fit."""
+        """Replace random weights by those of `pretrained`, if any; `UserError` if they do not fit."""
+        if self.pretrained is not None:
+            file = self.pretrained.expanduser()
+            self.take_released(network, read_released(file), file)
 
     def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:
         """Train on the annotated regions and write a safetensors file to exactly the path `checkpoint`.

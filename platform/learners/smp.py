@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch.nn import functional
 
-from decomp.platform.learners.released import load_released, read_released
+from decomp.platform.learners.released import load_released
 from decomp.platform.learners.segmentation import Segmentation
 from decomp.platform.learners.segmentor import SegmentationNetwork
 from decomp.platform.registry import UserError, nearest
@@ -45,12 +45,10 @@ class Smp(Segmentation):
 
     architecture: str = "unet"
     encoder: str = "resnet18"
-    pretrained: Path | None = None
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
         close = nearest(self.architecture, dict.fromkeys(ARCHITECTURES))
         return super()._rules() | {
-            "pretrained": (self.pretrained is None or self.pretrained.expanduser().is_file(), "an existing file"),
             "architecture": (self.architecture in ARCHITECTURES, f"one of {', '.join(ARCHITECTURES)}{close}"),
         }
 
@@ -62,13 +60,9 @@ class Smp(Segmentation):
         """The model of these names; `UserError` if there is none."""
         return Network(options["architecture"], options["encoder"], in_channels, n_classes)
 
-    def load_pretrained(self, network: SegmentationNetwork) -> None:
-        """Load `pretrained`, if any; `UserError` if it does not fit."""
-        if self.pretrained is None:
-            return
+    def take_released(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+        """See `Segmentation.take_released`."""
         assert isinstance(network, Network)
-        file = self.pretrained.expanduser()
-        tensors = read_released(file)
         if any(name.startswith("encoder.") for name in tensors):
             load_released(network.model, tensors, file, ("segmentation_head.",))
         else:

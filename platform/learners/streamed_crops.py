@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from decomp.platform.ahead import ahead
 from decomp.platform.datasets.base import Dataset
-from decomp.platform.learners.annotated import AnnotatedPixels, revealed
+from decomp.platform.learners.annotated import AnnotatedPixels, channel_statistics, revealed
 from decomp.platform.learners.augmentation import cut, distorted, jittered
 from decomp.platform.learners.recent import Arrays, RecentlyUsed
 from decomp.platform.ledger import Ledger
@@ -85,7 +85,7 @@ class StreamedCrops:
         if self._colours:
             self.mean, self.std = np.array(IMAGENET_MEAN, np.float32), np.array(IMAGENET_STD, np.float32)
         else:
-            self.mean, self.std = self._statistics()
+            self.mean, self.std = channel_statistics(dataset.image(name) for name, _ in self._images)
 
     def class_weights(self, power: float) -> npt.NDArray[np.float32]:
         """As `AnnotatedPixels.class_weights`."""
@@ -126,16 +126,6 @@ class StreamedCrops:
     def _read(self, index: int) -> Arrays:
         name, regions = self._images[index]
         return self._dataset.image(name), revealed(self._dataset, name, regions)
-
-    def _statistics(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Mean and standard deviation of each channel over the annotated images, each of shape (channels,)."""
-        moments = []
-        for name, _ in self._images:
-            pixels = np.asarray(self._dataset.image(name), np.float64)
-            moments.append((pixels.mean(axis=(0, 1)), pixels.var(axis=(0, 1))))
-        means, variances = (np.array(values) for values in zip(*moments, strict=True))
-        std = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
-        return means.mean(axis=0).astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
 
 
 def _around(at: int, length: int, extent: int, share: float) -> slice:

@@ -21,6 +21,7 @@ from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoi
 from decomp.platform.learners.crops import Crops
 from decomp.platform.learners.decode import decode
 from decomp.platform.learners.reproducible import reproducible
+from decomp.platform.learners.segmentor import to_device
 from decomp.platform.predictions import Prediction, Wanted
 from decomp.platform.registry import UserError
 
@@ -130,10 +131,10 @@ class UNet(Learner):
             for group in optimiser.param_groups:
                 group["lr"] = self.learning_rate * _one_cycle((iteration + 0.5) / self.iterations, self.warmup)
             pixels, labels = crops.draw(training.rng)
-            logits = network(_to_device(pixels, device).permute(0, 3, 1, 2))
+            logits = network(to_device(pixels, device).permute(0, 3, 1, 2))
             # Averaged here, because the built-in average of a 2-D loss is not reproducible on CUDA.
             losses = functional.cross_entropy(
-                logits, _to_device(labels, device), weight=weights, ignore_index=IGNORE, reduction="none"
+                logits, to_device(labels, device), weight=weights, ignore_index=IGNORE, reduction="none"
             )
             loss = losses.sum() / float(class_weights[labels].sum())
             optimiser.zero_grad(set_to_none=True)
@@ -171,7 +172,7 @@ class UNetPredictor(Predictor):
 
     def _forward(self, image: npt.NDArray[np.generic]) -> tuple[torch.Tensor, Bottleneck]:
         network = self._network
-        pixels = _to_device(np.ascontiguousarray(image[None], np.float32), self._device)
+        pixels = to_device(np.ascontiguousarray(image[None], np.float32), self._device)
         maps = network.encode(pixels.permute(0, 3, 1, 2))
         logits = network.decode(maps, image.shape[0], image.shape[1])
         return logits[0].contiguous(), Bottleneck(maps[-1][0], (network.stride, network.stride))
@@ -251,12 +252,6 @@ def _one_cycle(done: float, warmup: float) -> float:
     if done < warmup:
         return 0.52 - 0.48 * math.cos(math.pi * done / warmup)
     return 0.5 + 0.5 * math.cos(math.pi * (done - warmup) / (1 - warmup))
-
-
-def _to_device(array: npt.NDArray[np.generic], device: torch.device) -> torch.Tensor:
-    tensor = torch.from_numpy(array)
-    # Only a copy from pinned memory is asynchronous.
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _from_file(checkpoint: Path, classes: tuple[str, ...]) -> Network:

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from decomp.platform.learners.internimage import InternImage, layers_below
-from decomp.platform.learners.released import load_released, read_released
+from decomp.platform.learners.released import load_released
 from decomp.platform.learners.segmentation import Segmentation
 from decomp.platform.learners.segmentor import SegmentationNetwork
 
@@ -57,7 +57,6 @@ class UperNet(Segmentation):
     format: ClassVar[str] = "decomp-upernet-1"
     strict: ClassVar[bool] = False
 
-    pretrained: Path | None = None
     channels: int = 64
     depths: tuple[int, ...] = (4, 4, 18, 4)
     groups: tuple[int, ...] = (4, 8, 16, 32)
@@ -71,7 +70,6 @@ class UperNet(Segmentation):
             n >= 1 and self.channels * 2**stage % n == 0 for stage, n in enumerate(self.groups)
         )
         return super()._rules() | {
-            "pretrained": (self.pretrained is None or self.pretrained.expanduser().is_file(), "an existing file"),
             "channels": (self.channels >= 2 and self.channels % 2 == 0, "even and positive"),
             "depths": (len(self.depths) == 4 and min(self.depths) >= 1, "four positive numbers"),
             "groups": (divides, "four numbers that divide the channels of their stages"),
@@ -97,13 +95,9 @@ class UperNet(Segmentation):
         )
         return Network(backbone, in_channels, n_classes, options["decoder_channels"], options["auxiliary_channels"])
 
-    def load_pretrained(self, network: SegmentationNetwork) -> None:
-        """Load `pretrained`, if any; `UserError` if it does not fit."""
-        if self.pretrained is None:
-            return
+    def take_released(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+        """See `Segmentation.take_released`."""
         assert isinstance(network, Network)
-        file = self.pretrained.expanduser()
-        tensors = read_released(file)
         if any(name.startswith("backbone.") for name in tensors):
             load_released(network, tensors, file, OWN)
         else:

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from decomp.platform.durable import checksum
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.records import Annotated, CycleRecord, Timing
 from decomp.platform.regions import Region
 from decomp.platform.spec import Budget, Component, RunSpec, SamplerSpec
-from decomp.platform.store import RunStore, checksum, stored_runs
+from decomp.platform.store import RunStore, stored_runs
 
 SPEC = RunSpec(
     "run",

@@ -7,14 +7,13 @@ made again.
 """
 
 import fcntl
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import quote
 
+from decomp.platform.durable import checksum, sync
 from decomp.platform.registry import UserError
 
 CHECKSUMS = "sha256.json"
@@ -75,7 +74,7 @@ class Shelf:
                 self._make(name, unfinished)
                 _seal(unfinished)
                 unfinished.rename(place)
-                _sync(self._folder)
+                sync(self._folder)
                 self._checked.add(name)
         return True
 
@@ -94,29 +93,16 @@ def writable(folder: Path) -> None:
 def _seal(folder: Path) -> None:
     files = sorted(folder.iterdir())
     for file in files:
-        _sync(file)
+        sync(file)
     sums = folder / CHECKSUMS
-    sums.write_text(json.dumps({file.name: _checksum(file) for file in files}))
-    _sync(sums)
-    _sync(folder)
+    sums.write_text(json.dumps({file.name: checksum(file) for file in files}))
+    sync(sums)
+    sync(folder)
 
 
 def _intact(folder: Path) -> bool:
     try:
         sums = json.loads((folder / CHECKSUMS).read_text())
-        return all(_checksum(folder / name) == value for name, value in sums.items())
+        return all(checksum(folder / name) == value for name, value in sums.items())
     except (OSError, ValueError):
         return False
-
-
-def _checksum(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
