@@ -5,6 +5,9 @@ from typing import Any
 
 import ray
 
+PATIENCE = 1.0
+"""Seconds that the driver waits for news; those that come later it takes the next time."""
+
 
 @dataclass(frozen=True)
 class Activity:
@@ -31,7 +34,7 @@ class News:
 
 
 class Board:
-    """Holds the news until the driver fetches them. A loss costs nothing but a progress bar."""
+    """Holds the news until the driver fetches them. A loss costs nothing but a progress bar, see `Correspondent`."""
 
     def __init__(self) -> None:
         self._active: dict[str, Activity] = {}
@@ -84,6 +87,29 @@ class BoardObserver:
     def warn(self, message: str) -> None:
         """See `Observer.warn`."""
         self.board.warn.remote(f"{self.run}: {message}")
+
+
+class Correspondent:
+    """Brings the news to the driver, which never waits long for them: the board may be lost, and starts again empty."""
+
+    def __init__(self, board: Any) -> None:
+        self.board = board
+        self._asked: Any = None
+        self._active: dict[str, Activity] = {}
+
+    def news(self) -> News:
+        """What the board tells; nothing new if it does not answer now."""
+        if self._asked is None:
+            self._asked = self.board.news.remote()
+        if not ray.wait([self._asked], timeout=PATIENCE)[0]:
+            return News(self._active)
+        asked, self._asked = self._asked, None
+        try:
+            news: News = ray.get(asked)
+        except ray.exceptions.RayError:
+            return News(self._active)
+        self._active = news.active
+        return news
 
 
 def open_board() -> Any:

@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from decomp.actors.board import BoardObserver
-from decomp.actors.group import WorkerGroup
+from decomp.actors.group import LostWorker, WorkerGroup
 from decomp.actors.worker import Job
+from decomp.platform import storage
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets.base import pool_ids
+from decomp.platform.durable import full_disk
 from decomp.platform.loop import Loop
+from decomp.platform.objects import StorageError
+from decomp.platform.registry import UserError
 from decomp.platform.spec import RunSpec
+from decomp.platform.storage import Location
 from decomp.platform.store import RunStore
 
 
@@ -23,15 +28,17 @@ class Outcome:
     Attributes:
         spec: the run.
         error: one line saying why it failed, or None.
+        lost: whether processes were lost, so that it may go on elsewhere.
         details: file with the traceback of the failure, or None.
     """
 
     spec: RunSpec
     error: str | None = None
-    details: Path | None = None
+    details: Location | None = None
+    lost: bool = False
 
 
-def coordinate(spec: RunSpec, root: Path, workers: Sequence[Any], board: Any) -> Outcome:
+def coordinate(spec: RunSpec, root: Location, workers: Sequence[Any], board: Any, training_workers: int = 1) -> Outcome:
     """Compute all cycles of a run that are not committed yet.
 
     Idempotent: after the loss of the process Ray runs it again, and it goes on after the last committed cycle. A
@@ -43,14 +50,32 @@ def coordinate(spec: RunSpec, root: Path, workers: Sequence[Any], board: Any) ->
     job = Job(spec.label, spec.dataset, spec.learner)
     try:
         dataset = build_learner(spec.learner).prepare(build_dataset(spec.dataset))
-        group = WorkerGroup(workers, job, pool_ids(dataset, spec.fold), board)
+        group = WorkerGroup(workers, job, pool_ids(dataset, spec.fold), board, training_workers)
         Loop(store, dataset, group, observer).run()
         return Outcome(spec)
     except Exception as error:
-        details = store.path / "failure.txt"
-        details.parent.mkdir(parents=True, exist_ok=True)
-        details.write_text("".join(traceback.format_exception(error)))
-        cause = getattr(error, "cause", None) or error
-        return Outcome(spec, f"{type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}", details)
+        return Outcome(
+            spec, _reason(error, store.path), _write_traceback(error, store.path), isinstance(error, LostWorker)
+        )
     finally:
         board.ended.remote(spec.label)
+
+
+def _reason(error: Exception, folder: Location) -> str:
+    """One line for the user."""
+    cause = getattr(error, "cause", None) or error
+    if isinstance(folder, Path) and (full := full_disk(cause, folder)):
+        return full
+    text = str(cause).splitlines()[0] if str(cause) else ""
+    return text if isinstance(cause, UserError | LostWorker | StorageError) else f"{type(cause).__name__}: {text}"
+
+
+def _write_traceback(error: Exception, folder: Location) -> Location | None:
+    """Keep the traceback beside the run's cycles; None where the disk has no room for it."""
+    details = folder / "failure.txt"
+    try:
+        storage.prepare(folder)
+        storage.write_whole(details, "".join(traceback.format_exception(error)).encode())
+    except OSError:
+        return None
+    return details

@@ -3,26 +3,39 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import ObjectLostError, RayActorError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from decomp.actors.resources import Resources
 from decomp.actors.worker import Job, Worker
-from decomp.platform.learners.base import Training
+from decomp.platform.effort import Revealed
+from decomp.platform.learners.base import Processes, Training
+from decomp.platform.learners.together import Deserted
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.proposals import Proposals
 from decomp.platform.regions import Region
 from decomp.platform.shard import ChooseTask, Model, PredictTask, StaleShard
+from decomp.platform.storage import Location
 
 ATTEMPTS = 6
 """How often a call is made when its worker is lost; a lost node's workers come back after about 15 seconds."""
+
+GRACE = 60.0
+"""Seconds in which it shows whether a joint training failed by itself or by the loss of a worker or its node."""
+
+
+class LostWorker(Exception):
+    """A worker was lost in the same call again and again, or did not come back."""
+
+    def __init__(self, worker: int, method: str, error: Exception) -> None:
+        reason = " ".join(str(error).split())[:300]
+        super().__init__(f"worker {worker} was lost {ATTEMPTS} times in {method!r}, for lack of memory? ({reason})")
 
 
 def start_workers(resources: Resources, group: PlacementGroup | None = None) -> list[Any]:
@@ -55,19 +68,25 @@ class WorkerGroup:
         job: whom they work for.
         pool: ids of all images that may be annotated, see `pool_ids`.
         board: the notice board.
+        training_workers: how many of the workers train together.
     """
 
-    def __init__(self, workers: Sequence[Any], job: Job, pool: Sequence[str], board: Any) -> None:
+    def __init__(
+        self, workers: Sequence[Any], job: Job, pool: Sequence[str], board: Any, training_workers: int = 1
+    ) -> None:
         self.workers = workers
+        self._training_workers = training_workers
         self._board = board
         self._job = job
         self._owner = {image: k % len(workers) for k, image in enumerate(pool)}
         self._predicted: dict[int, PredictTask] = {}
 
-    def fit(self, training: Training, checkpoint: Path) -> Model:
+    def fit(self, training: Training, start: Model | None, checkpoint: Location) -> Model:
         """See `Workers.fit`."""
         training = replace(training, progress=_nobody)
-        model: Model = self._call({0: (training, checkpoint, self._board)}, "fit")[0]
+        if self._training_workers > 1:
+            return self._fit_together(training, start, checkpoint)
+        model: Model = self._call({0: (training, start, checkpoint, self._board)}, "fit")[0]
         return model
 
     def predict(self, task: PredictTask) -> PoolCounts:
@@ -81,12 +100,12 @@ class WorkerGroup:
         tables = self._call(_single(parts), "choose", self._repredict)
         return Proposals.from_arrow(list(tables.values()), task.images)
 
-    def reveal(self, regions: Sequence[Region]) -> npt.NDArray[np.int64]:
+    def reveal(self, regions: Sequence[Region]) -> Revealed:
         """See `Workers.reveal`."""
         parts: dict[int, list[Region]] = {}
         for region in regions:
             parts.setdefault(self._owner[region.image], []).append(region)
-        return np.asarray(np.sum(list(self._call(_single(parts), "reveal").values()), axis=0), np.int64)
+        return Revealed.total(list(self._call(_single(parts), "reveal").values()))
 
     def evaluate(self, model: Model, images: Sequence[str]) -> npt.NDArray[np.int64]:
         """See `Workers.evaluate`."""
@@ -97,6 +116,53 @@ class WorkerGroup:
         for k, confusion in answers.items():
             found[k::n] = confusion
         return found
+
+    def _fit_together(self, training: Training, start: Model | None, checkpoint: Location) -> Model:
+        """Train with several workers, all anew when one of them is lost."""
+        for attempt in range(ATTEMPTS):
+            address = self._call({0: ()}, "meet")[0]
+            trainings = [
+                replace(training, processes=Processes(rank, self._training_workers, address))
+                for rank in range(self._training_workers)
+            ]
+            first, *others = self.workers
+            calls = [first.fit.remote(self._job, trainings[0], start, checkpoint, self._board)]
+            calls += [
+                worker.assist.remote(self._job, own, start) for worker, own in zip(others, trainings[1:], strict=False)
+            ]
+            try:
+                model: Model = self._all(calls)[0]
+                return model
+            except RayActorError as error:
+                if attempt == ATTEMPTS - 1:
+                    raise LostWorker(0, "fit", error) from error
+                _wait(attempt)
+        raise AssertionError  # the last attempt returns or raises
+
+    def _all(self, calls: Sequence[Any]) -> list[Any]:
+        """Answers of the calls of a joint training, the k-th being worker k's.
+
+        When one fails, the others wait for it in vain: sooner or later they fail too, or they are restarted. The cause
+        is told, the loss of a worker above all, rather than what follows from it.
+        """
+        pending, failures = list(calls), list[Exception]()
+        try:
+            while pending:
+                done, pending = ray.wait(pending, num_returns=1, timeout=GRACE if failures else None)
+                if not done:
+                    break
+                try:
+                    ray.get(done)
+                except RayActorError:
+                    raise
+                except ray.exceptions.RayError as error:
+                    failures.append(error)
+        finally:
+            for call in pending:
+                ray.kill(self.workers[calls.index(call)], no_restart=False)
+        for failure in sorted(failures, key=lambda failure: isinstance(failure, Deserted)):
+            raise failure
+        return [ray.get(call) for call in calls]
 
     def _split(self, images: Sequence[str], annotated: Mapping[str, Sequence[Region]]) -> dict[int, dict[str, Any]]:
         own: dict[int, list[str]] = {}
@@ -124,6 +190,9 @@ class WorkerGroup:
 
         A call whose worker is lost is made again on its restarted self. An exception that the called code raises is
         no ill health and is passed on.
+
+        Raises:
+            LostWorker: if it is lost again and again.
         """
         pending = {k: getattr(self.workers[k], method).remote(self._job, *arguments[k]) for k in sorted(arguments)}
         answers: dict[int, Any] = {}
@@ -132,16 +201,21 @@ class WorkerGroup:
                 try:
                     answers[k] = ray.get(reference)
                     break
-                except RayActorError:
+                except (RayActorError, ObjectLostError) as error:  # the worker is gone, or its node with the answer
                     if attempt == ATTEMPTS - 1:
-                        raise
-                    time.sleep(min(8.0, 0.5 * 2**attempt))
+                        raise LostWorker(k, method, error) from error
+                    _wait(attempt)
                 except StaleShard:
                     if restore is None or attempt == ATTEMPTS - 1:
                         raise
                     restore(k)
                 reference = getattr(self.workers[k], method).remote(self._job, *arguments[k])
         return answers
+
+
+def _wait(attempt: int) -> None:
+    """Give a lost worker time to restart, more with every attempt."""
+    time.sleep(min(8.0, 0.5 * 2**attempt))
 
 
 def _single(parts: Mapping[int, Any]) -> dict[int, tuple[Any, ...]]:

@@ -8,7 +8,10 @@ class Resources:
     """What one run occupies.
 
     Attributes:
-        workers: processes of a run; all predict, the first also trains.
+        workers: processes of a run; all predict.
+        training_workers: how many of them, the first ones, train together, each on a part of every batch. Like a GPU
+            in place of a CPU this changes the order of additions, hence the last bits of a model, and is no part of a
+            run's identity: a run goes on with another number, and with the same one gives the same bytes.
         cpus: CPU cores of each.
         gpus: GPUs of each; fractions let several workers share one.
         runs_at_once: most runs at the same time; None for as many as fit.
@@ -16,6 +19,7 @@ class Resources:
     """
 
     workers: int = 1
+    training_workers: int = 1
     cpus: float = 1.0
     gpus: float = 0.0
     runs_at_once: int | None = None

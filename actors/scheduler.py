@@ -5,24 +5,27 @@ half-started runs cannot block each other. A slot serves run after run, for star
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from decomp.actors.board import News, open_board
+from decomp.actors.board import Correspondent, News, open_board
 from decomp.actors.coordinator import Outcome, coordinate
 from decomp.actors.group import start_workers
 from decomp.actors.resources import Resources
 from decomp.platform.registry import UserError
 from decomp.platform.spec import RunSpec
+from decomp.platform.storage import Location
 from decomp.platform.store import RunStore
 
 POLL = 0.5
 """Seconds between two looks at the notice board."""
+
+RETRIES = 5
+"""How often Ray starts a lost coordinator again; the scheduler starts it anew if it got on before."""
 
 Listener = Callable[[News, Sequence[Outcome]], None]
 """Called with the news and with the runs that have just ended."""
@@ -35,22 +38,23 @@ class Sweep:
     A run starts when the first cycle that it shares is committed, so no run holds a slot while it waits for another.
 
     Attributes:
-        root: absolute folder of the experiment, the same on all nodes.
+        root: folder of the experiment, absolute and the same on all nodes.
         specs: runs, first cycles and references in order of preference.
         resources: what one run occupies.
     """
 
-    root: Path
+    root: Location
     specs: Sequence[RunSpec]
     resources: Resources
     _running: dict[Any, "_Running"] = field(default_factory=dict)
     _slots: list["_Slot"] = field(default_factory=list)
+    _room: int = 0
 
     def run(self, listen: Listener) -> list[Outcome]:
         """Compute everything that is not finished; returns how each of these runs ended, in order of ending.
 
         Raises:
-            UserError: if not even one run fits into the cluster.
+            UserError: if not even one run fits into the cluster, or this machine is cut off from it.
         """
         limit = self.resources.runs_at_once
         if not self.resources.autoscaling:
@@ -61,13 +65,15 @@ class Sweep:
         blocking = {spec.key for spec in waiting if spec.kind == "first"}
         outcomes: list[Outcome] = []
         board = open_board()
+        correspondent = Correspondent(board)
         try:
             while waiting or self._running:
                 ready = [spec for spec in waiting if spec.kind != "run" or spec.first.key not in blocking]
                 for spec in ready[: max(0, limit - len(self._running))]:
                     waiting.remove(spec)
                     self._start(spec, board)
-                ended = self._collect()
+                ended, again = self._collect()
+                waiting[:0] = again
                 for outcome in ended:
                     if outcome.spec.kind == "first":
                         if outcome.error is None:
@@ -77,7 +83,8 @@ class Sweep:
                 outcomes += ended
                 if not waiting:
                     self._release_idle()
-                listen(ray.get(board.news.remote()), ended)
+                news = correspondent.news()
+                listen(replace(news, warnings=[*news.warnings, *self._lost_room()]), ended)
         finally:
             for slot in self._slots:
                 slot.close()
@@ -87,10 +94,12 @@ class Sweep:
         idle = self._idle()
         slot = idle[0] if idle else self._open_slot()
         # The coordinator only waits and counts: it takes no share of the cores, which are its workers'.
-        task = ray.remote(num_cpus=0, max_retries=5)(coordinate).options(
+        task = ray.remote(num_cpus=0, max_retries=RETRIES)(coordinate).options(
             scheduling_strategy=PlacementGroupSchedulingStrategy(slot.group, 0)
         )
-        self._running[task.remote(spec, self.root, slot.workers, board)] = _Running(spec, slot)
+        done = len(RunStore(self.root, spec).committed())
+        reference = task.remote(spec, self.root, slot.workers, board, self.resources.training_workers)
+        self._running[reference] = _Running(spec, slot, done)
 
     def _open_slot(self) -> "_Slot":
         group = placement_group([self.resources.bundle] * self.resources.workers, strategy="PACK")
@@ -108,16 +117,46 @@ class Sweep:
             self._slots.remove(slot)
             slot.close()
 
-    def _collect(self) -> list[Outcome]:
+    def _collect(self) -> tuple[list[Outcome], list[RunSpec]]:
+        """How runs ended, and runs to be started again: they lost processes, but had got on before."""
         done, _ = ray.wait(list(self._running), num_returns=1, timeout=POLL)
-        outcomes = []
+        ended, again = [], []
         for reference in done:
             running = self._running.pop(reference)
             try:
-                outcomes.append(ray.get(reference))
+                outcome = ray.get(reference)
             except ray.exceptions.RayError as error:
-                outcomes.append(Outcome(running.spec, f"its coordinator was lost: {str(error).splitlines()[0]}"))
-        return outcomes
+                reason = f"its coordinator was lost again and again, for lack of memory? ({str(error).splitlines()[0]})"
+                outcome = Outcome(running.spec, reason, lost=True)
+            if outcome.error is not None:
+                # Its workers may be dead, or busy for long with what they were told last.
+                self._slots.remove(running.slot)
+                running.slot.close()
+            if outcome.lost and len(RunStore(self.root, running.spec).committed()) > running.done:
+                again.append(running.spec)
+            else:
+                ended.append(outcome)
+        return ended, again
+
+    def _lost_room(self) -> list[str]:
+        """A sentence when the cluster has become too small for the runs that have started.
+
+        Raises:
+            UserError: if this machine is no part of the cluster any more: nothing could ever be started again.
+        """
+        here = ray.get_runtime_context().get_node_id()
+        if not any(node["NodeID"] == here for node in ray.nodes() if node["Alive"]):
+            raise UserError(
+                "Ray's own process on this machine has died, for lack of memory? Committed cycles are kept; the same "
+                "command goes on from there."
+            )
+        before, self._room = self._room, _room(self.resources)
+        if self.resources.autoscaling or not self._room < min(before, len(self._slots)):
+            return []
+        return [
+            f"a node was lost, which leaves room for {self._room} of the {len(self._slots)} runs that have started; "
+            f"the others wait until another node joins, or stop and start again."
+        ]
 
 
 @dataclass(frozen=True)
@@ -132,8 +171,11 @@ class _Slot:
 
 @dataclass(frozen=True)
 class _Running:
+    """A run that has started, with so many committed cycles."""
+
     spec: RunSpec
     slot: _Slot
+    done: int
 
 
 def _give_up(waiting: list[RunSpec], failed: Outcome) -> list[Outcome]:
@@ -150,18 +192,29 @@ def capacity(resources: Resources) -> int:
     Raises:
         UserError: if not even one does.
     """
-    bundles = 0
-    totals = {"CPU": 0.0, "GPU": 0.0}
-    for node in ray.nodes():
-        if node["Alive"]:
-            has = node["Resources"]
-            totals = {name: total + has.get(name, 0.0) for name, total in totals.items()}
-            bundles += min(int(has.get(name, 0.0) / needed) for name, needed in resources.bundle.items())
-    if bundles < resources.workers:
+    room = _room(resources)
+    if not room:
+        nodes = _nodes()
+        totals = {name: sum(has.get(name, 0.0) for has in nodes) for name in ("CPU", "GPU")}
         raise UserError(
             f"resources: one run needs {resources.workers} worker(s) of {resources.cpus:g} CPU and "
             f"{resources.gpus:g} GPU each, but the cluster has {totals['CPU']:g} CPU and {totals['GPU']:g} GPU on "
-            f"{len(ray.nodes())} node(s), which makes room for {bundles}; lower resources.workers, .cpus or .gpus, "
-            f"or use a larger cluster."
+            f"{len(nodes)} node(s), which makes room for {_bundles(resources)}; lower resources.workers, "
+            f".cpus or .gpus, or use a larger cluster."
         )
-    return bundles // resources.workers
+    return room
+
+
+def _room(resources: Resources) -> int:
+    return _bundles(resources) // resources.workers
+
+
+def _bundles(resources: Resources) -> int:
+    """How many workers fit into the cluster at the same time."""
+    needs = resources.bundle.items()
+    return sum(min(int(has.get(name, 0.0) / needed) for name, needed in needs) for has in _nodes())
+
+
+def _nodes() -> list[dict[str, float]]:
+    """Resources of each living node."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -1,4 +1,4 @@
-"""A worker: one process that is a shard of the pool and, if it is the first of its group, the trainer too.
+"""A worker: one process that is a shard of the pool and, if it is one of the first of its group, a trainer too.
 
 Prediction and training never overlap within a run, so one process, with one model in the memory of one device, does
 both. A worker serves run after run: libraries stay imported and the data set's caches stay filled.
@@ -7,24 +7,27 @@ both. A worker serves run after run: libraries stay imported and the data set's 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import ray
 
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets import Dataset
+from decomp.platform.effort import Revealed
 from decomp.platform.learners.base import Training
+from decomp.platform.learners.together import open_meeting
 from decomp.platform.regions import Region
 from decomp.platform.shard import ChooseTask, Model, PoolShard, PredictTask
 from decomp.platform.spec import Component
-from decomp.platform.workers import fit
+from decomp.platform.storage import Location
+from decomp.platform.workers import assist, fit
 
-REPORT_EVERY = 0.5
-"""Seconds between two reports of a training's progress."""
+REPORT_EVERY = 2.0
+"""Seconds between two reports of a training's progress; a thousand runs share one notice board."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,20 @@ class Worker:
         self._job: Job | None = None
         self._dataset: Dataset | None = None
         self._shard: PoolShard | None = None
+        self._meeting: Any = None  # it lasts until the next one
 
-    def fit(self, job: Job, training: Training, checkpoint: Path, board: Any) -> Model:
-        """Train, write the checkpoint and return it with its digest; progress goes to the notice board."""
-        return fit(self._shard_of(job), replace(training, progress=_Reporter(board, job.run)), checkpoint)
+    def fit(self, job: Job, training: Training, start: Model | None, checkpoint: Location, board: Any) -> Model:
+        """See `decomp.platform.workers.fit`; progress goes to the notice board."""
+        return fit(self._shard_of(job), replace(training, progress=_Reporter(board, job.run)), start, checkpoint)
+
+    def meet(self, job: Job) -> str:
+        """Open a meeting place for one training of several workers on this node; its address."""
+        self._meeting, address = open_meeting(ray.util.get_node_ip_address())
+        return address
+
+    def assist(self, job: Job, training: Training, start: Model | None) -> None:
+        """Train together with the group's first worker, which reports and writes the checkpoint."""
+        assist(self._shard_of(job), training, start)
 
     def predict(self, job: Job, task: PredictTask) -> pa.RecordBatch:
         """See `PoolShard.predict`."""
@@ -65,7 +78,7 @@ class Worker:
         """See `PoolShard.choose`."""
         return self._shard_of(job).choose(task)
 
-    def reveal(self, job: Job, regions: Sequence[Region]) -> npt.NDArray[np.int64]:
+    def reveal(self, job: Job, regions: Sequence[Region]) -> Revealed:
         """See `PoolShard.reveal`."""
         return self._shard_of(job).reveal(regions)
 

@@ -21,6 +21,7 @@ from rich.table import Table
 from decomp.experiments.console import CONSOLE, SweepProgress, duration, prepare_environment, program
 from decomp.experiments.plan import Plan, make_plan
 from decomp.experiments.schema import load_experiment
+from decomp.platform.objects import StorageError
 from decomp.platform.registry import UserError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from decomp.actors.board import News
     from decomp.actors.coordinator import Outcome
+    from decomp.experiments.axes import Axis
     from decomp.experiments.mirror import MirrorThread
     from decomp.experiments.report import Report
 
@@ -90,7 +92,8 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
 
                     def listen(news: "News", ended: "Sequence[Outcome]") -> None:
                         progress.update(news, ended)
-                        for label in dict.fromkeys(news.committed):
+                        # Runs that end too: what the notice board knew is lost with it.
+                        for label in dict.fromkeys([*news.committed, *(o.spec.label for o in ended)]):
                             mirror.submit(missing[label])
                         desk.update(news.active, {o.spec.label: o.error for o in ended if o.error is not None})
 
@@ -129,9 +132,10 @@ def check(file: File, overrides: Overrides = None) -> None:
     )
     _print(table)
     resources = plan.experiment.resources
+    together = f", {resources.training_workers} of which train together" if resources.training_workers > 1 else ""
     typer.echo(
-        f"Each run occupies {resources.workers} worker(s) of {resources.cpus:g} CPU and {resources.gpus:g} GPU. "
-        f"Results go to {plan.experiment.root}."
+        f"Each run occupies {resources.workers} worker(s) of {resources.cpus:g} CPU and {resources.gpus:g} GPU"
+        f"{together}. Results go to {plan.experiment.root}."
     )
     for note in _notes(plan):
         typer.echo(note)
@@ -178,12 +182,23 @@ def stop(file: File, overrides: Overrides = None) -> None:
 
 
 @app.command()
-def report(file: File, overrides: Overrides = None) -> None:
-    """Print the comparison of the committed cycles and write its tables and figure."""
+def report(
+    file: File,
+    overrides: Overrides = None,
+    axis: Annotated[
+        str | None,
+        typer.Option(help="Compare over share, image_share, openings, regions, clicks or hours (expert time)."),
+    ] = None,
+) -> None:
+    """Print the comparison of the committed cycles and write its tables and figures."""
     plan = _plan(file, overrides)
+    from decomp.experiments.axes import axes_of, find_axis
+
+    axes = axes_of(plan.metric, plan.experiment.annotation_seconds.spec())
+    chosen = axes[0] if axis is None else find_axis(axes, axis)
     if not any(store.committed() for store in plan.stores(plan.specs)):
         raise UserError(f"{file}: nothing is computed yet in {plan.experiment.root}; type '{program()} run' first.")
-    _report(plan, file, overrides)
+    _report(plan, file, overrides, chosen)
 
 
 @app.command()
@@ -207,7 +222,7 @@ def ui(
     """Browse the runs in MLflow, on the loopback interface only, until interrupted."""
     from decomp.experiments.tracker import tracking_uri, ui_command, ui_environment
 
-    uri = tracking_uri(load_experiment(file, overrides or []).root.parent)
+    uri = tracking_uri(load_experiment(file, overrides or []).folder.parent)
     CONSOLE.print(f"MLflow shows {uri} at http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
     # In a session of its own, so that Ctrl-C reaches this process alone: the server answers it with a traceback.
     server = subprocess.Popen(ui_command(uri, port), env=ui_environment(), start_new_session=True)
@@ -322,17 +337,28 @@ def _notes(plan: Plan) -> list[str]:
 
 
 def _write_report(plan: Plan) -> "Report":
-    from decomp.experiments.report import write_report
+    from decomp.experiments.report import compile_report
+    from decomp.experiments.sections import with_page
 
-    return write_report(plan.compared, plan.experiment.root / "report", plan.metric)
+    folder, seconds = plan.experiment.folder / "report", plan.experiment.annotation_seconds.spec()
+    report = with_page(compile_report(plan.compared, folder, plan.metric, seconds), plan)
+    try:
+        return report.write()
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written: {error.strerror}; mend that, then '{program()} report' writes it."
+        ) from error
 
 
-def _report(plan: Plan, file: Path, overrides: list[str] | None) -> "Report":
+def _report(plan: Plan, file: Path, overrides: list[str] | None, axis: "Axis | None" = None) -> "Report":
+    from decomp.experiments.comparison import compare_over
     from decomp.experiments.report import console_tables
 
     written = _write_report(plan)
-    _print(console_tables(written.comparison))
-    typer.echo(f"Learning curves: {os.path.relpath(written.figure)}")
+    comparison = compare_over(axis, written.comparison) if axis else written.comparison
+    _print(console_tables(comparison))
+    typer.echo(f"Learning curves: {os.path.relpath(written.figure_over(comparison.axis))}")
+    typer.echo(f"Report:          {os.path.relpath(written.page)}")
     storage = [override for override in overrides or [] if override.startswith("storage=")]
     typer.echo(f"MLflow:          {' '.join([program(), 'ui', str(file), *storage])}")
     return written
@@ -344,7 +370,7 @@ def _mirroring(plan: Plan, file: Path, overrides: list[str] | None, *, verbose: 
     from decomp.experiments.mirror import MirrorThread
     from decomp.experiments.tracker import Tracker, tracking_uri
 
-    uri = tracking_uri(plan.experiment.root.parent)
+    uri = tracking_uri(plan.experiment.folder.parent)
     remedy = " ".join([program(), "sync", str(file), *(overrides or [])])
     mirror = MirrorThread(
         lambda: Tracker(uri, plan.experiment.name, metric=plan.metric, verbose=verbose),
@@ -383,7 +409,8 @@ def _clear_mistakes() -> Iterator[None]:
     """A user's mistake ends in sentences and exit status 2."""
     try:
         yield
-    except UserError as error:
-        for line in str(error).splitlines():
+    except (UserError, StorageError) as error:
+        sentences = f"storage: {error}" if isinstance(error, StorageError) else str(error)
+        for line in sentences.splitlines():
             CONSOLE.print(f"error: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from decomp.experiments.axes import Axis, axes_of
 from decomp.experiments.curves import (
-    AXES,
-    Axis,
     Curve,
+    Joined,
     Repeat,
-    Spread,
+    amount_needed,
     area_under_curve,
     common_range,
     read_curve,
-    share_needed,
 )
+from decomp.experiments.statistics import Spread
 from decomp.platform.store import RunStore
 
 FULL_SHARE = 0.95
@@ -28,15 +28,15 @@ FULL_SHARE = 0.95
 
 @dataclass(frozen=True)
 class Needed:
-    """Annotated share at which a curve first reaches the target score.
+    """Annotation at which a curve first reaches the target score.
 
     Attributes:
-        share: over the repeats, where all of them reach the target; None otherwise ("not reached").
+        amount: over the repeats, where all of them reach the target; None otherwise ("not reached").
         reached: repeats that reach it.
         repeats: repeats looked at.
     """
 
-    share: Spread | None
+    amount: Spread | None
     reached: int
     repeats: int
 
@@ -47,12 +47,12 @@ class CycleResult:
 
     Attributes:
         cycle: the cycle, from 1.
-        share: annotated share of the training pixels.
+        amount: annotation, as the comparison's axis measures it.
         score: test metric.
     """
 
     cycle: int
-    share: Spread
+    amount: Spread
     score: Spread
 
 
@@ -65,6 +65,7 @@ class SamplerResult:
         cycles: results of each cycle.
         final: score of the last cycle.
         area: area under the budget curve, see `area_under_curve`.
+        areas: the same of each repeat, in order of the repeats; empty where there is no area.
         needed: annotation for `FULL_SHARE` of the full-annotation score; None also where no reference is finished.
     """
 
@@ -72,6 +73,7 @@ class SamplerResult:
     cycles: tuple[CycleResult, ...]
     final: Spread | None = None
     area: Spread | None = None
+    areas: tuple[float, ...] = ()
     needed: Needed | None = None
 
 
@@ -83,14 +85,14 @@ class BudgetResult:
         budget: its label.
         samplers: a result for each sampler, in order of their first run.
         repeats: seeds and folds that all samplers have finished, sorted; the summaries are over these.
-        shares: lowest and highest annotated share that all their curves cover; None without such a range.
+        span: least and most annotation that all their curves cover; None without such a range.
         missing: one sentence for each repeat that is not compared to its end.
     """
 
     budget: str
     samplers: tuple[SamplerResult, ...]
     repeats: tuple[Repeat, ...]
-    shares: tuple[float, float] | None
+    span: tuple[float, float] | None
     missing: tuple[str, ...]
 
 
@@ -100,7 +102,7 @@ class Comparison:
 
     Attributes:
         metric: name of the test metric.
-        axis: what shares are shares of.
+        axis: what measures the annotation.
         reference: its value at full annotation; None where no reference is finished.
         target: `FULL_SHARE` times the mean of `reference`.
         budgets: a result for each budget, in order of their first run.
@@ -116,6 +118,15 @@ class Comparison:
     curves: tuple[Curve, ...]
     missing: tuple[str, ...]
 
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """One sentence for everything that is not compared to its end."""
+        return (*self.missing, *(f"budget {b.budget}, {line}" for b in self.budgets for line in b.missing))
+
+    def of_budget(self, budget: str) -> tuple[Curve, ...]:
+        """The curves under a budget."""
+        return tuple(curve for curve in self.curves if curve.budget == budget)
+
 
 def compare(runs: Sequence[RunStore], metric: str, axis: Axis | None = None) -> Comparison:
     """Compare the committed cycles of runs of one experiment; shared first cycles among them are passed over.
@@ -123,27 +134,24 @@ def compare(runs: Sequence[RunStore], metric: str, axis: Axis | None = None) -> 
     Args:
         runs: stores with the planned number of cycles; unfinished and not yet started ones too, so that they are named.
         metric: the test metric.
-        axis: what the curves run over; by default the metric's first of `AXES`.
+        axis: what measures the annotation; by default the metric's first of `axes_of`.
 
     Raises:
         ValueError: if two runs are the same sampler, budget, seed and fold, e.g. because results of different
             experiment files are mixed.
     """
-    axis = axis or AXES[metric][0]
-    curves = tuple(read_curve(run, metric, axis) for run in runs if run.spec.kind == "run")
+    curves = tuple(read_curve(run, metric) for run in runs if run.spec.kind == "run")
     _check_unique([(curve.sampler, curve.budget, curve.repeat) for curve in curves])
     references = [run for run in runs if run.spec.kind == "reference"]
     _check_unique([(run.spec.seed, run.spec.fold) for run in references])
     scores = [run.committed()[-1].record.metrics[metric] for run in references if run.finished]
     reference = Spread.of(scores) if scores else None
-    target = FULL_SHARE * reference.mean if reference else None
-    budgets = dict.fromkeys(curve.budget for curve in curves)
-    return Comparison(
+    comparison = Comparison(
         metric,
-        axis,
+        axes_of(metric)[0],
         reference,
-        target,
-        tuple(compare_budget([curve for curve in curves if curve.budget == budget], target) for budget in budgets),
+        FULL_SHARE * reference.mean if reference else None,
+        (),
         curves,
         tuple(
             f"full annotation: {_name((run.spec.seed, run.spec.fold))} is not finished."
@@ -151,69 +159,69 @@ def compare(runs: Sequence[RunStore], metric: str, axis: Axis | None = None) -> 
             if not run.finished
         ),
     )
+    return compare_over(axis or comparison.axis, comparison)
 
 
-def compare_budget(curves: Sequence[Curve], target: float | None) -> BudgetResult:
+def compare_over(axis: Axis, comparison: Comparison) -> Comparison:
+    """The same curves compared over another axis."""
+    budgets = dict.fromkeys(curve.budget for curve in comparison.curves)
+    results = tuple(compare_budget(comparison.of_budget(budget), axis, comparison.target) for budget in budgets)
+    return replace(comparison, axis=axis, budgets=results)
+
+
+def compare_budget(curves: Sequence[Curve], axis: Axis, target: float | None) -> BudgetResult:
     """Compare the samplers under one budget.
 
     Args:
         curves: at least one curve, all of the same budget.
+        axis: what measures the annotation.
         target: score that `Needed` asks for; None where unknown.
     """
-    samplers = list(dict.fromkeys(curve.sampler for curve in curves))
-    by_key = {(curve.sampler, curve.repeat): curve for curve in curves}
-    planned = sorted({curve.repeat for curve in curves})
-    finished = [r for r in planned if all((s, r) in by_key and by_key[s, r].finished for s in samplers)]
-    compared = [by_key[sampler, repeat] for sampler in samplers for repeat in finished]
-    shares = common_range([np.asarray(curve.shares) for curve in compared])
+    joined = Joined.of(curves)
+    finished = joined.finished()
+    span = common_range([joined.curves[s, r].amounts(axis) for s in joined.samplers for r in finished])
     results = []
-    for sampler in samplers:
-        own = [by_key[sampler, repeat] for repeat in finished]
-        result = SamplerResult(sampler, _cycles(sampler, by_key, samplers, planned))
-        results.append(_summarised(result, own, shares, target))
+    for sampler in joined.samplers:
+        own = [joined.curves[sampler, repeat] for repeat in finished]
+        result = SamplerResult(sampler, _cycles(sampler, joined, axis))
+        results.append(_summarised(result, own, axis, span, target))
     unfinished = [
-        _missing(sampler, repeat, by_key.get((sampler, repeat)))
-        for sampler in samplers
-        for repeat in planned
-        if (sampler, repeat) not in by_key or not by_key[sampler, repeat].finished
+        _missing(sampler, repeat, joined.curves.get((sampler, repeat)))
+        for sampler in joined.samplers
+        for repeat in joined.planned
+        if (sampler, repeat) not in joined.curves or not joined.curves[sampler, repeat].finished
     ]
-    return BudgetResult(curves[0].budget, tuple(results), tuple(finished), shares, tuple(unfinished))
+    return BudgetResult(curves[0].budget, tuple(results), finished, span, tuple(unfinished))
 
 
-def _cycles(
-    sampler: str, curves: dict[tuple[str, Repeat], Curve], samplers: Sequence[str], planned: Sequence[Repeat]
-) -> tuple[CycleResult, ...]:
+def _cycles(sampler: str, joined: Joined, axis: Axis) -> tuple[CycleResult, ...]:
     results = []
-    for t in range(max(len(curve.scores) for (name, _), curve in curves.items() if name == sampler)):
-        # A run that has ended early, for want of regions, is not waited for.
-        joined = [
-            repeat
-            for repeat in planned
-            if all(
-                (name, repeat) in curves and (t < len(curves[name, repeat].scores) or curves[name, repeat].finished)
-                for name in samplers
-            )
-            and t < len(curves[sampler, repeat].scores)
-        ]
-        if not joined:
+    for cycle in range(1, 1 + max(len(curve.scores) for (name, _), curve in joined.curves.items() if name == sampler)):
+        own = [joined.curves[sampler, repeat] for repeat in joined.at(cycle)]
+        own = [curve for curve in own if len(curve.scores) >= cycle]
+        if not own:
             break
-        own = [curves[sampler, repeat] for repeat in joined]
-        share, score = Spread.of([c.shares[t] for c in own]), Spread.of([c.scores[t] for c in own])
-        results.append(CycleResult(t + 1, share, score))
+        amount = Spread.of([axis.amount(curve.annotated[cycle - 1]) for curve in own])
+        results.append(CycleResult(cycle, amount, Spread.of([curve.scores[cycle - 1] for curve in own])))
     return tuple(results)
 
 
 def _summarised(
-    result: SamplerResult, curves: Sequence[Curve], shares: tuple[float, float] | None, target: float | None
+    result: SamplerResult,
+    curves: Sequence[Curve],
+    axis: Axis,
+    span: tuple[float, float] | None,
+    target: float | None,
 ) -> SamplerResult:
     if not curves:
         return result
-    arrays = [(np.asarray(curve.shares), np.asarray(curve.scores)) for curve in curves]
+    arrays = [(curve.amounts(axis), np.asarray(curve.scores)) for curve in curves]
     result = replace(result, final=Spread.of([curve.scores[-1] for curve in curves]))
-    if shares is not None:
-        result = replace(result, area=Spread.of([area_under_curve(x, y, *shares) for x, y in arrays]))
+    if span is not None:
+        areas = tuple(area_under_curve(x, y, *span) for x, y in arrays)
+        result = replace(result, area=Spread.of(areas), areas=areas)
     if target is not None:
-        found = [share for x, y in arrays if (share := share_needed(x, y, target)) is not None]
+        found = [amount for x, y in arrays if (amount := amount_needed(x, y, target)) is not None]
         everywhere = Spread.of(found) if len(found) == len(arrays) else None
         result = replace(result, needed=Needed(everywhere, len(found), len(arrays)))
     return result

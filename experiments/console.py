@@ -103,14 +103,15 @@ class SweepProgress:
         for label in [label for label in self._bars if label not in news.active]:
             self._progress.remove_task(self._bars.pop(label))
         for warning in news.warnings:
-            CONSOLE.print(f"warning: {warning}", highlight=False)
+            CONSOLE.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
 
     def _end(self, outcome: Any) -> None:
         self._ended += 1
         self._progress.update(self._all, completed=self._ended)
         label = outcome.spec.label
         if outcome.error is not None:
-            CONSOLE.print(f"failed: {label}: {outcome.error} (traceback: {outcome.details})", highlight=False)
+            details = f" (traceback: {outcome.details})" if outcome.details else ""
+            CONSOLE.print(f"failed: {label}: {outcome.error}{details}", markup=False, highlight=False, soft_wrap=True)
         elif not CONSOLE.is_terminal:
             seconds = time.monotonic() - self._started.get(label, time.monotonic())
             CONSOLE.print(

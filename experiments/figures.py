@@ -3,12 +3,16 @@
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from decomp.experiments.axes import Axis, axes_of
 from decomp.experiments.comparison import FULL_SHARE, BudgetResult, Comparison, SamplerResult
 
 # Okabe and Ito's palette without yellow, which is too light for lines on white.
@@ -22,16 +26,37 @@ BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK = (
     "#000000",
 )
 KNOWN = {
-    "rand": (BLUE, "s"),
-    "uncert": (ORANGE, "^"),
-    "divers-cluster": (GREEN, "D"),
-    "divers-core-set": (PURPLE, "v"),
-    "badge": (SKY, "P"),
-    "decomp": (VERMILLION, "o"),
+    "rand": (BLUE, "s", ":"),
+    "uncert": (ORANGE, "^", "--"),
+    "divers-cluster": (GREEN, "D", "-."),
+    "divers-core-set": (PURPLE, "v", ":"),
+    "badge": (SKY, "P", "--"),
+    "decomp": (VERMILLION, "o", "-"),
 }
-OTHERS = ((BLACK, "X"), ("#8C6D31", "*"), ("#6A3D9A", "h"))
+OTHERS = ((BLACK, "X", "-."), ("#8C6D31", "*", "-."), ("#6A3D9A", "h", "-."))
+LINES = ("-", "--", ":", "-.")
 GREY = "#555555"
 DPI = 110
+OPEN: dict[str, Any] = {"markersize": 7, "markerfacecolor": "white", "markeredgewidth": 1.3}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, rendered; the same data give the same bytes.
+
+    Attributes:
+        name: stem of its files.
+        title: one line for humans.
+        png: PNG file.
+        svg: SVG file.
+        note: what a reader must know, e.g. what a band is.
+    """
+
+    name: str
+    title: str
+    png: bytes
+    svg: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +66,7 @@ class Style:
     Attributes:
         colour: ``#RRGGBB``.
         marker: matplotlib's marker, so that colour is not the only difference.
-        line: matplotlib's line style; dashed where two samplers of a figure share colour and marker.
+        line: matplotlib's line style, another one where two samplers of a figure share colour and marker.
     """
 
     colour: str
@@ -50,7 +75,7 @@ class Style:
 
 
 def style_of(sampler: str) -> Style:
-    """Colour and marker of a sampler, which depend on its name only; a pair looks like the sampler of its regions."""
+    """Looks of a sampler, which depend on its name only; a pair looks like the sampler of its regions."""
     regions = sampler.rpartition("_")[2]
     if regions in KNOWN:
         return Style(*KNOWN[regions])
@@ -63,13 +88,14 @@ def styles(samplers: Sequence[str]) -> dict[str, Style]:
     chosen: dict[str, Style] = {}
     for sampler in samplers:
         style = style_of(sampler)
-        twins = sum(other.colour == style.colour for other in chosen.values())
-        chosen[sampler] = Style(style.colour, style.marker, ("-", "--", ":", "-.")[twins % 4])
+        taken = [other.line for other in chosen.values() if other.colour == style.colour]
+        free = [line for line in (style.line, *LINES) if line not in taken]
+        chosen[sampler] = replace(style, line=free[0] if free else style.line)
     return chosen
 
 
-def learning_curves(comparison: Comparison, budgets: Sequence[str] | None = None) -> bytes:
-    """Mean score with a band of one standard deviation over annotated share, a panel per budget, as PNG.
+def learning_curves(comparison: Comparison, budgets: Sequence[str] | None = None) -> Drawing:
+    """Mean score with a band of one standard deviation over annotated share, a panel per budget.
 
     Args:
         comparison: what to show.
@@ -85,13 +111,23 @@ def learning_curves(comparison: Comparison, budgets: Sequence[str] | None = None
         _draw_panel(panel, comparison, result, chosen)
     for panel in panels[len(shown) :]:
         panel.set_axis_off()
-    return _png(figure)
+    note = (
+        "Mean over the repeats; the band is one standard deviation. Open markers and ticks at the bottom: mean "
+        f"annotation at which a curve reaches {FULL_SHARE:.0%} of full annotation, if the curves of all repeats do."
+    )
+    title = f"Learning curves over {comparison.axis.label}"
+    return render(figure, curves_name(comparison.metric, comparison.axis), title, note)
+
+
+def curves_name(metric: str, axis: Axis) -> str:
+    """Stem of the file of learning curves over an axis."""
+    return "learning_curves" if axis.name == axes_of(metric)[0].name else f"learning_curves_by_{axis.name}"
 
 
 def _draw_panel(panel: Axes, comparison: Comparison, result: BudgetResult, chosen: dict[str, Style]) -> None:
     for sampler in result.samplers:
         if sampler.cycles:
-            _draw_curve(panel, sampler, chosen[sampler.sampler])
+            _draw_curve(panel, sampler, comparison.axis, chosen[sampler.sampler])
     if comparison.reference is not None and comparison.target is not None:
         for height, name, line in (
             (comparison.reference.mean, "full annotation", "-"),
@@ -107,10 +143,11 @@ def _draw_panel(panel: Axes, comparison: Comparison, result: BudgetResult, chose
                 color=GREY,
                 fontsize=9,
             )
+        _mark_crossings(panel, comparison.axis, comparison.target, result.samplers, chosen)
     repeats = {cycle.score.n for sampler in result.samplers for cycle in sampler.cycles}
     over = f", {max(repeats)} repeat{'s' * (max(repeats) > 1)}" if repeats else ""
     panel.set_title(f"budget {result.budget}{over}", fontsize=11, loc="left")
-    panel.set_xlabel(f"{comparison.axis.label} (%)")
+    panel.set_xlabel(comparison.axis.title)
     spread = ", mean ± sd" if max(repeats, default=1) > 1 else ""
     panel.set_ylabel(f"test {score_name(comparison.metric)}{spread}")
     panel.set_xlim(left=0)
@@ -119,11 +156,11 @@ def _draw_panel(panel: Axes, comparison: Comparison, result: BudgetResult, chose
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
     if repeats:
-        panel.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none")
+        panel.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", handlelength=3.2)
 
 
-def _draw_curve(panel: Axes, result: SamplerResult, style: Style) -> None:
-    x = [100 * cycle.share.mean for cycle in result.cycles]
+def _draw_curve(panel: Axes, result: SamplerResult, axis: Axis, style: Style) -> None:
+    x = [axis.scale * cycle.amount.mean for cycle in result.cycles]
     y = [cycle.score.mean for cycle in result.cycles]
     sd = [cycle.score.sd or 0.0 for cycle in result.cycles]
     low, high = [a - s for a, s in zip(y, sd, strict=True)], [a + s for a, s in zip(y, sd, strict=True)]
@@ -136,10 +173,23 @@ def _draw_curve(panel: Axes, result: SamplerResult, style: Style) -> None:
         linestyle=style.line,
         linewidth=2,
         marker=style.marker,
-        markersize=5.5,
+        markersize=6,
         markeredgecolor="white",
-        markeredgewidth=0.6,
+        markeredgewidth=0.5,
     )
+
+
+def _mark_crossings(
+    panel: Axes, axis: Axis, target: float, samplers: Sequence[SamplerResult], chosen: dict[str, Style]
+) -> None:
+    """Where the samplers reach the target, on its line and at the bottom, if all their repeats do."""
+    found = [(s.sampler, s.needed.amount.mean) for s in samplers if s.needed and s.needed.amount]
+    for sampler, amount in found:
+        x, style = axis.scale * amount, chosen[sampler]
+        panel.plot([x], [target], style.marker, color=style.colour, zorder=3, **OPEN)
+        panel.axvline(x, ymax=0.025, color=style.colour, linewidth=1.6, zorder=3)
+    if found:
+        panel.plot([], [], "o", color=GREY, label=f"reaches {FULL_SHARE:.0%} (mean)", **OPEN)
 
 
 def score_name(metric: str) -> str:
@@ -147,8 +197,10 @@ def score_name(metric: str) -> str:
     return {"miou": "mIoU", "dice": "mean Dice", "weighted_f1": "weighted F1"}.get(metric, metric)
 
 
-def _png(figure: Figure) -> bytes:
-    stream = io.BytesIO()
-    # Without matplotlib's version in the file, the same curves give the same bytes.
-    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
-    return stream.getvalue()
+def render(figure: Figure, name: str, title: str, note: str = "") -> Drawing:
+    """Both files of a figure, without anything that differs between two renderings of the same data."""
+    png, svg = io.BytesIO(), io.StringIO()
+    FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})
+    with rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
+        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Creator": None})
+    return Drawing(name, title, png.getvalue(), svg.getvalue(), note)

@@ -1,4 +1,4 @@
-"""One driver per experiment: a second one would commit the same cycles and write the same MLflow runs."""
+"""One driver per experiment: a second one would compute the same cycles and write the same MLflow runs."""
 
 import fcntl
 import os
@@ -6,18 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from decomp.experiments import lease
 from decomp.platform.registry import UserError
+from decomp.platform.storage import Location
 
 LOCK = ".lock"
 
 
 @contextmanager
-def sole_driver(root: Path) -> Iterator[None]:
-    """Hold the experiment's lock; the system lets go of it however this process ends.
+def sole_driver(root: Location) -> Iterator[None]:
+    """Hold the experiment's lock, a lease in an object store; whoever holds it loses it however its process ends.
 
     Raises:
         UserError: if another process holds it, or the folder cannot be written.
     """
+    if not isinstance(root, Path):
+        with lease.held(root / LOCK):
+            yield
+        return
     try:
         root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(root / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -36,8 +42,10 @@ def sole_driver(root: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_driven(root: Path) -> bool:
+def is_driven(root: Location) -> bool:
     """Whether a process holds the experiment's lock."""
+    if not isinstance(root, Path):
+        return lease.is_held(root / LOCK)
     try:
         descriptor = os.open(root / LOCK, os.O_RDWR)
     except FileNotFoundError:

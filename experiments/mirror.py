@@ -61,7 +61,8 @@ class MirrorThread:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.close(timeout=60.0 if error is None else 5.0)
+        if not self._closing:  # else it has been waited for already, as long as the caller wanted
+            self.close(timeout=60.0 if error is None else 5.0)
 
     @property
     def warning(self) -> str | None:

@@ -4,19 +4,22 @@ import fcntl
 import importlib
 import logging
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from decomp.experiments import entries
 from decomp.experiments.entries import Point
 
 MAX_METRICS, MAX_STRINGS, MAX_PARAMETER_LENGTH = 1000, 100, 6000
 """What MLflow takes in one call: metrics, parameters or tags, and characters of a parameter."""
+
+CALLS_AT_ONCE = 4
+"""Calls under way at a time: one with metrics, the others with files."""
 
 SQLITE = "sqlite:///"
 
@@ -69,11 +72,10 @@ class MlflowExperiment:
         """Move a run to MLflow's bin."""
         self._client.delete_run(run_id)
 
-    def log_parameters(self, run_id: str, identity: Mapping[str, Any]) -> None:
-        """Log a nested identity flat; MLflow refuses a changed one."""
+    def log_parameters(self, run_id: str, parameters: Mapping[str, str]) -> None:
+        """Log parameters; MLflow refuses changed ones."""
         entities = importlib.import_module("mlflow.entities")
-        flat = entries.parameters(identity)
-        for part in _parts([entities.Param(k, v[:MAX_PARAMETER_LENGTH]) for k, v in flat.items()], MAX_STRINGS):
+        for part in _parts([entities.Param(k, v[:MAX_PARAMETER_LENGTH]) for k, v in parameters.items()], MAX_STRINGS):
             self._client.log_batch(run_id, params=part)
 
     def log_points(self, run_id: str, points: Sequence[Point]) -> None:
@@ -91,14 +93,30 @@ class MlflowExperiment:
 
     def log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """Write files, by their paths below the run's artifacts."""
-        folder = Path(tempfile.mkdtemp(prefix="decomp-"))
-        try:
-            for name, content in files.items():
+        self.log(run_id, [], files.items())
+
+    def log(self, run_id: str, points: Sequence[Point], files: Iterable[tuple[str, bytes]]) -> None:
+        """Log metrics and write files side by side, while further files are being made.
+
+        Args:
+            run_id: the run.
+            points: the metrics.
+            files: paths below the run's artifacts and contents, taken one after the other.
+        """
+
+        def upload(name: str) -> None:
+            above = str(PurePosixPath(name).parent)
+            self._client.log_artifact(run_id, str(folder / name), None if above == "." else above)
+
+        with tempfile.TemporaryDirectory(prefix="decomp-") as temporary, ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+            folder = Path(temporary)
+            begun = [pool.submit(self.log_points, run_id, points)]
+            for name, content in files:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(content)
-            self._client.log_artifacts(run_id, str(folder))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+                begun.append(pool.submit(upload, name))
+            for call in begun:
+                call.result()
 
     @cached_property
     def _client(self) -> Any:
@@ -110,6 +128,15 @@ class MlflowExperiment:
         # Imported here, because it takes seconds and nobody but this class needs it.
         mlflow = importlib.import_module("mlflow")
         with _alone(self._uri):
+            file = _sqlite_file(self._uri)
+            if file is not None and not file.exists():
+                # Made elsewhere and renamed: MLflow cannot take up again what was interrupted while it made its tables.
+                # Under another name each time, for in one process it goes on with a file of the same name.
+                for stale in file.parent.glob(f".{file.name}.draft-*"):
+                    stale.unlink()
+                draft = file.with_name(f".{file.name}.draft-{uuid.uuid4().hex}")
+                mlflow.MlflowClient(f"{SQLITE}{draft}").search_experiments(max_results=1)
+                draft.replace(file)
             return mlflow.MlflowClient(self._uri)
 
     @cached_property
@@ -125,6 +152,22 @@ class MlflowExperiment:
             if found.lifecycle_stage == "deleted":
                 self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
+
+
+def calls(sizes: Sequence[int]) -> Iterator[slice]:
+    """Neighbours whose points MLflow takes in one call together.
+
+    Args:
+        sizes: number of points of each; one of too many is alone and takes several calls.
+    """
+    start, total = 0, 0
+    for end, size in enumerate(sizes):
+        if end > start and total + size > MAX_METRICS:
+            yield slice(start, end)
+            start, total = end, 0
+        total += size
+    if sizes:
+        yield slice(start, len(sizes))
 
 
 def artifact_folder(uri: str) -> Path | None:

@@ -1,42 +1,41 @@
-"""Pictures of what a cycle chose: the regions on the images, and the true labels within them."""
+"""Pictures of what was chosen: the regions on the images, and the true labels within them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from decomp.platform.datasets.base import IGNORE, Dataset
+from decomp.experiments.canvas import (
+    CHOSEN,
+    EARLIER,
+    GAP,
+    INK,
+    TITLE_HEIGHT,
+    Colour,
+    Pixels,
+    class_entries,
+    colour_of,
+    frame,
+    legend,
+    outline,
+    padded,
+    png,
+    resized,
+    revealed,
+    stacked,
+    text_width,
+    titled,
+    to_rgb,
+)
+from decomp.platform.datasets.base import Dataset
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.regions import Region
 
 PANEL_WIDTH = (500, 1000)
-"""Least and greatest width of one image on a picture, in pixels, as far as whole-number scaling allows."""
+"""Least and greatest width of one image on a picture of a cycle, in pixels, as far as whole-number scaling allows."""
 
-GAP = 14
-TITLE_HEIGHT = 26
-LEGEND_ROW = 26
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-INK = (40, 40, 40)
-EARLIER = (215, 215, 215)
-CHOSEN = (255, 214, 0)  # the one colour of regions for which no class was drawn
-UNKNOWN = (90, 90, 90)
-
-# On enlarged pixels as small as the default settings, and three times as fast.
-PNG = (cv2.IMWRITE_PNG_COMPRESSION, 2, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
-
-# Colours that differ from their neighbours in hue and lightness, RGB; class c has colour c.
-PALETTE = np.array(
-    [
-        (236, 196, 92), (128, 178, 222), (148, 196, 112), (230, 60, 60), (70, 90, 220), (0, 170, 130), (190, 70, 200),
-        (250, 130, 30), (0, 200, 230), (250, 120, 180), (120, 70, 30), (200, 230, 40), (110, 110, 180), (255, 180, 160),
-        (0, 110, 60), (150, 20, 80), (170, 140, 255), (110, 130, 20), (0, 60, 120), (240, 220, 190),
-    ],
-    np.uint8,
-)  # fmt: skip
-
-Pixels = npt.NDArray[np.uint8]
+CONTRAST_WIDTH = 1760
+"""Width of a picture of several samplers, in pixels, as far as whole-number scaling allows."""
 
 
 @dataclass(frozen=True)
@@ -81,41 +80,84 @@ def picture_of_cycle(dataset: Dataset, ledger: Ledger, cycle: int, limit: int = 
     names = list(dict.fromkeys(row.region.image for row in rows if row.cycle == cycle))[:limit]
     if not names:
         return None
-    return draw([_scene(dataset, name, rows, cycle) for name in names], dataset.classes)
+    scenes = [_scene(dataset, name, rows, cycle) for name in names]
+    picture = stacked([_row(scene) for scene in scenes])
+    return png(stacked([picture, legend(_legend_entries(scenes, dataset.classes), picture.shape[1])]))
 
 
-def draw(scenes: Sequence[Scene], classes: Sequence[str]) -> bytes:
-    """Draw scenes below each other and a legend below them, as PNG."""
-    rows = [_row(scene) for scene in scenes]
-    width = max(row.shape[1] for row in rows)
-    rows.append(_legend(_legend_entries(scenes, classes), width))
-    canvas = np.concatenate([_padded(row, right=width - row.shape[1]) for row in rows])
-    _, encoded = cv2.imencode(".png", canvas[..., ::-1], PNG)
-    return bytes(encoded)
+def picture_of_samplers(dataset: Dataset, ledgers: Mapping[str, Ledger], limit: int = 4) -> bytes | None:
+    """The annotated regions of several samplers on the same images, as PNG: a row per image, a column per sampler.
 
-
-def to_rgb(image: npt.NDArray[np.generic]) -> Pixels:
-    """Any image as RGB.
+    The images are those that most samplers have opened after the first cycle, whose images and regions are common to
+    all; of equally many, the first by id. The true classes are shown within all annotated regions.
 
     Args:
-        image: shape (height, width, channels). One or two channels give grey, of more the first three are taken. Unless
-            uint8, the values between the 1st and 99th percentile are spread over the range of grey values.
+        dataset: where images and labels are read. Of a volume, the slice with most regions of all samplers after the
+            first cycle is shown.
+        ledgers: regions of each sampler by its name, of the same repeat and up to the same cycle.
+        limit: images to show at most.
 
     Returns:
-        Shape (height, width, 3), uint8.
+        PNG; None where no sampler has annotated anything after cycle 1, and for sets of ROIs, which have no picture.
     """
-    channels = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
-    if channels.dtype == np.uint8:
-        return np.ascontiguousarray(channels, np.uint8)
-    values = np.nan_to_num(channels.astype(np.float32), posinf=0.0, neginf=0.0)
-    low, high = np.percentile(values, [1, 99])
-    return np.asarray(np.clip(255 * (values - low) / max(high - low, 1e-12), 0, 255), np.uint8)
+    if dataset.task == "roi":
+        return None
+    names = opened_by_most(ledgers)[:limit]
+    if not names:
+        return None
+    present: set[int] = set()
+    rows = [_contrast(dataset, name, ledgers, present) for name in names]
+    widths = [max(panel.shape[1] for panel in column) for column in zip(*rows, strict=True)]
+    aligned = [
+        [
+            padded(panel, top=4, bottom=4, left=GAP, right=width - panel.shape[1])
+            for panel, width in zip(row, widths, strict=True)
+        ]
+        for row in rows
+    ]
+    picture = padded(stacked([np.concatenate(row, axis=1) for row in aligned]), right=GAP)
+    entries = class_entries(present, dataset.classes)
+    return png(stacked([picture, legend(entries, picture.shape[1])]))
 
 
-def colour_of(class_: int) -> tuple[int, int, int]:
-    """Colour of a class, RGB."""
-    red, green, blue = (int(value) for value in PALETTE[class_ % len(PALETTE)])
-    return red, green, blue
+def opened_by_most(ledgers: Mapping[str, Ledger]) -> list[str]:
+    """Images annotated after cycle 1, those of most samplers first; of equally many by id."""
+    openers: dict[str, int] = {}
+    for ledger in ledgers.values():
+        for image in {row.region.image for row in ledger.annotations() if row.cycle > 1}:
+            openers[image] = openers.get(image, 0) + 1
+    return sorted(openers, key=lambda image: (-openers[image], image))
+
+
+def _contrast(dataset: Dataset, image: str, ledgers: Mapping[str, Ledger], present: set[int]) -> list[Pixels]:
+    """The panels of an image, first itself, then a sampler each; adds the classes that they show to `present`."""
+    regions = {name: ledger.regions(image) for name, ledger in ledgers.items()}
+    pixels, labels, title = dataset.image(image), dataset.labels(image), image
+    if labels.ndim == 3:
+        later = [row.region for ledger in ledgers.values() for row in ledger.annotations() if row.cycle > 1]
+        plane = _plane([region for region in later if region.image == image])
+        pixels, labels, title = pixels[plane], labels[plane], f"{image}, slice {plane}"
+        regions = {
+            name: tuple(_flat(region, plane) for region in own if _crosses(region, plane))
+            for name, own in regions.items()
+        }
+    rgb = to_rgb(pixels)
+    least = max(text_width(text) for text in (title, *(_caption(*own) for own in regions.items()))) + 4
+    width = max(least, CONTRAST_WIDTH // (len(regions) + 1) - GAP)
+    scale = width / labels.shape[1] if labels.shape[1] > width else width // labels.shape[1]
+    panels = [(title, resized(rgb, scale, smooth=True))]
+    for name, own in regions.items():
+        truth = resized(revealed(rgb, labels, own), scale, smooth=False)
+        for region in own:
+            frame(truth, region, scale, INK, range(1))
+            present |= set(np.unique(region.of(labels)).tolist())
+        panels.append((_caption(name, own), truth))
+    # The text may need more room than the image.
+    return [titled(padded(panel, right=max(0, least - panel.shape[1])), text) for text, panel in panels]
+
+
+def _caption(sampler: str, regions: Sequence[Region]) -> str:
+    return f"{sampler}: {len(regions)} region{'s' * (len(regions) != 1)}"
 
 
 def _scene(dataset: Dataset, image: str, rows: Sequence[Annotation], cycle: int) -> Scene:
@@ -156,116 +198,39 @@ def _flat(region: Region, plane: int | None) -> Region:
 
 
 def _row(scene: Scene) -> Pixels:
-    height, width = scene.labels.shape
-    scale = _scale(width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
-    image = cv2.resize(scene.image, size, interpolation=shrink)
-    truth = cv2.resize(_truth(scene), size, interpolation=cv2.INTER_NEAREST)
+    scale = _scale(scene.labels.shape[1])
+    image = resized(scene.image, scale, smooth=True)
+    truth = resized(revealed(scene.image, scene.labels, (*scene.earlier, *scene.chosen)), scale, smooth=False)
     for region in scene.earlier:
-        _outline(image, region, scale, EARLIER, 1)
-        _outline(truth, region, scale, EARLIER, 1)
+        outline(image, region, scale, EARLIER, 1)
+        outline(truth, region, scale, EARLIER, 1)
     for region, class_ in zip(scene.chosen, scene.drawn, strict=True):
-        _outline(image, region, scale, CHOSEN if class_ is None else colour_of(class_), 3)
-        _frame(truth, region, scale, INK, range(2))
+        outline(image, region, scale, CHOSEN if class_ is None else colour_of(class_), 3)
+        frame(truth, region, scale, INK, range(2))
     drawn = ", frame: class drawn" if any(class_ is not None for class_ in scene.drawn) else ""
-    titled = [
-        _titled(image, f"{scene.title}: {len(scene.chosen)} regions chosen{drawn}"),
-        np.full((size[1] + TITLE_HEIGHT, GAP, 3), 255, np.uint8),
-        _titled(truth, "true labels within annotated regions"),
+    panels = [
+        titled(image, f"{scene.title}: {len(scene.chosen)} regions chosen{drawn}"),
+        np.full((image.shape[0] + TITLE_HEIGHT, GAP, 3), 255, np.uint8),
+        titled(truth, "true labels within annotated regions"),
     ]
-    row = np.concatenate(titled, axis=1)
-    return _padded(row, top=4, bottom=4, left=GAP, right=GAP)
+    return padded(np.concatenate(panels, axis=1), top=4, bottom=4, left=GAP, right=GAP)
 
 
 def _scale(width: int) -> float:
     least, greatest = PANEL_WIDTH
-    if width > greatest:
-        return greatest / width
-    return max(1, -(-least // width))
+    return greatest / width if width > greatest else max(1, -(-least // width))
 
 
-def _truth(scene: Scene) -> Pixels:
-    """Colour-coded labels within the regions, the image pale and grey around them."""
-    grey = cv2.cvtColor(scene.image, cv2.COLOR_RGB2GRAY)
-    pale = np.repeat((200 + 0.2 * grey.astype(np.float32)).astype(np.uint8)[..., None], 3, axis=-1)
-    inside = np.zeros(scene.labels.shape, bool)
-    for region in (*scene.earlier, *scene.chosen):
-        region.mark(inside, True)
-    colours = PALETTE[scene.labels % len(PALETTE)]
-    colours[scene.labels == IGNORE] = UNKNOWN
-    pale[inside] = colours[inside]
-    return pale
-
-
-def _outline(panel: Pixels, region: Region, scale: float, colour: tuple[int, int, int], thickness: int) -> None:
-    """Draw a frame just inside the region, with a dark inner edge so that it stands out from any background."""
-    _frame(panel, region, scale, colour, range(thickness))
-    _frame(panel, region, scale, INK, range(thickness, thickness + 1))
-
-
-def _frame(panel: Pixels, region: Region, scale: float, colour: tuple[int, int, int], insets: range) -> None:
-    top, left = (round(a * scale) for a in region.start)
-    bottom, right = (round((a + n) * scale) - 1 for a, n in zip(region.start, region.size, strict=True))
-    if region.mask is not None:
-        _contour(panel[top : bottom + 1, left : right + 1], region, colour, insets)
-        return
-    for inset in insets:
-        if bottom - inset > top + inset and right - inset > left + inset:
-            cv2.rectangle(panel, (left + inset, top + inset), (right - inset, bottom - inset), colour, 1)
-
-
-def _contour(window: Pixels, region: Region, colour: tuple[int, int, int], insets: range) -> None:
-    """Draw the outline of an irregular region into its window of a panel."""
-    inside = np.pad(cv2.resize(region.inside.view(np.uint8), window.shape[1::-1], interpolation=cv2.INTER_NEAREST), 1)
-    for inset in insets:
-        inner = cv2.erode(inside, np.ones((3, 3), np.uint8), iterations=inset)
-        edge = inner - cv2.erode(inner, np.ones((3, 3), np.uint8))
-        window[edge[1:-1, 1:-1] > 0] = colour
-
-
-def _titled(panel: Pixels, title: str) -> Pixels:
-    head = np.full((TITLE_HEIGHT, panel.shape[1], 3), 255, np.uint8)
-    cv2.putText(head, _ascii(title), (1, TITLE_HEIGHT - 9), FONT, 0.5, INK, 1, cv2.LINE_AA)
-    return np.concatenate([head, panel])
-
-
-def _legend_entries(scenes: Sequence[Scene], classes: Sequence[str]) -> list[tuple[str, tuple[int, int, int], bool]]:
+def _legend_entries(scenes: Sequence[Scene], classes: Sequence[str]) -> list[tuple[str, Colour, bool]]:
     """Name, colour and whether it is a frame only, of everything that the scenes show."""
     present: set[int] = set()
     for scene in scenes:
         present |= {class_ for class_ in scene.drawn if class_ is not None}
         for region in (*scene.earlier, *scene.chosen):
             present |= set(np.unique(region.of(scene.labels)).tolist())
-    entries = []
+    entries: list[tuple[str, Colour, bool]] = []
     if any(class_ is None for scene in scenes for class_ in scene.drawn):
         entries.append(("chosen now", CHOSEN, True))
     if any(scene.earlier for scene in scenes):
         entries.append(("earlier", EARLIER, True))
-    entries += [(classes[class_], colour_of(class_), False) for class_ in sorted(present) if class_ < len(classes)]
-    if IGNORE in present:
-        entries.append(("no label", UNKNOWN, False))
-    return entries
-
-
-def _legend(entries: Sequence[tuple[str, tuple[int, int, int], bool]], width: int) -> Pixels:
-    cell = 44 + max((cv2.getTextSize(_ascii(name), FONT, 0.5, 1)[0][0] for name, _, _ in entries), default=0)
-    per_row = max(1, (width - 2 * GAP) // cell)
-    legend = np.full((-(-len(entries) // per_row) * LEGEND_ROW + GAP, width, 3), 255, np.uint8)
-    for number, (name, colour, frame) in enumerate(entries):
-        left, top = GAP + number % per_row * cell, 6 + number // per_row * LEGEND_ROW
-        if frame:
-            _outline(legend, Region("", (top, left), (17, 17)), 1, colour, 3 if colour == CHOSEN else 1)
-        else:
-            cv2.rectangle(legend, (left, top), (left + 16, top + 16), colour, cv2.FILLED)
-        cv2.putText(legend, _ascii(name), (left + 23, top + 13), FONT, 0.5, INK, 1, cv2.LINE_AA)
-    return legend
-
-
-def _padded(panel: Pixels, *, top: int = 0, bottom: int = 0, left: int = 0, right: int = 0) -> Pixels:
-    return np.pad(panel, ((top, bottom), (left, right), (0, 0)), constant_values=255)
-
-
-def _ascii(text: str) -> str:
-    # OpenCV's own font has no other characters.
-    return text.encode("ascii", "replace").decode()
+    return entries + class_entries(present, classes)

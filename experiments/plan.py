@@ -152,14 +152,22 @@ def make_plan(experiment: Experiment) -> Plan:
 
 def _learner_problems(experiment: Experiment) -> list[str]:
     problems = []
+    together = experiment.resources.training_workers
     for key, overrides in (("learner", {}), ("reference", experiment.reference or {})):
         try:
-            build_learner(experiment.learner.component(overrides))
+            most = build_learner(experiment.learner.component(overrides)).most_processes
         except UserError as error:
             if key == "learner":
                 return [str(error)]
             problems.append(str(error).replace("learner", "reference", 1))
-    return problems
+        else:
+            if together > most:
+                processes = "one process" if most == 1 else f"at most {most} processes"
+                problems.append(
+                    f"resources.training_workers: {experiment.learner.name} trains a model in {processes}, not "
+                    f"{together}; set it to {most}."
+                )
+    return list(dict.fromkeys(problems))
 
 
 def _sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:

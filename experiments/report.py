@@ -1,23 +1,41 @@
-"""The report of an experiment: tables for the console, the same as CSV files, and the learning curves."""
+"""The report of an experiment: tables for the console and as files, and the learning curves."""
 
-import csv
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from decomp.experiments.comparison import FULL_SHARE, BudgetResult, Comparison, Needed, SamplerResult, compare
-from decomp.experiments.curves import AXES, Spread
-from decomp.experiments.figures import learning_curves, score_name
+from decomp.experiments.axes import AnnotationSeconds, Axis, axes_of
+from decomp.experiments.comparison import (
+    FULL_SHARE,
+    BudgetResult,
+    Comparison,
+    Needed,
+    SamplerResult,
+    compare,
+    compare_over,
+)
+from decomp.experiments.figures import Drawing, curves_name, learning_curves, score_name
+from decomp.experiments.pairs import Pair, Verdict, family_notes, pairs_overall
+from decomp.experiments.report_tables import COVER, REPEATS, caveats, report_tables
+from decomp.experiments.statistics import Spread
+from decomp.experiments.tables import Table
+from decomp.platform.storage import write_whole
 from decomp.platform.store import RunStore
 
 WIDTH = 100
 """Columns of a terminal in which every table fits."""
+
+PAIRS = 15
+"""Most pairs of samplers of a budget that the console shows."""
+
+SHORT = {Verdict.SIGNIFICANT: "yes", Verdict.NOT_SIGNIFICANT: "no", Verdict.TOO_FEW: "too few"}
+
+PAGE = "report.html"
 
 NONE = "–"
 NO_BREAK_SPACES = "\u00a0" * 4
@@ -25,62 +43,75 @@ NO_BREAK_SPACES = "\u00a0" * 4
 
 @dataclass(frozen=True)
 class Report:
-    """A written report.
+    """Everything that a report consists of.
 
     Attributes:
-        comparison: what the files show.
+        comparison: what the files show, over the metric's first axis.
         runs: the runs that were compared.
-        summary: CSV file, a row per budget and sampler: final score, area under the curve, annotation needed.
-        cycles: CSV file, a row per budget, sampler and cycle: mean and spread over repeats.
-        repeats: CSV file, a row per budget, sampler, repeat and cycle: what the others are computed from.
-        figure: PNG file of the learning curves.
-        further_figures: the same over the metric's other axes, if it has any.
+        folder: where the files are.
+        tables: a file ``NAME.csv`` and ``NAME.tex`` each; raw values of single repeats as CSV only.
+        drawings: a file ``NAME.png`` and ``NAME.svg`` each, pictures as PNG only; first the learning curves over the
+            first axis.
+        html: the page ``report.html``, which shows them all; empty where there is none.
     """
 
     comparison: Comparison
     runs: tuple[RunStore, ...]
-    summary: Path
-    cycles: Path
-    repeats: Path
-    figure: Path
-    further_figures: tuple[Path, ...]
+    folder: Path
+    tables: tuple[Table, ...]
+    drawings: tuple[Drawing, ...]
+    html: str = ""
+
+    @property
+    def page(self) -> Path:
+        """The page."""
+        return self.folder / PAGE
 
     @property
     def files(self) -> tuple[Path, ...]:
         """All files."""
-        return (self.summary, self.cycles, self.repeats, self.figure, *self.further_figures)
+        return tuple(self.folder / name for name in self.contents())
+
+    def figure_over(self, axis: Axis) -> Path:
+        """The learning curves over an axis."""
+        return self.folder / f"{curves_name(self.comparison.metric, axis)}.png"
+
+    def contents(self) -> dict[str, bytes]:
+        """Content of every file by its name; the same cycles give the same bytes."""
+        found = {f"{table.name}.csv": table.csv().encode() for table in self.tables}
+        found |= {f"{table.name}.tex": table.latex().encode() for table in self.tables if table.name != REPEATS}
+        found |= {f"{drawing.name}.png": drawing.png for drawing in self.drawings}
+        found |= {f"{drawing.name}.svg": drawing.svg.encode() for drawing in self.drawings if drawing.svg}
+        return found | ({PAGE: self.html.encode()} if self.html else {})
+
+    def write(self) -> "Report":
+        """Write all files into the folder, which is made where missing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, content in self.contents().items():
+            write_whole(self.folder / name, content)
+        return self
 
 
-def write_report(runs: Sequence[RunStore], folder: Path, metric: str) -> Report:
-    """Compare runs and write tables and figure into a folder; the same cycles give the same bytes.
+def compile_report(
+    runs: Sequence[RunStore], folder: Path, metric: str, seconds: AnnotationSeconds | None = None
+) -> Report:
+    """Compare runs: tables and learning curves, without a page (`decomp.experiments.sections.with_page` adds it).
 
     Args:
         runs: stores with the planned number of cycles, see `compare`.
-        folder: made where missing.
+        folder: where it is to be written.
         metric: the test metric.
+        seconds: what expert time is reckoned from; its defaults by default.
     """
     comparison = compare(runs, metric)
-    folder.mkdir(parents=True, exist_ok=True)
-    report = Report(
-        comparison,
-        tuple(runs),
-        folder / "summary.csv",
-        folder / "cycles.csv",
-        folder / "repeats.csv",
-        folder / "learning_curves.png",
-        tuple(folder / f"learning_curves_by_{axis.field}.png" for axis in AXES[metric][1:]),
-    )
-    _write_csv(report.summary, _summary_rows(comparison))
-    _write_csv(report.cycles, _cycle_rows(comparison))
-    _write_csv(report.repeats, _repeat_rows(comparison))
-    _replace(report.figure, learning_curves(comparison))
-    for axis, file in zip(AXES[metric][1:], report.further_figures, strict=True):
-        _replace(file, learning_curves(compare(runs, metric, axis)))
-    return report
+    by_axis = [compare_over(axis, comparison) for axis in axes_of(metric, seconds)]
+    tables = report_tables(by_axis)
+    drawings = tuple(learning_curves(each) for each in by_axis)
+    return Report(comparison, tuple(runs), folder, tables, drawings)
 
 
 def console_tables(comparison: Comparison) -> RenderableType:
-    """All tables, at most `WIDTH` columns wide, and a note for everything that is missing."""
+    """A readable selection, at most `WIDTH` columns wide, and a note for everything that is missing."""
     parts: list[RenderableType] = []
     for result in comparison.budgets:
         parts += [*_cycle_tables(comparison, result), ""]
@@ -93,11 +124,15 @@ def console_tables(comparison: Comparison) -> RenderableType:
                 f"({comparison.reference.n} training(s)); {FULL_SHARE:.0%} of it is {comparison.target:.3f}."
             )
         ]
-    missing = [*comparison.missing, *(f"budget {b.budget}, {line}" for b in comparison.budgets for line in b.missing)]
-    if missing:
+    pairs = pairs_overall(comparison)
+    for budget in dict.fromkeys(pair.budget for pair in pairs):
+        parts += ["", _pairs_table(budget, [pair for pair in pairs if pair.budget == budget])]
+    parts += [Text(note) for note in family_notes(pairs)]
+    parts += [Text(note) for note in caveats(comparison)]
+    if comparison.unfinished:
         parts += [Text("Not complete, so the comparison is over fewer repeats:")]
-        parts += [Text(f"  {line}") for line in missing[:12]]
-        parts += [Text(f"  and {len(missing) - 12} more.")] if len(missing) > 12 else []
+        parts += [Text(f"  {line}") for line in comparison.unfinished[:12]]
+        parts += [Text(f"  and {len(comparison.unfinished) - 12} more.")] if len(comparison.unfinished) > 12 else []
     return Group(*parts)
 
 
@@ -109,18 +144,18 @@ def spread(value: Spread | None, factor: float = 1.0, digits: int = 3) -> str:
     return mean if value.sd is None else f"{mean} ± {factor * value.sd:.{digits}f}"
 
 
-def needed_text(needed: Needed | None) -> str:
-    """Annotated share in percent, or why there is none."""
+def needed_text(needed: Needed | None, axis: Axis) -> str:
+    """Annotation with its unit, or why there is none."""
     if needed is None:
         return "no reference"
-    if needed.share is None:
+    if needed.amount is None:
         return f"not reached ({needed.reached} of {needed.repeats} repeats)"
-    return f"{spread(needed.share, 100, 2)} %"
+    return f"{spread(needed.amount, axis.scale, axis.digits)} {axis.unit}".rstrip()
 
 
 def summary_markdown(comparison: Comparison) -> str:
     """The summary table in Markdown."""
-    rows = [["budget", "sampler", *_summary_heads(comparison.metric)]]
+    rows = [["budget", "sampler", *_summary_heads(comparison)]]
     for result in comparison.budgets:
         for sampler in result.samplers:
             rows.append([result.budget, sampler.sampler, *_summary_cells(comparison, sampler)])
@@ -129,7 +164,7 @@ def summary_markdown(comparison: Comparison) -> str:
     return "\n".join([lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]]) + "\n"
 
 
-def _cycle_tables(comparison: Comparison, result: BudgetResult) -> list[Table]:
+def _cycle_tables(comparison: Comparison, result: BudgetResult) -> list[RichTable]:
     # Cycle and share take 24 columns, a sampler 2 more than its text.
     widths = [max(len(s.sampler), 13) + 2 for s in result.samplers]
     per_table = max(1, (WIDTH - 24) // max(widths))
@@ -137,7 +172,7 @@ def _cycle_tables(comparison: Comparison, result: BudgetResult) -> list[Table]:
     return [_cycle_table(comparison, result, group) for group in groups]
 
 
-def _cycle_table(comparison: Comparison, result: BudgetResult, samplers: Sequence[SamplerResult]) -> Table:
+def _cycle_table(comparison: Comparison, result: BudgetResult, samplers: Sequence[SamplerResult]) -> RichTable:
     table = _table(f"Test {score_name(comparison.metric)} by cycle, budget {result.budget}")
     table.add_column("cycle", justify="right")
     table.add_column(comparison.axis.short, justify="right")
@@ -147,20 +182,20 @@ def _cycle_table(comparison: Comparison, result: BudgetResult, samplers: Sequenc
     for t in range(last):
         present = [sampler.cycles[t] for sampler in result.samplers if t < len(sampler.cycles)]
         cells = [spread(sampler.cycles[t].score) if t < len(sampler.cycles) else NONE for sampler in samplers]
-        table.add_row(str(t + 1), _share_range([cycle.share.mean for cycle in present]), *cells)
+        table.add_row(str(t + 1), _range(comparison.axis, [cycle.amount.mean for cycle in present]), *cells)
     return table
 
 
-def _share_range(shares: Sequence[float]) -> str:
-    low, high = f"{100 * min(shares):.2f}", f"{100 * max(shares):.2f}"
-    return f"{low} %" if low == high else f"{low}–{high} %"
+def _range(axis: Axis, amounts: Sequence[float]) -> str:
+    low, high = axis.text(min(amounts)), axis.text(max(amounts))
+    return low if low == high else f"{low.removesuffix(axis.unit).rstrip()}–{high}"
 
 
-def _summary_table(comparison: Comparison) -> Table:
+def _summary_table(comparison: Comparison) -> RichTable:
     table = _table("Summary")
     table.add_column("budget", overflow="fold")
     table.add_column("sampler", overflow="fold")
-    for head in _summary_heads(comparison.metric):
+    for head in _summary_heads(comparison):
         table.add_column(head, justify="right")
     for result in comparison.budgets:
         for row, sampler in enumerate(result.samplers):
@@ -170,75 +205,39 @@ def _summary_table(comparison: Comparison) -> Table:
     return table
 
 
-def _summary_heads(metric: str) -> tuple[str, ...]:
-    return f"final {score_name(metric)}", "area under curve", f"annotation for {FULL_SHARE:.0%} of full"
+def _pairs_table(budget: str, pairs: Sequence[Pair]) -> RichTable:
+    table = _table(f"Pairs of samplers, budget {budget}: first minus second, area under the curve")
+    table.add_column("pair", overflow="fold")
+    for head in (f"difference [{COVER}]", "higher in", "p (Holm)", "significant"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for pair in pairs[:PAIRS]:
+        paired = pair.paired
+        interval = paired.difference.interval
+        between = f" [{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else ""
+        table.add_row(
+            f"{pair.first} – {pair.second}",
+            f"{paired.difference.mean:+.3f}{between}",
+            f"{paired.wins} of {paired.difference.n}",
+            f"{pair.p_holm:.3f}",
+            SHORT[pair.verdict],
+        )
+    if len(pairs) > PAIRS:
+        table.add_row(f"and {len(pairs) - PAIRS} more in pairs_overall.csv")
+    return table
+
+
+def _summary_heads(comparison: Comparison) -> tuple[str, ...]:
+    measure = "annotation" if comparison.axis.unit == "%" else comparison.axis.label
+    return f"final {score_name(comparison.metric)}", "area under curve", f"{measure} for {FULL_SHARE:.0%} of full"
 
 
 def _summary_cells(comparison: Comparison, sampler: SamplerResult) -> tuple[str, ...]:
     unfinished = sampler.final is None and comparison.reference is not None
-    return spread(sampler.final), spread(sampler.area), NONE if unfinished else needed_text(sampler.needed)
+    needed = NONE if unfinished else needed_text(sampler.needed, comparison.axis)
+    return spread(sampler.final), spread(sampler.area), needed
 
 
-def _table(title: str) -> Table:
-    return Table(
+def _table(title: str) -> RichTable:
+    return RichTable(
         title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False
     )
-
-
-def _summary_rows(comparison: Comparison) -> Iterable[Sequence[object]]:
-    metric = comparison.metric
-    yield (
-        *("budget", "sampler", "repeats", f"final_{metric}_mean", f"final_{metric}_sd", "area_mean", "area_sd"),
-        *("area_from_share", "area_to_share", "target"),
-        *("needed_share_mean", "needed_share_sd", "repeats_that_reach_target"),
-    )
-    for result in comparison.budgets:
-        for sampler in result.samplers:
-            yield (
-                result.budget,
-                sampler.sampler,
-                len(result.repeats),
-                *_cells(sampler.final),
-                *_cells(sampler.area),
-                *(result.shares or ("", "")),
-                comparison.target,
-                *_cells(sampler.needed.share if sampler.needed else None),
-                sampler.needed.reached if sampler.needed else "",
-            )
-    if comparison.reference is not None:
-        yield ("", "full annotation", comparison.reference.n, *_cells(comparison.reference), *[""] * 8)
-
-
-def _cycle_rows(comparison: Comparison) -> Iterable[Sequence[object]]:
-    metric = comparison.metric
-    yield "budget", "sampler", "cycle", "repeats", "share_mean", "share_sd", f"{metric}_mean", f"{metric}_sd"
-    for result in comparison.budgets:
-        for sampler in result.samplers:
-            for cycle in sampler.cycles:
-                spreads = (*_cells(cycle.share), *_cells(cycle.score))
-                yield (result.budget, sampler.sampler, cycle.cycle, cycle.score.n, *spreads)
-
-
-def _repeat_rows(comparison: Comparison) -> Iterable[Sequence[object]]:
-    yield "budget", "sampler", "seed", "fold", "cycle", "share", "images", "regions", "pixels", comparison.metric
-    for curve in comparison.curves:
-        rows = zip(curve.shares, curve.images, curve.regions, curve.pixels, curve.scores, strict=True)
-        for cycle, row in enumerate(rows, start=1):
-            yield (curve.budget, curve.sampler, *curve.repeat, cycle, *row)
-
-
-def _cells(value: Spread | None) -> tuple[object, object]:
-    return (None, None) if value is None else (value.mean, value.sd)
-
-
-def _write_csv(file: Path, rows: Iterable[Sequence[object]]) -> None:
-    draft = file.with_name(f".{file.name}.draft")
-    with draft.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows)
-    os.replace(draft, file)
-
-
-def _replace(file: Path, content: bytes) -> None:
-    draft = file.with_name(f".{file.name}.draft")
-    draft.write_bytes(content)
-    os.replace(draft, file)

@@ -14,10 +14,12 @@ import yaml
 from omegaconf import OmegaConf
 
 from decomp.actors.resources import Resources
+from decomp.experiments.axes import AnnotationSeconds
 from decomp.platform.predictions import Measure
 from decomp.platform.registry import UserError, nearest
 from decomp.platform.samplers import SAMPLERS
 from decomp.platform.spec import Budget, Component, RegionShape, SamplerSpec
+from decomp.platform.storage import Location, parse_location
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Names become folders and MLflow names."""
@@ -175,6 +177,7 @@ class ResourcesEntry(_Entry):
     """What one run occupies, see `decomp.actors.resources.Resources`, and for estimates how long it takes."""
 
     workers: int = pydantic.Field(1, ge=1)
+    training_workers: int = pydantic.Field(1, ge=1)
     cpus: float = pydantic.Field(1.0, gt=0)
     gpus: float = pydantic.Field(0.0, ge=0)
     runs_at_once: int | None = pydantic.Field(None, ge=1)
@@ -183,13 +186,39 @@ class ResourcesEntry(_Entry):
 
     def spec(self) -> Resources:
         """What the actors call resources."""
-        return Resources(self.workers, self.cpus, self.gpus, self.runs_at_once, self.autoscaling)
+        return Resources(self.workers, self.training_workers, self.cpus, self.gpus, self.runs_at_once, self.autoscaling)
 
     @pydantic.model_validator(mode="after")
     def _bounded(self) -> "ResourcesEntry":
         if self.autoscaling and self.runs_at_once is None:
             raise ValueError("resources.autoscaling: say with resources.runs_at_once how far the cluster may grow")
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _can_train_together(self) -> "ResourcesEntry":
+        if self.training_workers > self.workers:
+            raise ValueError(
+                f"resources.training_workers: {self.training_workers} of a run's workers cannot train together, since "
+                f"it has {self.workers}; lower it or raise resources.workers"
+            )
+        if self.training_workers > 1 and 0 < self.gpus < 1:
+            raise ValueError(
+                "resources.training_workers: workers that train together need a GPU each; set resources.gpus to 1 "
+                "(or 0 for none), or resources.training_workers to 1"
+            )
+        return self
+
+
+class AnnotationSecondsEntry(_Entry):
+    """Seconds that an expert's actions are assumed to take, see `decomp.experiments.axes.AnnotationSeconds`."""
+
+    image: float = pydantic.Field(AnnotationSeconds.image, ge=0, allow_inf_nan=False)
+    region: float = pydantic.Field(AnnotationSeconds.region, ge=0, allow_inf_nan=False)
+    click: float = pydantic.Field(AnnotationSeconds.click, ge=0, allow_inf_nan=False)
+
+    def spec(self) -> AnnotationSeconds:
+        """What reports call it."""
+        return AnnotationSeconds(self.image, self.region, self.click)
 
 
 class Experiment(_Entry):
@@ -206,7 +235,8 @@ class Experiment(_Entry):
         warm_start: whether a cycle starts from the weights of the one before.
         reference: learner options that differ in the full-annotation reference; null for no reference.
         resources: what one run occupies.
-        storage: folder for all results.
+        storage: folder for all results, the same on all nodes, or ``s3://bucket/prefix``.
+        annotation_seconds: what an expert's time is reckoned from in reports; no part of a run's identity.
     """
 
     name: str
@@ -220,6 +250,7 @@ class Experiment(_Entry):
     reference: dict[str, Any] | None = pydantic.Field(default_factory=dict)
     resources: ResourcesEntry = pydantic.Field(default_factory=lambda: ResourcesEntry())
     storage: str = "runs"
+    annotation_seconds: AnnotationSecondsEntry = pydantic.Field(default_factory=lambda: AnnotationSecondsEntry())
 
     @pydantic.field_validator("name")
     @classmethod
@@ -233,9 +264,9 @@ class Experiment(_Entry):
 
     @pydantic.field_validator("storage")
     @classmethod
-    def _local_storage(cls, storage: str) -> str:
-        if "://" in storage:
-            raise ValueError("give a folder that all nodes see; object stores are not supported")
+    def _check_storage(cls, storage: str) -> str:
+        if "://" in storage and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+(/.*)?", storage):
+            raise ValueError("give a folder that all nodes see, or s3://bucket/prefix")
         return storage
 
     @pydantic.model_validator(mode="after")
@@ -247,9 +278,14 @@ class Experiment(_Entry):
         return self
 
     @property
-    def root(self) -> Path:
-        """Absolute folder of the experiment's results."""
-        return Path(self.storage).expanduser().absolute() / self.name
+    def root(self) -> Location:
+        """Where the experiment's results lie."""
+        return parse_location(self.storage) / self.name
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this machine for reports, beside MLflow's default store: `root`, or one in ``runs``."""
+        return self.root if isinstance(self.root, Path) else Path("runs").absolute() / self.name
 
 
 def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -325,6 +361,7 @@ def _fields_at(location: Sequence[Any]) -> dict[str, Any]:
         "samplers": SamplerEntry,
         "budgets": BudgetEntry,
         "resources": ResourcesEntry,
+        "annotation_seconds": AnnotationSecondsEntry,
     }
     model = entries[str(location[0])] if location else Experiment
     return dict(model.model_fields)

@@ -8,18 +8,22 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from decomp.actors.board import Activity
 from decomp.experiments.plan import Plan
 from decomp.platform.registry import UserError
+from decomp.platform.storage import Location, write_whole
 from decomp.platform.store import RunStore
 
 STATUS, STOP = ".status.json", ".stop"
 
 WRITE_EVERY = 2.0
 """Seconds between two writings of the status."""
+
+RECENT = 3
+"""Cycles from which the time left is estimated: later cycles take longer, and each costs a request in a bucket."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +42,18 @@ class Status:
     failed: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, root: Path) -> "Status | None":
+    def read(cls, root: Location) -> "Status | None":
         """What was written last, or None if nothing was."""
         try:
-            parts = json.loads((root / STATUS).read_text())
+            parts = json.loads((root / STATUS).read_bytes())
         except FileNotFoundError:
             return None
         parts["active"] = {label: Activity(**activity) for label, activity in parts["active"].items()}
         return cls(**parts)
 
-    def write(self, root: Path) -> None:
+    def write(self, root: Location) -> None:
         """Replace what was written before, at once."""
-        draft = root / f"{STATUS}.{self.pid}"
-        draft.write_text(json.dumps(asdict(self)))
-        draft.replace(root / STATUS)
+        write_whole(root / STATUS, json.dumps(asdict(self)).encode())
 
 
 class Desk:
@@ -61,7 +63,7 @@ class Desk:
         root: the experiment's folder.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Location) -> None:
         self._root = root
         self._written = -WRITE_EVERY
         self._failed: dict[str, str] = {}
@@ -80,14 +82,24 @@ class Desk:
         self._failed |= failed
         if failed or time.monotonic() - self._written >= WRITE_EVERY:
             self._written = time.monotonic()
-            Status(active=dict(active), failed=self._failed).write(self._root)
-        if (self._root / STOP).exists():
-            (self._root / STOP).unlink(missing_ok=True)
-            raise KeyboardInterrupt
+            self._write(active)
+            if self._asked_to_stop():
+                raise KeyboardInterrupt
 
     def close(self) -> None:
         """Tell that nothing is running any more."""
-        Status(failed=self._failed).write(self._root)
+        self._write({})
+
+    def _asked_to_stop(self) -> bool:
+        with suppress(OSError):
+            if (self._root / STOP).exists():
+                (self._root / STOP).unlink(missing_ok=True)
+                return True
+        return False
+
+    def _write(self, active: Mapping[str, Activity]) -> None:
+        with suppress(OSError):  # a sweep does not end because others cannot watch it
+            Status(active=dict(active), failed=self._failed).write(self._root)
 
 
 @dataclass(frozen=True)
@@ -100,7 +112,7 @@ class Progress:
         cycles: planned cycles.
         score: test score of the last committed cycle, or None.
         doing: what it is at, e.g. ``cycle 4: train 30%``, ``waiting``, ``finished`` or why it failed.
-        seconds_left: estimate from the cycles so far; None where there is nothing to go by.
+        seconds_left: estimate from the last cycles; None where there is nothing to go by.
     """
 
     label: str
@@ -124,14 +136,14 @@ def progress_of(plan: Plan, status: Status | None) -> list[Progress]:
     return sorted(rows, key=lambda row: row.label not in active)
 
 
-def ask_to_stop(root: Path) -> None:
+def ask_to_stop(root: Location) -> None:
     """Ask the process that drives the experiment to stop.
 
     Raises:
         UserError: if the folder cannot be written.
     """
     try:
-        (root / STOP).touch()
+        (root / STOP).write_bytes(b"")
     except OSError as error:
         raise UserError(f"storage: {root} cannot be written: {error.strerror}.") from error
 
@@ -141,13 +153,14 @@ def _progress(store: RunStore, metric: str, active: Mapping[str, Activity], fail
     finished = store.finished
     score = folders[-1].record.metrics.get(metric) if folders else None
     left = None
-    own = [sum(folder.timing.phases.values()) for folder in folders if folder.path.parent == store.path]
+    own = folders[store.spec.kind == "run" :][-RECENT:]  # not the shared first cycle
     if finished:
         doing = "finished"
     elif label in active:
         doing = _doing(active[label])
-        # A cycle takes as long as those before it; what is trained already of the present one is not deducted.
-        left = sum(own) / len(own) * (store.spec.cycles - len(folders)) if own else None
+        # A cycle takes as long as those just before it; what is trained already of the present one is not deducted.
+        seconds = sum(sum(folder.timing.phases.values()) for folder in own)
+        left = seconds / len(own) * (store.spec.cycles - len(folders)) if own else None
     else:
         doing = f"failed: {failed[label]}" if label in failed else "waiting"
     return Progress(label, len(folders), store.spec.cycles, score, doing, left)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from decomp.platform.regions import Region
 
@@ -81,6 +82,10 @@ class Ledger:
     def extend(self, other: "Ledger") -> "Ledger":
         """This ledger followed by the rows of `other`."""
         return Ledger(pa.concat_tables([self.table, other.table]).combine_chunks())
+
+    def of_images(self, other: "Ledger") -> "Ledger":
+        """The rows whose image occurs in `other`."""
+        return Ledger(self.table.filter(pc.is_in(self.table["image"], other.table["image"])))
 
     def annotations(self) -> list[Annotation]:
         """All rows, in order."""

@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from decomp.platform.candidates import candidates
 from decomp.platform.datasets.base import Dataset, Split, annotated_splits
+from decomp.platform.effort import Revealed
 from decomp.platform.learners.base import Training
 from decomp.platform.ledger import Ledger
 from decomp.platform.metrics import score
 from decomp.platform.randomness import stream
 from decomp.platform.records import Annotated, CycleRecord, Timing
+from decomp.platform.registry import UserError
 from decomp.platform.selection import FIRST_CYCLE, Selecting, Selection
 from decomp.platform.shard import Model
 from decomp.platform.store import CycleFolder, RunStore
@@ -76,17 +78,18 @@ class Loop:
     def _resume(self) -> list[CycleFolder]:
         """Committed cycles; a last one whose checkpoint is needed but damaged is set aside, to be computed again."""
         folders = self.store.committed()
+        for stranded in self.store.stranded():
+            self.observer.warn(f"{stranded.path} comes after a missing cycle; set aside, computed again.")
+            self.store.quarantine(stranded)
         while folders and not self.store.finished and not folders[-1].intact():
             damaged = folders.pop()
-            if damaged.path.parent != self.store.path:
-                raise FileNotFoundError(
+            if not folders and self.store.spec.kind == "run":
+                raise UserError(
                     f"The checkpoint of the shared first cycle in {damaged.path} is missing or damaged; "
                     f"start again and it will be computed anew."
                 )
             aside = self.store.quarantine(damaged)
-            self.observer.warn(
-                f"The checkpoint of {damaged.path} is damaged; set aside as {aside.name}, computed again."
-            )
+            self.observer.warn(f"The checkpoint of {damaged.path} is damaged; set aside as {aside}, computed again.")
         return folders
 
     def _cycle(self, folders: list[CycleFolder]) -> CycleFolder:
@@ -101,7 +104,7 @@ class Loop:
         selection = self._select(phases, pools, ledger, visits, previous)
         with phases.timed("reveal"):
             ledger = ledger.extend(selection.ledger)
-            class_pixels = self.workers.reveal([row.region for row in selection.ledger.annotations()])
+            revealed = self.workers.reveal([row.region for row in selection.ledger.annotations()])
             visits.append(selection.images)
             exhausted = spec.budget is not None and not candidates(pools["train"], spec.budget.region, ledger, visits)
         staged = self.store.stage(cycle)
@@ -111,21 +114,18 @@ class Loop:
                 ledger=ledger,
                 rng=stream(spec.seed, purpose, fold=spec.fold, cycle=cycle),
                 fold=spec.fold,
-                warm_start=previous.checkpoint if previous and spec.warm_start else None,
                 progress=lambda fraction: self.observer.phase(cycle, "train", fraction),
             )
-            model = self.workers.fit(training, staged.checkpoint)
+            model = self.workers.fit(training, previous if spec.warm_start else None, staged.checkpoint)
         with phases.timed("evaluate"):
             confusion = self.workers.evaluate(model, self.dataset.ids("test", spec.fold))
         metrics, class_metrics = score(self.dataset, confusion)
 
-        if folders:
-            class_pixels = class_pixels + np.array(folders[-1].record.annotated.class_pixels, np.int64)
         record = CycleRecord(
             cycle=cycle,
             metrics=metrics,
             class_metrics=class_metrics,
-            annotated=_annotated(ledger, class_pixels, shapes),
+            annotated=_annotated(ledger, shapes, revealed, folders[-1].record.annotated if folders else None),
             class_confidence=_floats(selection.class_confidence),
             class_weights=_floats(selection.class_weights),
             checkpoint_sha256=model.sha256,
@@ -189,8 +189,13 @@ class _Phases:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def _annotated(ledger: Ledger, class_pixels: npt.NDArray[np.int64], shapes: Mapping[str, tuple[int, ...]]) -> Annotated:
+def _annotated(
+    ledger: Ledger, shapes: Mapping[str, tuple[int, ...]], revealed: Revealed, before: Annotated | None
+) -> Annotated:
     pixels = sum(region.area for regions in ledger.by_image.values() for region in regions)
+    class_pixels, clicks = revealed.class_pixels, revealed.clicks
+    if before is not None:
+        class_pixels, clicks = class_pixels + np.array(before.class_pixels, np.int64), clicks + before.clicks
     return Annotated(
         images=len(ledger.by_image),
         image_share=len(ledger.by_image) / len(shapes),
@@ -198,6 +203,8 @@ def _annotated(ledger: Ledger, class_pixels: npt.NDArray[np.int64], shapes: Mapp
         pixels=pixels,
         share=pixels / sum(int(np.prod(shape)) for shape in shapes.values()),
         class_pixels=tuple(int(count) for count in class_pixels),
+        openings=len({(row.cycle, row.region.image) for row in ledger.annotations()}),
+        clicks=clicks,
     )
 
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -18,6 +17,8 @@ class Annotated:
         share: these over all pixels (ROIs) of the pool, which is the training images and, of the ROI task, the
             validation images.
         class_pixels: annotated pixels per true class, length C.
+        openings: how often an image was opened: images with annotated regions, summed over the cycles.
+        clicks: clicks that annotate the regions, see `decomp.platform.effort.clicks`.
     """
 
     images: int
@@ -26,6 +27,8 @@ class Annotated:
     pixels: int
     share: float
     class_pixels: tuple[int, ...]
+    openings: int
+    clicks: int
 
 
 @dataclass(frozen=True)
@@ -55,14 +58,14 @@ class CycleRecord:
     selected: tuple[str, ...] = ()
     exhausted: bool = False
 
-    def dump(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), sort_keys=True, indent=1) + "\n")
+    def to_json(self) -> bytes:
+        """As JSON, in UTF-8."""
+        return _to_json(self)
 
     @classmethod
-    def load(cls, path: Path) -> "CycleRecord":
-        """Read what `dump` wrote."""
-        parts = json.loads(path.read_text())
+    def from_json(cls, content: bytes) -> "CycleRecord":
+        """Inverse of `to_json`."""
+        parts = json.loads(content)
         parts["annotated"]["class_pixels"] = tuple(parts["annotated"]["class_pixels"])
         parts["annotated"] = Annotated(**parts["annotated"])
         parts["selected"] = tuple(parts["selected"])
@@ -87,11 +90,15 @@ class Timing:
     version: str
     commit: str
 
-    def dump(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self), sort_keys=True, indent=1) + "\n")
+    def to_json(self) -> bytes:
+        """As JSON, in UTF-8."""
+        return _to_json(self)
 
     @classmethod
-    def load(cls, path: Path) -> "Timing":
-        """Read what `dump` wrote."""
-        return cls(**json.loads(path.read_text()))
+    def from_json(cls, content: bytes) -> "Timing":
+        """Inverse of `to_json`."""
+        return cls(**json.loads(content))
+
+
+def _to_json(record: CycleRecord | Timing) -> bytes:
+    return (json.dumps(asdict(record), sort_keys=True, indent=1) + "\n").encode()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow as pa
 from decomp.platform.ahead import ahead
 from decomp.platform.components import build_partition
 from decomp.platform.datasets.base import IGNORE, Dataset
+from decomp.platform.effort import Revealed, clicks
 from decomp.platform.learners.base import Learner, Predictor
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.predictions import Measure, PoolCounts, Prediction, UncertaintyMap, Wanted
@@ -28,13 +29,14 @@ from decomp.platform.samplers.places import Places
 from decomp.platform.samplers.segments import Segments
 from decomp.platform.samplers.windows import Windows
 from decomp.platform.spec import Component, RegionShape
+from decomp.platform.storage import Location, reading
 
 
 @dataclass(frozen=True)
 class Model:
     """A trained model: its file and the digest of its bytes, which tells versions of a shard's state apart."""
 
-    checkpoint: Path
+    checkpoint: Location
     sha256: str
 
 
@@ -176,12 +178,15 @@ class PoolShard:
         """Size of what the last `predict` keeps: number of images, bytes of their maps and choices."""
         return {"images": len(self._kept), "bytes": sum(kept.nbytes for kept in self._kept.values())}
 
-    def reveal(self, regions: Sequence[Region]) -> npt.NDArray[np.int64]:
-        """Ask the oracle: pixels of each true class within the regions, shape (C,)."""
-        counts = np.zeros(IGNORE + 1, np.int64)
-        for region in regions:
-            counts += np.bincount(region.of(self.dataset.labels(region.image)), minlength=IGNORE + 1)
-        return counts[: len(self.dataset.classes)]
+    def reveal(self, regions: Sequence[Region]) -> Revealed:
+        """Ask the oracle what the regions hold and what annotating them takes."""
+        counts, effort = np.zeros(IGNORE + 1, np.int64), 0
+        for image, own in groupby(regions, key=lambda region: region.image):
+            labels = self.dataset.labels(image)
+            for region in own:
+                counts += np.bincount(region.of(labels), minlength=IGNORE + 1)
+                effort += clicks(labels, region)
+        return Revealed(counts[: len(self.dataset.classes)], effort)
 
     def evaluate(self, model: Model, images: Sequence[str]) -> npt.NDArray[np.int64]:
         """Confusion matrix of the model for each of the images, shape (N, C, C)."""
@@ -276,7 +281,8 @@ class PoolShard:
 
     def _predictor_of(self, model: Model) -> Predictor:
         if self._predictor is None or self._model != model:
-            self._predictor = self.learner.load(model.checkpoint, self.dataset, self.device)
+            with reading(model.checkpoint, model.sha256) as file:
+                self._predictor = self.learner.load(file, self.dataset, self.device)
             self._model = model
         return self._predictor
 

@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 Kind = Literal["first", "reference", "run"]
 
-FORMAT = 3
+FORMAT = 4
 """Version of what runs leave on disk; raised with every change after which earlier runs can't be read or continued."""
 
 
@@ -110,18 +111,22 @@ class RunSpec:
     sampler: SamplerSpec | None = None
     cycles: int = 1
 
-    @property
+    @cached_property
     def first(self) -> "RunSpec":
         """The first cycle that this run shares with all samplers of its seed, fold and budget."""
         return replace(self, kind="first", sampler=None, warm_start=False, cycles=1)
 
     def identity(self) -> dict[str, Any]:
-        """Everything that can change a result, as JSON-ready data."""
+        """Everything that can change a result, as JSON-ready data.
+
+        Not on what it is computed: a GPU in place of a CPU, or several processes that train together, change the order
+        of additions and so the last bits. A sweep may go on with other resources.
+        """
         parts = json.loads(json.dumps(asdict(self)))
         del parts["cycles"]
         return {"format": FORMAT, **parts}
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hexadecimal digest of the identity."""
         return hashlib.blake2b(json.dumps(self.identity(), sort_keys=True).encode(), digest_size=6).hexdigest()

@@ -10,61 +10,69 @@ One folder per run, one folder per cycle::
             timing.json          Timing
             model                the checkpoint (of the last two cycles only)
 
-A cycle becomes visible by one rename of a folder whose files are synced to disk, so it is there whole or not at all.
+A cycle becomes visible at once, with all its files (`decomp.platform.storage`), so it is there whole or not at all.
 """
 
-import errno
 import json
-import shutil
-import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from decomp.platform.durable import checksum, sync
+from decomp.platform import storage
 from decomp.platform.ledger import Ledger
 from decomp.platform.records import CycleRecord, Timing
+from decomp.platform.registry import UserError
 from decomp.platform.spec import FORMAT, RunSpec
+from decomp.platform.storage import Location
 
-CHECKPOINT = "model"
+CHECKPOINT, RECORD, TIMING, REGIONS = "model", "record.json", "timing.json", "regions.parquet"
 
 
 @dataclass(frozen=True)
 class CycleFolder:
-    """Files of one cycle, committed or in the making."""
+    """Files of one cycle, committed or in the making.
 
-    path: Path
+    Raises:
+        UserError: naming the file and the mend, where results are read from a file that is missing or damaged.
+    """
+
+    path: Location
 
     @property
-    def checkpoint(self) -> Path:
+    def checkpoint(self) -> Location:
         """The trained model."""
         return self.path / CHECKPOINT
 
     @property
     def record(self) -> CycleRecord:
         """Results of the cycle."""
-        return CycleRecord.load(self.path / "record.json")
+        with _legible(self.path / RECORD) as file:
+            return CycleRecord.from_json(file.read_bytes())
 
     @property
     def timing(self) -> Timing:
         """Wall times of the cycle."""
-        return Timing.load(self.path / "timing.json")
+        with _legible(self.path / TIMING) as file:
+            return Timing.from_json(file.read_bytes())
 
     @property
     def ledger(self) -> Ledger:
         """The regions annotated in the cycle."""
-        return Ledger(pq.read_table(self.path / "regions.parquet", partitioning=None))
+        with _legible(self.regions_file) as file:
+            return Ledger(pq.read_table(pa.BufferReader(file.read_bytes())))
 
     @property
-    def regions_file(self) -> Path:
+    def regions_file(self) -> Location:
         """Parquet file of the regions annotated in the cycle."""
-        return self.path / "regions.parquet"
+        return self.path / REGIONS
 
     def intact(self) -> bool:
         """Whether the checkpoint is the one that the record speaks of."""
-        return self.checkpoint.is_file() and checksum(self.checkpoint) == self.record.checkpoint_sha256
+        return storage.digest(self.checkpoint) == self.record.checkpoint_sha256
 
 
 @dataclass(frozen=True)
@@ -76,11 +84,11 @@ class RunStore:
         spec: the run.
     """
 
-    root: Path
+    root: Location
     spec: RunSpec
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Location:
         """The run's folder."""
         return self.root / self.spec.label / self.spec.key
 
@@ -89,17 +97,19 @@ class RunStore:
         """The run whose cycle 1 is this run's: the shared first cycle for a run, itself for the others."""
         return RunStore(self.root, self.spec.first) if self.spec.kind == "run" else self
 
-    def cycle(self, number: int) -> CycleFolder:
-        """Folder of one cycle, whether it exists or not."""
-        owner = self.first if number == 1 else self
-        return CycleFolder(owner.path / f"cycle-{number:04d}")
-
     def committed(self) -> list[CycleFolder]:
         """Committed cycles, from cycle 1 on without a gap, the shared first cycle included."""
         found: list[CycleFolder] = []
-        while (folder := self.cycle(len(found) + 1)).path.is_dir():
-            found.append(folder)
+        own = storage.published(self.path, "cycle-")
+        first = own if self.first is self else storage.published(self.first.path, "cycle-")
+        while path := (own if found else first).get(_name(len(found) + 1)):
+            found.append(CycleFolder(path))
         return found
+
+    def stranded(self) -> list[CycleFolder]:
+        """Cycles after a gap, which a user made who deleted a damaged one; they do not count as committed."""
+        last, own = _name(len(self.committed())), storage.published(self.path, "cycle-")
+        return [CycleFolder(own[name]) for name in sorted(own) if name > last]
 
     def ledger(self, folders: list[CycleFolder]) -> Ledger:
         """All regions annotated in the given cycles."""
@@ -117,60 +127,64 @@ class RunStore:
 
     def create(self) -> None:
         """Make the run's folder, write down what it is, and sweep away what a killed process left half-made."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        for stale in self.path.glob(".staging-*"):
-            shutil.rmtree(stale, ignore_errors=True)
+        storage.prepare(self.path)
         description = self.path / "run.json"
         if not description.exists():
-            draft = description.with_suffix(f".{uuid.uuid4().hex}")
-            _write_synced(draft, json.dumps(self.spec.identity(), sort_keys=True, indent=1) + "\n")
-            draft.replace(description)
+            content = json.dumps(self.spec.identity(), sort_keys=True, indent=1) + "\n"
+            storage.write_whole(description, content.encode())
 
     def stage(self, number: int) -> CycleFolder:
         """A fresh folder for the files of a cycle in the making."""
-        folder = self.path / f".staging-{number:04d}-{uuid.uuid4().hex}"
-        folder.mkdir(parents=True)
-        return CycleFolder(folder)
+        return CycleFolder(storage.stage(self.path / _name(number)))
 
     def commit(self, staged: CycleFolder, record: CycleRecord, timing: Timing, ledger: Ledger) -> CycleFolder:
         """Add the results to a staged cycle (whose checkpoint is there already) and make it visible at once.
 
         Losing a race against another process that commits the same cycle is no fault: both computed the same.
         """
-        pq.write_table(ledger.table, staged.regions_file)
-        record.dump(staged.path / "record.json")
-        timing.dump(staged.path / "timing.json")
-        for file in staged.path.iterdir():
-            sync(file)
-        sync(staged.path)
-        target = self.cycle(record.cycle)
-        try:
-            staged.path.rename(target.path)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            shutil.rmtree(staged.path)
-        sync(target.path.parent)
-        # The last two checkpoints stay: the next cycle needs the last, and the one before mends a damaged last.
+        regions = pa.BufferOutputStream()
+        pq.write_table(ledger.table, regions)
+        files = {REGIONS: regions.getvalue().to_pybytes(), RECORD: record.to_json(), TIMING: timing.to_json()}
+        # The last two checkpoints stay: the next cycle needs the last, and the one before mends a damaged last. The one
+        # before them goes first: after the last commit of a run nobody would come back for it.
         if record.cycle > 3:
-            self.cycle(record.cycle - 2).checkpoint.unlink(missing_ok=True)
-        return target
+            for path in storage.published(self.path, _name(record.cycle - 2)).values():
+                CycleFolder(path).checkpoint.unlink(missing_ok=True)
+        return CycleFolder(storage.publish(staged.path, self.path / _name(record.cycle), files))
 
-    def quarantine(self, folder: CycleFolder) -> Path:
-        """Set a damaged cycle aside, so that it is computed again; returns where it went."""
-        aside = folder.path.with_name(f"damaged-{folder.path.name}-{uuid.uuid4().hex[:8]}")
-        folder.path.rename(aside)
-        return aside
+    def quarantine(self, folder: CycleFolder) -> str:
+        """Set a damaged cycle aside, so that it is computed again; returns how it is called now."""
+        return storage.set_aside(folder.path)
 
 
-def stored_runs(root: Path) -> Iterator[RunStore]:
-    """All runs of this version's `FORMAT` below an experiment's folder, in order of their folders."""
-    for description in sorted(root.glob("**/run.json")):
-        identity = json.loads(description.read_text())
+def stored_runs(root: Location) -> Iterator[RunStore]:
+    """All runs of this version's `FORMAT` below an experiment's folder, in order of their folders.
+
+    Raises:
+        UserError: naming a description that is damaged.
+    """
+    for description in storage.find(root, "run.json"):
+        try:
+            identity = json.loads(description.read_bytes())
+        except ValueError as error:
+            raise UserError(f"{description} is damaged; delete it, and 'decomp run' writes it again.") from error
         if identity.get("format") == FORMAT:
             yield RunStore(root, RunSpec.from_identity(identity))
 
 
-def _write_synced(file: Path, text: str) -> None:
-    file.write_text(text)
-    sync(file)
+@contextmanager
+def _legible(file: Location) -> Iterator[Location]:
+    """Read a file of a cycle; the user is told how to mend it where that fails."""
+    try:
+        yield file
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        whole = file.parent if isinstance(file, Path) else file.parent.parent  # with the mark of being published
+        raise UserError(
+            f"{file} is missing or damaged ({reason}); delete the folder {whole.name}, and 'decomp run' computes "
+            f"the cycle again."
+        ) from error
+
+
+def _name(cycle: int) -> str:
+    return f"cycle-{cycle:04d}"

@@ -1,6 +1,8 @@
 """What the loop asks of the processes that do the work, and the single process that does it all."""
 
+import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -9,18 +11,26 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.durable import checksum
+from decomp.platform.effort import Revealed
 from decomp.platform.learners.base import Training
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.proposals import Proposals
 from decomp.platform.regions import Region
 from decomp.platform.shard import ChooseTask, Model, PoolShard, PredictTask
+from decomp.platform.storage import Location, reading, writing
 
 
 class Workers(Protocol):
     """The processes of one run; each method takes a task for all images and returns the joint answer."""
 
-    def fit(self, training: Training, checkpoint: Path) -> Model:
-        """Train, write the checkpoint and return it with its digest."""
+    def fit(self, training: Training, start: Model | None, checkpoint: Location) -> Model:
+        """Train, write the checkpoint and return it with its digest.
+
+        Args:
+            training: the training, apart from its device and its warm start.
+            start: model whose weights are kept, or None to train from scratch.
+            checkpoint: where to write.
+        """
 
     def predict(self, task: PredictTask) -> PoolCounts:
         """Predict the candidates and count."""
@@ -28,17 +38,28 @@ class Workers(Protocol):
     def choose(self, task: ChooseTask) -> Proposals:
         """Choose regions; in order of `task.images`, then of choice."""
 
-    def reveal(self, regions: Sequence[Region]) -> npt.NDArray[np.int64]:
-        """True class counts within the regions, shape (C,)."""
+    def reveal(self, regions: Sequence[Region]) -> Revealed:
+        """What the oracle tells of the regions."""
 
     def evaluate(self, model: Model, images: Sequence[str]) -> npt.NDArray[np.int64]:
         """Confusion matrix of each image, shape (N, C, C)."""
 
 
-def fit(shard: PoolShard, training: Training, checkpoint: Path) -> Model:
-    """Train with the shard's learner, on its data and device."""
-    shard.learner.fit(shard.dataset, replace(training, device=shard.device), checkpoint)
-    return Model(checkpoint, checksum(checkpoint))
+def fit(shard: PoolShard, training: Training, start: Model | None, checkpoint: Location) -> Model:
+    """Train with the shard's learner, on its data and device, see `Workers.fit`."""
+    with writing(checkpoint) as file:
+        _train(shard, training, start, file)
+        return Model(checkpoint, checksum(file))
+
+
+def assist(shard: PoolShard, training: Training, start: Model | None) -> None:
+    """Train as another than the first of the processes that train together, which alone writes a checkpoint."""
+    _train(shard, training, start, Path(os.devnull))
+
+
+def _train(shard: PoolShard, training: Training, start: Model | None, checkpoint: Path) -> None:
+    with reading(start.checkpoint, start.sha256) if start else nullcontext() as warm_start:
+        shard.learner.fit(shard.dataset, replace(training, device=shard.device, warm_start=warm_start), checkpoint)
 
 
 class LocalWorkers:
@@ -47,9 +68,9 @@ class LocalWorkers:
     def __init__(self, shard: PoolShard) -> None:
         self.shard = shard
 
-    def fit(self, training: Training, checkpoint: Path) -> Model:
+    def fit(self, training: Training, start: Model | None, checkpoint: Location) -> Model:
         """See `Workers.fit`."""
-        return fit(self.shard, training, checkpoint)
+        return fit(self.shard, training, start, checkpoint)
 
     def predict(self, task: PredictTask) -> PoolCounts:
         """See `Workers.predict`."""
@@ -59,7 +80,7 @@ class LocalWorkers:
         """See `Workers.choose`."""
         return Proposals.from_arrow([self.shard.choose(task)], task.images)
 
-    def reveal(self, regions: Sequence[Region]) -> npt.NDArray[np.int64]:
+    def reveal(self, regions: Sequence[Region]) -> Revealed:
         """See `Workers.reveal`."""
         return self.shard.reveal(regions)
 

@@ -74,7 +74,7 @@ def commit(store, number, score, share, *, exhausted=False, regions=None):
     owner = store.first if number == 1 else store
     owner.create()
     store.create()
-    if store.cycle(number).path.exists():
+    if len(store.committed()) >= number:
         return
     staged = owner.stage(number)
     staged.checkpoint.write_bytes(f"{store.spec.seed} {number}".encode())
@@ -82,7 +82,16 @@ def commit(store, number, score, share, *, exhausted=False, regions=None):
         number,
         {"miou": score},
         {"iou": {"ground": score, "road (wet)": None, "tree": 0.5}},
-        Annotated(number, number / 4, 2 * number, round(share * PIXELS), share, (number, 2 * number, number)),
+        Annotated(
+            number,
+            number / 4,
+            2 * number,
+            round(share * PIXELS),
+            share,
+            (number, 2 * number, number),
+            number,
+            7 * number,
+        ),
         None if number == 1 else (0.25, 0.5, 0.75),
         None if number == 1 else (0.5, 0.3, 0.2),
         checksum(staged.checkpoint),

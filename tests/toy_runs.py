@@ -6,6 +6,7 @@ from toys import Blobs
 
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.loop import Loop
+from decomp.platform.objects import ObjectPath
 from decomp.platform.samplers import SAMPLERS
 from decomp.platform.shard import PoolShard
 from decomp.platform.spec import Budget, Component, RunSpec, SamplerSpec
@@ -56,8 +57,16 @@ def run_locally(root, *specs, observer=None):
 
 def results(root):
     """Bytes of every result file below a folder, by relative path; wall times are no results."""
+    if isinstance(root, ObjectPath):
+        own = [path for path in root.walk() if path.name != "published"]
+        # The name of the attempt that was published stands between the folder and its files.
+        names = [f"{path.parent.parent}/{path.name}".removeprefix(f"{root}/") for path in own]
+        assert len(set(names)) == len(names), "attempts were left behind"
+    else:
+        own = [path for path in sorted(root.rglob("*")) if path.is_file()]
+        names = [str(path.relative_to(root)) for path in own]
     return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.parent.name.startswith("cycle-") and path.name != "timing.json"
+        name: path.read_bytes()
+        for name, path in zip(names, own, strict=True)
+        if f"/{name}".rsplit("/", 2)[-2].startswith("cycle-") and path.name != "timing.json"
     }

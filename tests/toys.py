@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,11 @@ from decomp.platform.datasets import IGNORE, Dataset
 from decomp.platform.learners import Learner, Predictor
 from decomp.platform.learners.bottleneck import Bottleneck
 from decomp.platform.learners.decode import decode
+from decomp.platform.learners.unet import UNet
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.randomness import stream
 from decomp.platform.registry import UserError
+from decomp.platform.samplers.decomposition import DecompositionRegions
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,38 @@ class Blobs(Dataset):
 
     def fingerprint(self):
         return f"blobs-{self.seed}-{self.images}-{self.height}-{self.width}"
+
+
+@dataclass(frozen=True)
+class MortalBlobs(Blobs):
+    """Kills the process of a run's coordinator, which asks for the ids of a split in every cycle.
+
+    Attributes:
+        grave: file that says that it has been done, with the process's title; it is done once.
+        split: ``train`` is asked for at the start of a process and of each cycle, ``test`` before the evaluation.
+        call: at which call it is done.
+        again: whether it is done in every process.
+    """
+
+    grave: str = ""
+    split: str = "train"
+    call: int = 0
+    again: bool = False
+    calls: list = field(default_factory=list, compare=False)
+
+    def ids(self, split, fold):
+        if self.grave and split == self.split:
+            self.calls.append(split)
+            if len(self.calls) == self.call:
+                die_once(self.grave if not self.again else f"{self.grave}-{os.getpid()}")
+        return super().ids(split, fold)
+
+
+def die_once(grave):
+    """Kill this process, unless the file `grave` says that it has been done."""
+    if not Path(grave).exists():
+        Path(grave).write_bytes(Path("/proc/self/cmdline").read_bytes())
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Damaged(Blobs):
@@ -96,6 +130,13 @@ class Centroids(Learner):
         return NearestMean(safetensors.numpy.load_file(checkpoint)["means"])
 
 
+class Telling(Centroids):
+    """Fails and tells in which process."""
+
+    def fit(self, dataset, training, checkpoint):
+        raise RuntimeError(os.getpid())
+
+
 class Epochal(Centroids):
     """A learner that trains one epoch per three regions, at most ten."""
 
@@ -111,9 +152,62 @@ class Mortal(Centroids):
     at_cycle: int = 0
 
     def fit(self, dataset, training, checkpoint):
-        if max(training.ledger.table["cycle"].to_pylist()) == self.at_cycle and not Path(self.grave).exists():
-            Path(self.grave).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if max(training.ledger.table["cycle"].to_pylist()) == self.at_cycle:
+            die_once(self.grave)
+        super().fit(dataset, training, checkpoint)
+
+
+@dataclass(frozen=True)
+class MortalShard(Centroids):
+    """Kills its own process once, when a cycle's pool is predicted to a half."""
+
+    grave: str = ""
+    at_cycle: int = 0
+
+    def load(self, checkpoint, dataset, device):
+        mortal = checkpoint.parent.name == f"cycle-{self.at_cycle - 1:04d}"
+        return MortalPredictor(super().load(checkpoint, dataset, device).means, self.grave if mortal else "")
+
+
+@dataclass(frozen=True)
+class Bulky(Centroids):
+    """Writes checkpoints of a size, in bytes."""
+
+    size: int = 0
+
+    def fit(self, dataset, training, checkpoint):
+        super().fit(dataset, training, checkpoint)
+        with checkpoint.open("ab") as file:
+            file.write(bytes(self.size))
+
+    def load(self, checkpoint, dataset, device):
+        content = checkpoint.read_bytes()
+        return NearestMean(safetensors.numpy.load(content[: len(content) - self.size])["means"])
+
+
+@dataclass(frozen=True)
+class Fallible(UNet):
+    """A U-Net that processes abandon half-way through a training: the given rank of each pair of cycle and rank.
+
+    They kill themselves, once each, or raise an error if there is no folder of `graves`.
+    """
+
+    fails: tuple[tuple[int, int], ...] = ()
+    graves: str = ""
+
+    def fit(self, dataset, training, checkpoint):
+        here = max(training.ledger.table["cycle"].to_pylist()), training.processes.rank
+        grave = Path(self.graves) / f"cycle-{here[0]}-rank-{here[1]}"
+
+        def progress(fraction):
+            if fraction >= 0.5 and not grave.exists():
+                if not self.graves:
+                    raise RuntimeError("the learner has had enough")
+                grave.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        if here in self.fails:
+            training = replace(training, progress=progress)
         super().fit(dataset, training, checkpoint)
 
 
@@ -128,6 +222,34 @@ class NearestMean(Predictor):
         logits = torch.from_numpy((-3.0 * distances).astype(np.float32))
         cells = torch.nn.functional.avg_pool2d(torch.from_numpy(np.moveaxis(image, -1, 0)), 4)
         return decode(logits, wanted, Bottleneck(torch.cat([cells, cells**2]), (4, 4)))
+
+
+@dataclass(frozen=True)
+class MortalPredictor(NearestMean):
+    """Kills its own process once, at its third image."""
+
+    grave: str
+    seen: list = field(default_factory=list)
+
+    def predict(self, image, wanted):
+        self.seen.append(1)
+        if self.grave and len(self.seen) == 3:
+            die_once(self.grave)
+        return super().predict(image, wanted)
+
+
+@dataclass(frozen=True)
+class MortalRegions(DecompositionRegions):
+    """Kills its own process once, when it has chosen in one image of a cycle and is asked to in another."""
+
+    grave: str = ""
+    seen: list = field(default_factory=list, compare=False)
+
+    def choose(self, view, n_region, rng):
+        self.seen.append(1)
+        if len(self.seen) == 2:
+            die_once(self.grave)
+        return super().choose(view, n_region, rng)
 
 
 def random_counts(n_images, n_classes=4, seed=0):

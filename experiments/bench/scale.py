@@ -185,7 +185,7 @@ def cycle(root: Path, images: int, n_workers: int, work: float) -> dict[str, flo
             start = time.perf_counter()
             Loop(RunStore(root, one), dataset, group).run()
         total = time.perf_counter() - start
-        phases = dict(RunStore(root, spec).cycle(2).timing.phases)
+        phases = dict(RunStore(root, spec).committed()[1].timing.phases)
         phases["other"] = total - sum(phases.values())
         if images >= 10**5:
             peaks = ", ".join(f"{peak:.2f}" for peak in worker_memory())

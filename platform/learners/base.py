@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,21 @@ from decomp.platform.registry import UserError
 
 
 @dataclass(frozen=True)
+class Processes:
+    """The processes that train one model together, and which of them this one is; by default it is alone.
+
+    Attributes:
+        rank: number of this process, from 0; process 0 writes the checkpoint.
+        count: how many they are.
+        address: ``host:port`` where they meet, see `decomp.platform.learners.together.open_meeting`; not needed alone.
+    """
+
+    rank: int = 0
+    count: int = 1
+    address: str = ""
+
+
+@dataclass(frozen=True)
 class Training:
     """One training: what `Learner.fit` is given besides the data.
 
@@ -28,6 +43,8 @@ class Training:
         warm_start: checkpoint whose weights are kept (the optimiser starts anew), or None to train from scratch.
         device: torch device, e.g. ``"cpu"`` or ``"cuda"``.
         progress: to be called now and then with the finished fraction in [0, 1].
+        processes: who trains together, at most `Learner.most_processes`; all are given the same but for their rank,
+            device and `progress`.
     """
 
     ledger: Ledger
@@ -36,6 +53,7 @@ class Training:
     warm_start: Path | None = None
     device: str = "cpu"
     progress: Callable[[float], None] = lambda fraction: None
+    processes: Processes = field(default_factory=Processes)
 
 
 class Predictor(ABC):
@@ -90,6 +108,11 @@ class Learner(ABC):
 
     uncertainty: ClassVar[Measure] = Measure.ENTROPY
 
+    @property
+    def most_processes(self) -> int:
+        """How many processes can train one model together at most; 1 where `fit` does not heed `Training.processes`."""
+        return 1
+
     def prepare(self, dataset: Dataset) -> Dataset:
         """The data set as this learner reads it, in whose pixels regions are chosen; by default the data set itself.
 
@@ -104,7 +127,10 @@ class Learner(ABC):
 
     @abstractmethod
     def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:
-        """Train on the annotated regions and write the model to the file `checkpoint`."""
+        """Train on the annotated regions and write the model to the file `checkpoint`.
+
+        Of processes that train together each is called, and the first alone writes.
+        """
 
     @abstractmethod
     def load(self, checkpoint: Path, dataset: Dataset, device: str) -> Predictor:

@@ -6,6 +6,7 @@ Read-out: Xu et al., "Representation Learning on Graphs with Jumping Knowledge N
 size: Dwivedi et al., "Benchmarking Graph Neural Networks", 2020.
 """
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -15,11 +16,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
-from torch_geometric.nn import BatchNorm, JumpingKnowledge, PNAConv, global_mean_pool
 
 from decomp.platform.datasets.graphs import RoiGraph
 from decomp.platform.learners.rois import Inputs, RoiLearner, RoiNetwork
 from decomp.platform.registry import UserError
+
+with warnings.catch_warnings():  # that PyTorch Geometric uses TorchScript is no business of the user's
+    warnings.simplefilter("ignore", FutureWarning)
+    from torch_geometric.nn import BatchNorm, JumpingKnowledge, PNAConv, global_mean_pool
 
 AGGREGATORS = ("mean", "max", "min", "std")
 SCALERS = ("identity", "amplification", "attenuation")

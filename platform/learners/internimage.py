@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from decomp.platform.learners.channels import ToChannelsFirst, ToChannelsLast
 from decomp.platform.learners.dcnv3 import DeformableConv
+from decomp.platform.learners.whole_batch import as_before
 
 EPSILON = 1e-6  # of all layer norms
 MLP_RATIO = 4
@@ -101,7 +102,7 @@ class Stage(nn.Module):
         """Apply the blocks and the last norm."""
         for block in self.blocks:
             if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
+                x = checkpoint(block, x, use_reentrant=False, context_fn=as_before)
             else:
                 x = block(x)
         normalised: torch.Tensor = self.norm(x)

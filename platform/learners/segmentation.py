@@ -24,6 +24,7 @@ from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.learners.schedule import Patience, is_decayed, warmed_polynomial
 from decomp.platform.learners.segmentor import SegmentationNetwork, SegmentationPredictor, autocast, to_device
 from decomp.platform.learners.streamed_crops import Batch, StreamedCrops
+from decomp.platform.learners.together import Group, joined
 from decomp.platform.metrics import confusion_matrix, iou, mean_iou
 from decomp.platform.predictions import Wanted
 from decomp.platform.registry import UserError
@@ -49,7 +50,8 @@ class Segmentation(Learner):
     input. On CUDA the network computes in bfloat16 by autocast, but for the logits.
 
     On one kind of CPU the same arguments give the same bytes; on CUDA see the attribute `strict`. `workers` and
-    `cache` change no result.
+    `cache` change no result. Several processes train together on a part of each batch, and evaluate a part of the
+    validation split each.
 
     Attributes:
         strict: whether only kernels of a fixed order of addition are used on CUDA, where PyTorch has them.
@@ -69,7 +71,7 @@ class Segmentation(Learner):
         power: exponent of the decay.
         threads: CPU threads of training and prediction.
         workers: threads that read images and cut crops.
-        cache: GB of images kept in memory between their crops.
+        cache: GB of images kept in memory between their crops, by each process.
         pretrained: file of released weights to begin with, .safetensors or .pth; which fit, the subclass says.
     """
 
@@ -124,6 +126,11 @@ class Segmentation(Learner):
             "pretrained": (self.pretrained is None or self.pretrained.expanduser().is_file(), "an existing file"),
         }
 
+    @property
+    def most_processes(self) -> int:
+        """As many as there are crops in a batch."""
+        return self.batch
+
     @abstractmethod
     def network_options(self) -> dict[str, Any]:
         """What `network` is told of this learner's options, of the types that JSON has."""
@@ -163,9 +170,12 @@ class Segmentation(Learner):
             self.augment,
         )
         device = torch.device(training.device)
-        with reproducible(self.threads, device, int(training.rng.integers(2**63)), self.strict):
+        seed = int(training.rng.integers(2**63))
+        with joined(training.processes, device) as group, reproducible(self.threads, device, seed, self.strict):
             network = self._initial_network(dataset, training, crops).to(device).to(memory_format=torch.channels_last)
-            self._train(network, crops, dataset, training)
+            self._train(network, crops, dataset, training, group)
+        if training.processes.rank > 0:
+            return
         description = {
             "format": self.format,
             "classes": dataset.classes,
@@ -208,25 +218,32 @@ class Segmentation(Learner):
             ) from error
         return network, description["options"]
 
-    def _train(self, network: SegmentationNetwork, crops: StreamedCrops, dataset: Dataset, training: Training) -> None:
+    def _train(
+        self,
+        network: SegmentationNetwork,
+        crops: StreamedCrops,
+        dataset: Dataset,
+        training: Training,
+        group: Group,
+    ) -> None:
         device = torch.device(training.device)
         weights = crops.class_weights(self.class_weight_power)
-        descend = Descent(self, network, weights[: len(dataset.classes)], device)
+        descend = Descent(self, network, weights[: len(dataset.classes)], device, group)
         judges = dataset.ids("validation", training.fold)
         patience = Patience(self.patience)
         kept: dict[str, torch.Tensor] = {}
-        with closing(crops.batches(training.rng, self.iterations)) as batches:
+        with closing(crops.batches(training.rng, self.iterations, group.part(self.batch))) as batches:
             for iteration, batch in enumerate(batches):
-                loss = descend(iteration, batch, float(weights[batch.labels].sum()))
+                loss = descend(iteration, batch, group.sum(float(weights[batch.labels].sum())))
                 done, last = iteration + 1, iteration + 1 == self.iterations
                 if done % REPORT_EVERY == 0 or done % self.evaluate_every == 0 or last:
-                    if not math.isfinite(loss.item()):
+                    if not math.isfinite(group.sum(loss.item())):
                         raise RuntimeError(
                             f"The training of the {self.title} diverged by iteration {done}; lower learning_rate."
                         )
                     training.progress(done / self.iterations)
                 if judges and (done % self.evaluate_every == 0 or last):
-                    if patience.improved(self._validate(network, dataset, judges, device)):
+                    if patience.improved(self._validate(network, dataset, judges, device, group)):
                         kept = {name: values.to("cpu", copy=True) for name, values in network.state_dict().items()}
                     if patience.exhausted:
                         break
@@ -238,9 +255,14 @@ class Segmentation(Learner):
         return SegmentationPredictor(network.eval(), device, self.title, self.threads, self.strict)
 
     def _validate(
-        self, network: SegmentationNetwork, dataset: Dataset, images: Sequence[str], device: torch.device
+        self,
+        network: SegmentationNetwork,
+        dataset: Dataset,
+        images: Sequence[str],
+        device: torch.device,
+        group: Group,
     ) -> float:
-        """Mean IoU of the validation split."""
+        """Mean IoU of the validation split, the same in all processes."""
         predictor = self._predictor(network, device)
         n_classes = len(dataset.classes)
         confusion = np.zeros((n_classes, n_classes), np.int64)
@@ -248,11 +270,13 @@ class Segmentation(Learner):
         def read(image: str) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.uint8]]:
             return dataset.image(image), dataset.labels(image)
 
-        with closing(ahead((partial(read, image) for image in images), self.workers, IMAGES_AHEAD)) as pairs:
+        with closing(
+            ahead((partial(read, image) for image in images[group.part(len(images))]), self.workers, IMAGES_AHEAD)
+        ) as pairs:
             for pixels, labels in pairs:
                 confusion += confusion_matrix(labels, predictor.predict(pixels, Wanted()).labels, n_classes)
         network.train()
-        return mean_iou(iou(confusion))
+        return mean_iou(iou(group.total(confusion)))
 
 
 class Descent:
@@ -263,6 +287,7 @@ class Descent:
         network: on its device.
         class_weights: in the loss, shape (C,), float32.
         device: where the network is.
+        group: the processes that train together.
     """
 
     def __init__(
@@ -271,8 +296,10 @@ class Descent:
         network: SegmentationNetwork,
         class_weights: npt.NDArray[np.float32],
         device: torch.device,
+        group: Group,
     ) -> None:
-        self._learner, self._network, self._device = learner, network.train(), device
+        self._learner, self._device, self._group = learner, device, group
+        self._network = group.parallel(network.train())
         self._weights = torch.from_numpy(class_weights).to(device)
         groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
         for name, parameter in network.named_parameters():
@@ -287,7 +314,16 @@ class Descent:
         )
 
     def __call__(self, iteration: int, batch: Batch, total_weight: float) -> torch.Tensor:
-        """Take one step and return the loss; `total_weight` is the sum of the class weights of the batch's labels."""
+        """Take one step and return the loss.
+
+        Args:
+            iteration: from 0.
+            batch: this process's part of the batch.
+            total_weight: sum of the class weights of the labels of the whole batch.
+
+        Returns:
+            This process's part of the loss: their sum over the processes is the mean over the whole batch.
+        """
         learner = self._learner
         rate = learner.learning_rate * warmed_polynomial(
             iteration, learner.iterations, learner.warmup, WARMUP_RATIO, learner.power
@@ -296,16 +332,14 @@ class Descent:
             group["lr"] = rate * share
         pixels = to_device(batch.pixels, self._device).permute(0, 3, 1, 2).float()
         labels = to_device(batch.labels, self._device).long()
-        size = (labels.shape[1], labels.shape[2])
-        with autocast(self._device):
-            maps = self._network.encode(pixels)
-            logits = self._network.decode(maps, size)
-            auxiliary = self._network.auxiliary(maps, size)
+        self._optimiser.zero_grad(set_to_none=True)
+        with self._group.as_one(learner.batch), autocast(self._device):
+            logits, auxiliary = self._network(pixels)
         loss = self._loss(logits, labels, total_weight)
         if auxiliary is not None:
             loss = loss + AUXILIARY_WEIGHT * self._loss(auxiliary, labels, total_weight)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        # The processes' gradients are averaged, but the loss is the sum of their parts.
+        (loss * self._group.processes.count).backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
         return loss.detach()
 

@@ -35,6 +35,12 @@ class SegmentationNetwork(nn.Module, ABC):
         self.register_buffer("mean", torch.zeros(1, in_channels, 1, 1))
         self.register_buffer("std", torch.ones(1, in_channels, 1, 1))
 
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What training needs: logits of a batch, and those of `auxiliary`."""
+        size = (pixels.shape[-2], pixels.shape[-1])
+        maps = self.encode(pixels)
+        return self.decode(maps, size), self.auxiliary(maps, size)
+
     @abstractmethod
     def encode(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Feature maps, the deepest last, whose cells cover the image."""

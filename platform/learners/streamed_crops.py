@@ -91,19 +91,20 @@ class StreamedCrops:
         """As `AnnotatedPixels.class_weights`."""
         return self._pixels.class_weights(power)
 
-    def batches(self, rng: np.random.Generator, n: int) -> Generator[Batch, None, None]:
-        """The n batches of a training."""
-        jobs = (job for _ in range(n) for job in self._jobs(rng))
-        with closing(ahead(jobs, self._workers, BATCHES_AHEAD * self._batch)) as crops:
-            while batch := list(islice(crops, self._batch)):
+    def batches(self, rng: np.random.Generator, n: int, part: slice | None = None) -> Generator[Batch, None, None]:
+        """The n batches of a training, or one and the same part of each; what is in a crop does not depend on it."""
+        own = range(self._batch)[part or slice(None)]
+        jobs = (job for _ in range(n) for job in self._jobs(rng, own))
+        with closing(ahead(jobs, self._workers, BATCHES_AHEAD * len(own))) as crops:
+            while batch := list(islice(crops, len(own))):
                 pixels, labels = zip(*batch, strict=True)
                 yield Batch(np.stack(pixels), np.stack(labels))
 
-    def _jobs(self, rng: np.random.Generator) -> Iterator[Callable[[], Batch]]:
+    def _jobs(self, rng: np.random.Generator, own: range) -> Iterator[Callable[[], Batch]]:
         drawn = self._pixels.draw(rng, self._batch, self._balanced)
-        seeds = rng.integers(2**63, size=self._batch)
-        for pixel, seed in zip(drawn, seeds.tolist(), strict=True):
-            yield partial(self._crop, pixel, seed)
+        seeds = rng.integers(2**63, size=self._batch).tolist()
+        for k in own:
+            yield partial(self._crop, drawn[k], seeds[k])
 
     def _crop(self, pixel: tuple[int, int], seed: int) -> Batch:
         rng = np.random.Generator(np.random.Philox(seed))

@@ -22,6 +22,7 @@ from decomp.platform.learners.crops import Crops
 from decomp.platform.learners.decode import decode
 from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.learners.segmentor import to_device
+from decomp.platform.learners.together import Group, joined
 from decomp.platform.predictions import Prediction, Wanted
 from decomp.platform.registry import UserError
 
@@ -80,6 +81,11 @@ class UNet(Learner):
         }
         check_options(self, rules)
 
+    @property
+    def most_processes(self) -> int:
+        """As many as there are crops in a batch."""
+        return self.batch
+
     def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:
         """Train on the annotated regions and write a safetensors file to exactly the path `checkpoint`.
 
@@ -89,9 +95,11 @@ class UNet(Learner):
         """
         crops = Crops(dataset, training.ledger, self.crop, self.batch, self.balanced, self.jitter)
         device = torch.device(training.device)
-        with reproducible(self.threads, device):
+        with joined(training.processes, device) as group, reproducible(self.threads, device):
             network = self._initial_network(dataset, training, crops).to(device).to(memory_format=torch.channels_last)
-            self._train(network, crops, training, device)
+            self._train(network, crops, training, device, group)
+        if training.processes.rank > 0:
+            return
         description = {
             "format": FORMAT,
             "in_channels": network.in_channels,
@@ -119,8 +127,9 @@ class UNet(Learner):
             )
         return network
 
-    def _train(self, network: "Network", crops: Crops, training: Training, device: torch.device) -> None:
-        network.train()
+    def _train(self, network: "Network", crops: Crops, training: Training, device: torch.device, group: Group) -> None:
+        trained = group.parallel(network.train())
+        own = group.part(self.batch)
         class_weights = crops.class_weights(self.class_weight_power)
         weights = torch.from_numpy(class_weights[: network.n_classes]).to(device)
         # Fused, because the other implementations spend more time in Python than in arithmetic at this size.
@@ -128,20 +137,22 @@ class UNet(Learner):
             network.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
         )
         for iteration in range(self.iterations):
-            for group in optimiser.param_groups:
-                group["lr"] = self.learning_rate * _one_cycle((iteration + 0.5) / self.iterations, self.warmup)
+            for parameters in optimiser.param_groups:
+                parameters["lr"] = self.learning_rate * _one_cycle((iteration + 0.5) / self.iterations, self.warmup)
             pixels, labels = crops.draw(training.rng)
-            logits = network(to_device(pixels, device).permute(0, 3, 1, 2))
+            optimiser.zero_grad(set_to_none=True)
+            with group.as_one(self.batch):
+                logits = trained(to_device(pixels[own], device).permute(0, 3, 1, 2))
             # Averaged here, because the built-in average of a 2-D loss is not reproducible on CUDA.
             losses = functional.cross_entropy(
-                logits, to_device(labels, device), weight=weights, ignore_index=IGNORE, reduction="none"
+                logits, to_device(labels[own], device), weight=weights, ignore_index=IGNORE, reduction="none"
             )
             loss = losses.sum() / float(class_weights[labels].sum())
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            # The processes' gradients are averaged, but the loss is the sum of their parts.
+            (loss * group.processes.count).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             if iteration % REPORT_EVERY == REPORT_EVERY - 1 or iteration == self.iterations - 1:
-                if not math.isfinite(loss.item()):
+                if not math.isfinite(group.sum(loss.item())):
                     raise RuntimeError(
                         f"The U-Net's training diverged by iteration {iteration + 1}; lower learning_rate."
                     )

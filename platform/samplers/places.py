@@ -165,7 +165,9 @@ class MapPeaks(Peaks):
     Args:
         values: shape (*leading, n) with at least two axes, a number of 0 or more for each place; a numpy array or a
             tensor on any device. Overwritten.
-        taken, origin, unit: see `Peaks`.
+        taken: see `Peaks`.
+        origin: see `Peaks`.
+        unit: see `Peaks`.
     """
 
     def __init__(self, values: Any, taken: list[Block], origin: Place | None = None, unit: float = 1.0) -> None:

@@ -19,7 +19,7 @@ from decomp.platform.store import RunStore
 SWEPT = [run for run in RUNS if run.sampler.name in ("rand", "uncert", "divers-cluster", "decomp", "decomp_badge")]
 SPECS = [RUNS[0].first, REFERENCE, *SWEPT]
 ROI_SPECS = [ROI_RUNS[0].first, ROI_RUNS[-2], ROI_RUNS[-1]]
-SMALL = Resources(workers=1, cpus=0.5)
+SMALL = Resources(workers=1, cpus=0.5, runs_at_once=2)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,9 @@ def oracle(tmp_path_factory):
 @pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_shards_gives_the_single_process_results(cluster, oracle, tmp_path, workers):
     specs = [*SPECS, *ROI_SPECS]
-    outcomes = Sweep(tmp_path, specs, Resources(workers=workers, cpus=0.25)).run(lambda news, ended: None)
+    outcomes = Sweep(tmp_path, specs, Resources(workers=workers, cpus=0.25, runs_at_once=2)).run(
+        lambda news, ended: None
+    )
     assert [outcome.error for outcome in outcomes] == [None] * len(specs)
     assert results(tmp_path) == results(oracle)
 

@@ -36,10 +36,13 @@ def main(folder: Path, what: str) -> None:
     where: set[tuple[str, ...]] = set()
     killed: list[str] = []
 
-    def listen(news, ended):
+    def look(states=("CREATED",)):
         for group in placement_group_table().values():
-            if group["state"] == "CREATED":
+            if group["state"] in states:
                 where.add(tuple(group["bundles_to_node_id"].values()))
+
+    def listen(news, ended):
+        look()
         if what == "kill" and not killed and len(RunStore(folder, DECOMP).committed()) >= 3:
             killed.append(nodes[1].unique_id)
             for process in nodes[1].all_processes.values():
@@ -49,6 +52,7 @@ def main(folder: Path, what: str) -> None:
 
     try:
         outcomes = Sweep(folder, [DECOMP.first, DECOMP], Resources(workers=2, cpus=1)).run(listen)
+        look(("CREATED", "REMOVED"))  # a run may end between two looks
         report = {"errors": [o.error for o in outcomes], "nodes": sorted(where), "killed": killed}
         sys.stdout.write(json.dumps(report) + "\n")
     finally:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from fake_runs import fake_reference, fake_run, spec
 
-from decomp.experiments.comparison import Needed, compare
-from decomp.experiments.curves import Spread, area_under_curve, common_range, share_needed
+from decomp.experiments.axes import axes_of, find_axis
+from decomp.experiments.comparison import Needed, compare, compare_over
+from decomp.experiments.curves import amount_needed, area_under_curve, common_range
+from decomp.experiments.statistics import Spread
 from decomp.platform.store import RunStore
 
 
@@ -54,9 +56,9 @@ def test_common_range_is_what_all_curves_cover():
         (1.1, None),
     ],
 )
-def test_share_needed_is_interpolated_where_the_target_is_first_reached(target, share):
+def test_amount_needed_is_interpolated_where_the_target_is_first_reached(target, share):
     shares, scores = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.5, 1.0, 0.6, 1.0])
-    assert share_needed(shares, scores, target) == (None if share is None else pytest.approx(share))
+    assert amount_needed(shares, scores, target) == (None if share is None else pytest.approx(share))
 
 
 def test_cycles_are_averaged_over_repeats(tmp_path):
@@ -65,7 +67,7 @@ def test_cycles_are_averaged_over_repeats(tmp_path):
     assert [cycle.cycle for cycle in cycles] == [1, 2, 3]
     assert [cycle.score.mean for cycle in cycles] == pytest.approx([0.3, 0.4, 0.75])
     assert cycles[0].score.sd == pytest.approx(0.1 * math.sqrt(2))
-    assert cycles[2].share == Spread(0.03, 0.0, 2)
+    assert cycles[2].amount == Spread(0.03, 0.0, 2)
 
 
 def test_summary_by_hand(tmp_path):
@@ -84,7 +86,7 @@ def test_summary_by_hand(tmp_path):
     assert result.area.mean == pytest.approx(0.45)
     assert result.area.sd == pytest.approx(0.05 * math.sqrt(2))
     needed = [0.02 + 0.01 * (0.5225 - 0.4) / 0.2, 0.02 + 0.01 * (0.5225 - 0.4) / 0.4]
-    assert result.needed.share.mean == pytest.approx(np.mean(needed))
+    assert result.needed.amount.mean == pytest.approx(np.mean(needed))
     assert (result.needed.reached, result.needed.repeats) == (2, 2)
 
 
@@ -137,7 +139,7 @@ def test_area_is_taken_over_the_range_that_all_samplers_cover(tmp_path):
         fake_run(tmp_path, [0.2, 0.6, 1.0], shares=[0.1, 0.3, 0.5], sampler="decomp"),
     ]
     (budget,) = compare(runs, "miou").budgets
-    assert budget.shares == (0.1, 0.3)
+    assert budget.span == (0.1, 0.3)
     assert [sampler.area.mean for sampler in budget.samplers] == pytest.approx([0.4, 0.4])
 
 
@@ -145,3 +147,19 @@ def test_the_same_run_twice_is_a_mistake(tmp_path):
     run = fake_run(tmp_path, [0.1])
     with pytest.raises(ValueError, match="one experiment file"):
         compare([run, RunStore(tmp_path, spec(warm_start=True))], "miou")
+
+
+def test_costs_are_measured_over_any_axis(tmp_path):
+    runs = [
+        fake_run(tmp_path, [0.2, 0.4, 0.6]),
+        fake_run(tmp_path, [0.4, 0.4, 0.8], seed=1),
+        fake_reference(tmp_path, 0.5),
+    ]
+    clicks = find_axis(axes_of("miou"), "clicks")
+    result = only(compare(runs, "miou", clicks))
+    assert [cycle.amount.mean for cycle in result.cycles] == [7, 14, 21]
+    assert result.needed.amount.mean == pytest.approx(np.mean([14 + 7 * 0.075 / 0.2, 14 + 7 * 0.075 / 0.4]))
+    assert result.area.mean == pytest.approx(0.45)
+    shares = compare(runs, "miou")
+    assert compare_over(clicks, shares) == compare(runs, "miou", clicks)
+    assert compare_over(shares.axis, compare(runs, "miou", clicks)) == shares

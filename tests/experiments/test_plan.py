@@ -32,6 +32,18 @@ def test_epochs_of_all_trainings_are_added_up(toy_file):
     assert plan_of(toy_file).epochs() is None
 
 
+def test_training_workers_that_the_learner_cannot_use_are_refused(toy_file):
+    two = ["resources.workers=9", "resources.training_workers=9"]
+    with pytest.raises(UserError) as caught:
+        plan_of(toy_file, *two)
+    assert str(caught.value) == (
+        "resources.training_workers: toys:Centroids trains a model in one process, not 9; set it to 1."
+    )
+    with pytest.raises(UserError, match="unet trains a model in at most 4 processes, not 9; set it to 4"):
+        plan_of(toy_file, "learner={name: unet, batch: 24}", "reference={batch: 4}", *two)
+    plan_of(toy_file, "learner=unet", *two)
+
+
 def test_all_damage_of_the_data_is_named_at_once(toy_file):
     with pytest.raises(UserError) as caught:
         plan_of(toy_file, "dataset=toys:Damaged")

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from decomp.experiments.axes import AnnotationSeconds
+from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.platform.registry import UserError
 from decomp.platform.spec import Component
@@ -75,6 +77,10 @@ def test_a_region_is_a_window_or_a_part_of_a_partition(toy_file):
         ("samplers=[rand,rand]", "samplers: 'rand' is given twice"),
         ("seeds=many", "seeds: input should be a valid list, got 'many'"),
         ("seeds=[1,1]", "seeds: 1 is given twice"),
+        ("annotation_seconds.image=-1", "annotation_seconds.image: input should be greater than or equal to 0"),
+        ("annotation_seconds.click=.inf", "annotation_seconds.click: input should be a finite number"),
+        ("annotation_seconds.click=fast", "annotation_seconds.click: input should be a valid number"),
+        ("annotation_seconds.clicks=2", r"'annotation_seconds.clicks' \(did you mean 'click'\?\)"),
         ("resources={autoscaling: true}", "say with resources.runs_at_once how far the cluster may grow"),
         ("seeds=[-1]", r"seeds\[0\]: input should be greater than or equal to 0, got -1"),
         ("budgets[0].n_image='2'", r"budgets\[0\].n_image: input should be a valid integer, got '2'"),
@@ -92,7 +98,7 @@ def test_a_region_is_a_window_or_a_part_of_a_partition(toy_file):
         ("budgets[0].region=16", r"region: give pixels per axis"),
         ("budgets[0].region={segments: 9}", r"the key 'budgets\[0\].region.name' is missing; add it"),
         ("name=a/b", "name: use letters, digits"),
-        ("storage=s3://bucket", "storage: give a folder"),
+        ("storage=gs://bucket", "storage: give a folder that all nodes see, or s3://bucket/prefix"),
         ("seeds", "'seeds': an override is written key=value"),
         ("seeds=[1", "flow sequence"),
     ],
@@ -160,3 +166,28 @@ def test_what_cannot_be_extended(tmp_path, text, message):
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(UserError, match=message):
         load_experiment(tmp_path / "x.yaml")
+
+
+def test_annotation_seconds_may_be_given_in_part_and_as_whole_numbers(toy_file):
+    assert load_experiment(toy_file).annotation_seconds.spec() == AnnotationSeconds()
+    experiment = load_experiment(toy_file, ["annotation_seconds={click: 3, image: 0}"])
+    assert experiment.annotation_seconds.spec() == AnnotationSeconds(image=0.0, click=3.0)
+
+
+def test_annotation_seconds_are_no_part_of_a_run(toy_file):
+    plans = [make_plan(load_experiment(toy_file, more)) for more in ([], ["annotation_seconds.click=30"])]
+    assert [spec.key for spec in plans[0].specs] == [spec.key for spec in plans[1].specs]
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ("{training_workers: 2}", "2 of a run's workers cannot train together, since it has 1; lower it or raise"),
+        ("{workers: 2, training_workers: 2, gpus: 0.5}", "need a GPU each; set resources.gpus to 1"),
+    ],
+)
+def test_training_workers_must_be_workers_with_whole_gpus(toy_file, resources, message):
+    with pytest.raises(UserError, match=message):
+        load_experiment(toy_file, [f"resources={resources}"])
+    both = load_experiment(toy_file, ["resources={workers: 2, training_workers: 2, gpus: 1}"]).resources.spec()
+    assert (both.workers, both.training_workers) == (2, 2)

@@ -3,6 +3,7 @@ from fake_runs import commit, fake_run
 from toy_runs import run_locally
 
 from decomp.actors.board import Activity
+from decomp.experiments import status
 from decomp.experiments.console import duration
 from decomp.experiments.lock import is_driven, sole_driver
 from decomp.experiments.plan import make_plan
@@ -25,7 +26,8 @@ def test_what_is_told_is_read_back(tmp_path):
     assert (Status.read(tmp_path).active, Status.read(tmp_path).failed) == ({}, {"b": "RuntimeError: no"})
 
 
-def test_a_request_to_stop_is_heard_once_and_none_from_before_the_start(tmp_path):
+def test_a_request_to_stop_is_heard_once_and_none_from_before_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(status, "WRITE_EVERY", 0.0)
     ask_to_stop(tmp_path)
     desk = Desk(tmp_path)
     desk.update({}, {})

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from toy_runs import BASE, DECOMP, REFERENCE, RUNS, results, run_locally
 from toys import Blobs
 
+from decomp.platform.registry import UserError
 from decomp.platform.samplers import class_weights
 from decomp.platform.spec import Budget, Component
 from decomp.platform.store import RunStore
@@ -140,13 +142,52 @@ class Listening(Kill):
 def test_a_damaged_checkpoint_is_computed_again_and_said(finished, tmp_path):
     spec = replace(DECOMP, cycles=4)
     run_locally(tmp_path, spec)
-    RunStore(tmp_path, spec).cycle(4).checkpoint.write_bytes(b"damaged")
+    RunStore(tmp_path, spec).committed()[3].checkpoint.write_bytes(b"damaged")
     listening = Listening()
     run_locally(tmp_path, DECOMP, observer=listening)
     assert "cycle-0004 is damaged" in listening.warnings[0]
     assert results(RunStore(tmp_path, DECOMP).path).keys() >= results(RunStore(finished, DECOMP).path).keys()
-    again, once = (RunStore(root, DECOMP).cycle(7).record for root in (tmp_path, finished))
+    again, once = (RunStore(root, DECOMP).committed()[6].record for root in (tmp_path, finished))
     assert again == once
+
+
+@pytest.mark.parametrize("file", ["record.json", "regions.parquet", "timing.json"])
+@pytest.mark.parametrize("length", [0, 40])
+def test_a_truncated_file_is_told_with_the_mend(finished, tmp_path, file, length):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    folder = RunStore(tmp_path, DECOMP).committed()[3]
+    damaged = folder.path / file
+    damaged.write_bytes(damaged.read_bytes()[:length])
+    what = {"record.json": "record", "regions.parquet": "ledger", "timing.json": "timing"}[file]
+    with pytest.raises(UserError, match=f"{file} is missing or damaged .*delete the folder cycle-0004"):
+        getattr(folder, what)
+
+
+@pytest.mark.parametrize("cycle", [2, 4, 6, 7])
+def test_a_deleted_cycle_is_computed_again_with_all_that_it_takes(finished, tmp_path, cycle):
+    """The checkpoints before it are gone and those after it come to nothing, and the results are the same."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    run = RunStore(tmp_path, DECOMP)
+    shutil.rmtree(run.committed()[cycle - 1].path)
+    listening = Listening()
+    run_locally(tmp_path, DECOMP, observer=listening)
+    assert results(run.path) == results(RunStore(finished, DECOMP).path)
+    stranded = [warning for warning in listening.warnings if "comes after a missing cycle" in warning]
+    assert len(stranded) == 7 - cycle
+
+
+def test_a_damaged_checkpoint_before_the_last_is_not_missed(finished, tmp_path):
+    """It mends nothing then: the run goes back until a checkpoint is sound."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    longer = replace(DECOMP, cycles=8)
+    *_, before, last = RunStore(tmp_path, longer).committed()
+    for folder in (before, last):
+        content = bytearray(folder.checkpoint.read_bytes())
+        content[-1] ^= 1
+        folder.checkpoint.write_bytes(content)
+    run_locally(tmp_path, longer)
+    run_locally(tmp_path / "undisturbed", longer)
+    assert results(RunStore(tmp_path, longer).path) == results(RunStore(tmp_path / "undisturbed", longer).path)
 
 
 def test_more_cycles_continue_the_run(finished, tmp_path):
@@ -159,8 +200,8 @@ def test_warm_start_begins_with_the_weights_of_the_cycle_before(finished, tmp_pa
     warm = replace(RUNS[0], warm_start=True)
     run_locally(tmp_path, warm)
     one, other = RunStore(tmp_path, warm), RunStore(finished, RUNS[0])
-    assert one.cycle(1).record == other.cycle(1).record
-    assert one.cycle(2).record.checkpoint_sha256 != other.cycle(2).record.checkpoint_sha256
+    assert one.committed()[0].record == other.committed()[0].record
+    assert one.committed()[1].record.checkpoint_sha256 != other.committed()[1].record.checkpoint_sha256
 
 
 def test_a_run_ends_early_when_the_pool_is_exhausted(tmp_path):
@@ -184,5 +225,5 @@ def test_an_observer_hears_of_phases_in_order(tmp_path):
     run_locally(tmp_path, replace(DECOMP, cycles=2), observer=Ear())
     phases = list(dict.fromkeys(name for cycle, name in heard if cycle == 2))
     assert phases == ["predict", "select", "reveal", "train", "evaluate"]
-    timing = json.loads((RunStore(tmp_path, DECOMP).cycle(2).path / "timing.json").read_text())
+    timing = json.loads((RunStore(tmp_path, DECOMP).committed()[1].path / "timing.json").read_text())
     assert sorted(timing["phases"]) == sorted(phases)

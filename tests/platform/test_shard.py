@@ -159,7 +159,7 @@ def test_irregular_regions_go_through_every_sampler(tmp_path, spec):
 def test_superpixels(tmp_path):
     spec = replace(RUNS[-1], budget=Budget(2, 3, Component("slic", {"segments": 20})), cycles=2)
     run_locally(tmp_path, spec)
-    rows = RunStore(tmp_path, spec).cycle(2).ledger.annotations()
+    rows = RunStore(tmp_path, spec).committed()[1].ledger.annotations()
     assert len(rows) == 6
     assert len({row.region.area for row in rows}) > 1
 

@@ -1,14 +1,15 @@
+import hashlib
 import json
 import os
 from dataclasses import replace
 
 import pytest
 
-from decomp.platform.durable import checksum
+from decomp.platform import storage
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.records import Annotated, CycleRecord, Timing
 from decomp.platform.regions import Region
-from decomp.platform.spec import Budget, Component, RunSpec, SamplerSpec
+from decomp.platform.spec import FORMAT, Budget, Component, RunSpec, SamplerSpec
 from decomp.platform.store import RunStore, stored_runs
 
 SPEC = RunSpec(
@@ -27,8 +28,9 @@ LEDGER = Ledger.of([Annotation(Region("a", (0, 0), (4, 4)), cycle=1, rank=0, dra
 def commit(store, number, content=b"weights", **changes):
     store.create()
     staged = store.stage(number)
-    staged.checkpoint.write_bytes(content)
-    annotated = Annotated(1, 0.25, 1, 16, 0.5, (10, 6))
+    with storage.writing(staged.checkpoint) as file:
+        file.write_bytes(content)
+    annotated = Annotated(1, 0.25, 1, 16, 0.5, (10, 6), 1, 3)
     record = CycleRecord(
         number,
         {"miou": 0.5},
@@ -36,14 +38,20 @@ def commit(store, number, content=b"weights", **changes):
         annotated,
         None,
         (0.5, 0.5),
-        checksum(staged.checkpoint),
+        hashlib.sha256(content).hexdigest(),
         **changes,
     )
     return store.commit(staged, record, Timing({"train": 1.0}, 5, "0", ""), LEDGER), record
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(root):
+    commit(RunStore(root, SPEC.first), 1)
+    return RunStore(root, SPEC)
+
+
+@pytest.fixture
+def folder_store(tmp_path):
     commit(RunStore(tmp_path, SPEC.first), 1)
     return RunStore(tmp_path, SPEC)
 
@@ -67,10 +75,10 @@ def test_a_cycle_in_the_making_is_not_committed(store):
     assert len(store.committed()) == 1
 
 
-def test_staging_left_by_a_killed_process_is_swept_away(store):
-    store.stage(2)
-    store.create()
-    assert [p.name for p in store.path.iterdir() if p.name.startswith(".")] == []
+def test_staging_left_by_a_killed_process_is_swept_away(folder_store):
+    folder_store.stage(2)
+    folder_store.create()
+    assert [p.name for p in folder_store.path.iterdir() if p.name.startswith(".")] == []
 
 
 def test_losing_the_race_for_a_commit_keeps_the_winners_files(store):
@@ -79,17 +87,17 @@ def test_losing_the_race_for_a_commit_keeps_the_winners_files(store):
     assert folder.checkpoint.read_bytes() == b"winner"
 
 
-def test_a_failure_between_the_files_leaves_nothing_visible(store, monkeypatch):
-    monkeypatch.setattr(Timing, "dump", lambda self, path: (_ for _ in ()).throw(OSError(28, "No space left")))
+def test_a_failure_between_the_files_leaves_nothing_visible(folder_store, monkeypatch):
+    monkeypatch.setattr(storage, "sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(OSError, match="No space"):
-        commit(store, 2)
-    assert len(store.committed()) == 1
+        commit(folder_store, 2)
+    assert len(folder_store.committed()) == 1
 
 
 def test_only_the_last_two_checkpoints_and_the_shared_one_stay(store):
     for number in (2, 3, 4):
         commit(store, number)
-    assert [store.cycle(k).checkpoint.exists() for k in (1, 2, 3, 4)] == [True, False, True, True]
+    assert [folder.checkpoint.exists() for folder in store.committed()] == [True, False, True, True]
     assert store.finished
 
 
@@ -119,13 +127,13 @@ def test_stored_runs_are_found_with_their_identity(store):
         replace(SPEC, cycles=1).identity(),
         SPEC.first.identity(),
     ]
-    assert json.loads((store.path / "run.json").read_text()) == SPEC.identity()
+    assert json.loads((store.path / "run.json").read_bytes()) == SPEC.identity()
 
 
 def test_runs_of_another_format_are_passed_over(store):
     store.create()
     description = store.path / "run.json"
-    description.write_text(description.read_text().replace('"format": 3', '"format": 1'))
+    description.write_bytes(description.read_bytes().replace(b'"format": %d' % FORMAT, b'"format": 1'))
     assert [run.spec.kind for run in stored_runs(store.root)] == ["first"]
 
 

@@ -10,6 +10,7 @@ import torch
 from decomp.platform.datasets import IGNORE, Dataset
 from decomp.platform.learners import Training, segmentation, segmentor
 from decomp.platform.learners.segmentation import Segmentation
+from decomp.platform.learners.together import Group
 from decomp.platform.learners.upernet import UperNet
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.metrics import iou, mean_iou
@@ -182,7 +183,7 @@ def watched(monkeypatch, scores):
     """Let the validation split give these scores; what each evaluation saw of the network."""
     seen = []
 
-    def validate(self, network, dataset, images, device):
+    def validate(self, network, dataset, images, device, group):
         seen.append(network.state_dict()["decode_head.conv_seg.bias"].clone())
         return scores[len(seen) - 1]
 
@@ -232,7 +233,7 @@ def test_validation_is_the_mean_iou_of_whole_images(learnt):
     images = tiles.ids("validation", 0)
     expected = mean_iou(iou(sum(predictor.evaluate(tiles, image, tiles.image(image)) for image in images)))
     network = predictor._network
-    assert TINY._validate(network, tiles, images, cpu) == expected > 0.5
+    assert TINY._validate(network, tiles, images, cpu, Group()) == expected > 0.5
     assert network.training
 
 

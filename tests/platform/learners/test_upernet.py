@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from decomp.platform.learners.segmentation import Descent
+from decomp.platform.learners.together import Group
 from decomp.platform.learners.upernet import Network, UperNet
 from decomp.platform.registry import UserError
 
@@ -193,7 +194,7 @@ def test_layer_decay_slows_the_layers_near_the_input():
     assert made.layers_above("backbone.patch_embed.conv1.weight") == 6
 
     learner = replace(TINY, layer_decay=0.5, iterations=10, warmup=0, learning_rate=1.0, weight_decay=0.1)
-    descent = Descent(learner, made, torch.ones(5).numpy(), torch.device("cpu"))
+    descent = Descent(learner, made, torch.ones(5).numpy(), torch.device("cpu"), Group())
     names = {id(parameter): name for name, parameter in made.named_parameters()}
     seen = {}
     for group, share in zip(descent._optimiser.param_groups, descent._shares, strict=True):

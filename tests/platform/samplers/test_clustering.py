@@ -186,12 +186,12 @@ def test_seeds_are_drawn_by_squared_distance():
     points = Materialised(np.array([[5.0, 0], [4, 0], [3, 0], [0, 0]]))
     rng = np.random.default_rng(0)
     counts, thirds = np.zeros(4), np.zeros(4)
-    for _ in range(1500):
+    for _ in range(600):
         first, second, third = kmeans_plus_plus(points, 3, rng)
         assert first == 0
         counts[second] += 1
         thirds[third] += second == 3
-    assert chisquare(counts[1:], 1500 * np.array([1, 4, 25]) / 30).pvalue > 1e-4
+    assert chisquare(counts[1:], 600 * np.array([1, 4, 25]) / 30).pvalue > 1e-4
     # The nearest of 5 and 0 to 4 is at 1, to 3 at 2.
     assert chisquare(thirds[1:3], counts[3] * np.array([1, 4]) / 5).pvalue > 1e-4
 
@@ -200,7 +200,7 @@ def test_ties_of_the_seeds_have_no_position_bias():
     rng = np.random.default_rng(0)
     duplicates = OuterProducts(np.full((6, 3), 0.1, np.float32), np.full((6, 2), 0.7, np.float32))
     counts = np.zeros((3, 6))
-    for _ in range(1500):
+    for _ in range(600):
         for step, chosen in enumerate(kmeans_plus_plus(duplicates, 3, rng)):
             counts[step, chosen] += 1
     for step in counts:
@@ -225,8 +225,15 @@ def test_lloyd_on_factors_gives_the_clusters_of_lloyd_on_products(seed, data):
     rng = np.random.default_rng(seed)
     points = random_products(rng)
     seeds = rng.permutation(len(points.left))[: data.draw(st.integers(1, len(points.left)))]
-    labels = lloyd(points, seeds)
-    np.testing.assert_array_equal(labels, explicit_lloyd(materialised(points), seeds))
+    labels, expected = lloyd(points, seeds), explicit_lloyd(materialised(points), seeds)
+    # Of emptied clusters that take points equally far away, which takes which is decided by the last bit.
+    np.testing.assert_array_equal(renamed(labels), renamed(expected))
+
+
+def renamed(labels):
+    """Clusters numbered in order of their first members."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
 
 
 @pytest.mark.parametrize("k", [2, 20, 150, 600])

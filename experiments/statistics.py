@@ -1,0 +1,160 @@
+"""Statistics of paired differences, for few repeats and many comparisons (Sec. 9 of the method notes).
+
+The test is the exact sign-flip (paired permutation) test of the mean difference. Under the hypothesis that two
+samplers are exchangeable within a repeat, both signs of a difference are equally likely, so the distribution of the
+mean is known without any assumption about its shape. It is preferred to Wilcoxon's signed-rank test because it tests
+the very mean that is reported, and because equal scores need no convention: a difference of zero is unchanged by its
+sign. With n repeats neither test can give less than 2 / 2^n.
+
+References:
+    Fisher, The Design of Experiments, 1935 (the test); Holm, A simple sequentially rejective multiple test procedure,
+    1979; Kerby, The simple difference formula, 2014 (matched-pairs rank-biserial correlation).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtrit
+from scipy.stats import rankdata
+
+from decomp.platform.randomness import stream
+
+LEVEL = 0.05
+"""Largest adjusted p that is called significant; intervals cover 1 - LEVEL."""
+
+EXACT = 16
+"""Most non-zero differences whose signs are enumerated."""
+
+FLIPS = 99_999
+"""Sign flips that are drawn where there are too many to enumerate."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A quantity over n repeats.
+
+    Attributes:
+        mean: arithmetic mean.
+        sd: sample standard deviation, sqrt(sum (x - mean)^2 / (n - 1)); None for a single repeat.
+        n: number of repeats.
+    """
+
+    mean: float
+    sd: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Mean and sample standard deviation of at least one value."""
+        array = np.asarray(values, float)
+        sd = float(array.std(ddof=1)) if len(array) > 1 else None
+        return cls(float(array.mean()), sd, len(array))
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's t interval of the mean at 1 - `LEVEL`, ``mean -+ t(n - 1) sd / sqrt(n)``; None for one repeat."""
+        if self.sd is None:
+            return None
+        half = float(stdtrit(self.n - 1, 1 - LEVEL / 2)) * self.sd / self.n**0.5
+        return self.mean - half, self.mean + half
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Differences of n pairs.
+
+    Attributes:
+        difference: mean and standard deviation.
+        p: two-sided p of `sign_flip_test`.
+        d_z: Cohen's d of paired differences, mean / sd; None for a single pair, or where all pairs differ by the same.
+        rank_biserial: see `rank_biserial`.
+        wins: differences above zero.
+        ties: differences of zero.
+        losses: differences below zero.
+    """
+
+    difference: Spread
+    p: float
+    d_z: float | None
+    rank_biserial: float | None
+    wins: int
+    ties: int
+    losses: int
+
+    @classmethod
+    def of(cls, differences: Sequence[float]) -> "Paired":
+        """Statistics of at least one difference."""
+        array = np.asarray(differences, float)
+        spread = Spread.of(differences)
+        return cls(
+            spread,
+            sign_flip_test(array),
+            spread.mean / spread.sd if spread.sd and spread.sd > 1e-12 * abs(spread.mean) else None,
+            rank_biserial(array),
+            int((array > 0).sum()),
+            int((array == 0).sum()),
+            int((array < 0).sum()),
+        )
+
+
+def sign_flip_test(differences: Floats) -> float:
+    """Two-sided p of a mean difference as far from zero as this one if every sign is as likely as the other.
+
+    The share of all 2^m assignments of signs to the m non-zero differences whose absolute sum is at least the observed
+    one. Above `EXACT` of them ``(1 + count) / (1 + FLIPS)`` of `FLIPS` assignments drawn from a keyed stream, so the
+    same differences always give the same p.
+
+    Args:
+        differences: shape (n,).
+    """
+    moved = differences[differences != 0]
+    if len(moved) == 0:
+        return 1.0
+    observed = abs(moved.sum())
+    # Sums that are equal on paper differ in their last bits.
+    extreme = np.abs(_signs(len(moved)) @ moved) >= observed - 1e-12 * np.abs(moved).sum()
+    return float(extreme.mean()) if len(moved) <= EXACT else float((1 + extreme.sum()) / (1 + FLIPS))
+
+
+def smallest_p(n: int) -> float:
+    """The smallest p that `sign_flip_test` can give for n differences."""
+    return 2.0 ** (1 - n) if 1 <= n <= EXACT else 1 / (1 + FLIPS) if n else 1.0
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Adjusted p of every test of a family, in their order, which control the family-wise error rate.
+
+    In ascending order ``max over j <= i of min(1, (m - j + 1) p_j)`` for the i-th of m tests (Holm, 1979).
+    """
+    adjusted, running = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return tuple(adjusted)
+
+
+def rank_biserial(differences: Floats) -> float | None:
+    """Matched-pairs rank-biserial correlation, in [-1, 1]; None where all differences are zero.
+
+    ``(W+ - W-) / (W+ + W-)`` with the sums of the ranks of the absolute non-zero differences, of either sign.
+    """
+    moved = differences[differences != 0]
+    if len(moved) == 0:
+        return None
+    ranks = rankdata(np.abs(moved))
+    return float((np.sign(moved) * ranks).sum() / ranks.sum())
+
+
+@lru_cache(maxsize=4)
+def _signs(n: int) -> Floats:
+    """Signs, shape (assignments, n); all of them up to a common sign, which changes no absolute sum, or a sample."""
+    if n > EXACT:
+        negative = stream(0, "sign flips").integers(0, 2, (FLIPS, n))
+    else:
+        negative = (np.arange(2 ** (n - 1))[:, None] >> np.arange(n)) & 1
+    return np.where(negative, -1.0, 1.0)

@@ -1,0 +1,68 @@
+"""What annotating regions takes of an expert, counted on the true labels that the oracle reveals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from decomp.platform.datasets.base import IGNORE
+from decomp.platform.regions import Region
+
+TOLERANCE = 1.0
+"""Greatest distance in pixels between an outline and the polygon that an expert draws instead."""
+
+
+@dataclass(frozen=True)
+class Revealed:
+    """What the oracle tells of some regions.
+
+    Attributes:
+        class_pixels: pixels of each true class, shape (C,), int64.
+        clicks: see `clicks`, summed over the regions.
+    """
+
+    class_pixels: npt.NDArray[np.int64]
+    clicks: int
+
+    @classmethod
+    def total(cls, parts: Sequence["Revealed"]) -> "Revealed":
+        """Of all regions together; at least one part."""
+        class_pixels = np.asarray(np.sum([part.class_pixels for part in parts], axis=0), np.int64)
+        return cls(class_pixels, sum(part.clicks for part in parts))
+
+
+def clicks(labels: npt.NDArray[np.uint8], region: Region) -> int:
+    """Clicks that annotate a region: each part is named with one, and all parts but the largest are outlined.
+
+    A part is a connected (8 neighbours) set of pixels of one class in the region; its outline is the polygon that
+    Douglas and Peucker's algorithm leaves of its outer contour, a click per vertex, and what lies in a hole is outlined
+    as a part of its own. The largest part is what remains when the others are drawn. Pixels without a label cost
+    nothing; an ROI is one part; a box of several slices is annotated slice by slice.
+
+    Args:
+        labels: true classes of the whole image, shape (*axes).
+        region: the region.
+    """
+    if labels.ndim == 1:
+        return int(np.count_nonzero(region.of(labels) != IGNORE))
+    window = np.where(region.inside, labels[region.slices], IGNORE)
+    slices = window.reshape(-1, *window.shape[-2:])
+    return sum(_clicks_of_slice(part) for part in slices)
+
+
+def _clicks_of_slice(labels: npt.NDArray[np.uint8]) -> int:
+    outlines = []
+    for class_ in np.unique(labels):
+        if class_ != IGNORE:
+            # Two levels: the outer contours of all parts, those within a hole of another included, and the holes.
+            contours, levels = cv2.findContours(
+                (labels == class_).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE
+            )
+            outlines += [contour for contour, level in zip(contours, levels[0], strict=True) if level[3] < 0]
+    if not outlines:
+        return 0
+    largest = max(range(len(outlines)), key=lambda k: cv2.contourArea(outlines[k]))
+    vertices = [len(cv2.approxPolyDP(outline, TOLERANCE, True)) for outline in outlines]
+    return len(outlines) + sum(vertices) - vertices[largest]
