@@ -1,0 +1,201 @@
+"""The documentation: its site builds strictly, loads nothing from elsewhere, and says what is true of the code."""
+
+import ast
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import zlib
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from toy_runs import run_locally
+
+from decomp.experiments.cli import app
+from decomp.experiments.plan import make_plan
+from decomp.experiments.schema import load_experiment
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+LAYERS = ("platform", "actors", "experiments")
+COMMANDS = typer.main.get_command(app).commands
+COMMAND = re.compile(r"(?:^|[\s/`'])decomp ([a-z][^`'#]*)")
+BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<content>.*?)^```", re.MULTILINE | re.DOTALL)
+LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def commands_in(page):
+    """What follows `decomp` in code blocks and code spans, split as a shell would."""
+    code = []
+    for line in re.sub(r"\\\n\s*", " ", page.read_text()).splitlines():
+        code += [line] if line.startswith("    ") else re.findall(r"`decomp [^`]*`", line)
+    return [shlex.split(command) for line in code for command in COMMAND.findall(line)]
+
+
+def blocks_in(page, language):
+    text = re.sub(r'--8<-- "(experiments/.*)"', lambda match: (ROOT / match[1]).read_text(), page.read_text())
+    return [match["content"] for match in BLOCK.finditer(text) if match["language"] == language]
+
+
+class Loaded(HTMLParser):
+    """Addresses of what a browser loads to show a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.addresses = []
+        self.feed(page.read_text())
+
+    def handle_starttag(self, tag, attributes):
+        self.addresses += [value for name, value in attributes if name == LOADING.get(tag) and value]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The built site; that it builds strictly means no broken link, missing page or unresolved reference."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.rmtree(ROOT / "build" / "site-sources", ignore_errors=True)  # as in a fresh clone
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]  # --quiet counts no warnings
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_the_site_loads_nothing_from_other_hosts(site):
+    built = list(site.rglob("*.html"))
+    addresses = [address for page in built for address in Loaded(page).addresses]
+    assert len(addresses) > len(built)
+    assert [a for a in addresses if re.match(r"(https?:)?//", a)] == []
+    styles = [
+        style for style in site.rglob("*.css") if re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", style.read_text())
+    ]
+    assert styles == []
+
+
+def test_equations_are_rendered(site):
+    html = (site / "method.html").read_text()
+    equations = [
+        unescape(re.sub(r"<.*?>", "", equation)) for equation in re.findall(r'<math[^>]*"block">.*?</math>', html)
+    ]
+    for number in ("(1)", "(2)", "(3)"):
+        assert sum(equation.endswith(number) for equation in equations) == 1
+    for page in site.rglob("*.html"):
+        assert 'class="arithmatex"' not in page.read_text(), page
+
+
+def test_every_documented_name_has_its_reference(site):
+    inventory = {line.split(" ")[0] for line in _inventory(site)}
+    for layer in LAYERS:
+        for path in (ROOT / layer).rglob("*.py"):
+            module = ".".join(("decomp", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                    assert f"{module}.{node.name}" in inventory
+
+
+@pytest.mark.parametrize(
+    "contract",
+    [
+        "datasets.base.Dataset",
+        "learners.base.Learner",
+        "learners.base.Predictor",
+        "learners.base.Training",
+        "samplers.base.ImageSelector",
+        "samplers.base.RegionSelector",
+        "partitions.Partition",
+        "ledger.Ledger",
+        "regions.Region",
+        "records.CycleRecord",
+        "store.RunStore",
+    ],
+)
+def test_contracts_are_on_the_first_pages_of_the_reference(site, contract):
+    (line,) = [line for line in _inventory(site) if line.startswith(f"decomp.platform.{contract} ")]
+    assert re.search(r" api/\w+\.html#", line)
+
+
+def test_sections_that_the_code_cites_are_in_the_method_notes(site):
+    anchors = set(re.findall(r'id="sec-(\d)"', (site / "method.html").read_text()))
+    assert anchors == set("123456789")
+    cited = {
+        section
+        for layer in LAYERS
+        for path in (ROOT / layer).rglob("*.py")
+        for citation in re.findall(r"Sec\.\s+([\d and]+)\s+of\s+the\s+method\s+notes", path.read_text())
+        for section in re.findall(r"\d", citation)
+    }
+    assert len(cited) > 5
+    assert cited <= anchors
+    assert '<a href="../method.html#sec-6">Sec. 6</a>' in (site / "api" / "samplers.html").read_text()
+
+
+@pages
+def test_commands_exist_with_their_options(page):
+    for name, *arguments in commands_in(page):
+        assert name in COMMANDS, f"decomp {name}"
+        if arguments:  # text may name a command alone
+            COMMANDS[name].make_context(name, list(arguments))
+
+
+@pages
+def test_experiments_that_commands_name_exist_and_take_the_overrides(page):
+    written = {f"{name}.yaml" for name in re.findall(r"^# (\w+)\.yaml$", page.read_text(), re.MULTILINE)}
+    for _, *arguments in commands_in(page):
+        for file in (argument for argument in arguments if argument.endswith(".yaml") and argument not in written):
+            assert (ROOT / file).is_file(), file
+            load_experiment(ROOT / file, [a for a in arguments if re.fullmatch(r"[a-z_.]+=.*", a)])
+
+
+@pages
+def test_benchmarks_that_are_named_exist(page):
+    for module in re.findall(r"python -m decomp\.(experiments\.bench\.\w+)", page.read_text()):
+        assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), module
+
+
+@pages
+def test_yaml_is_valid_in_an_experiment(page, tmp_path):
+    for number, block in enumerate(blocks_in(page, "yaml")):
+        file = tmp_path / f"{number}.yaml"
+        part = "name" not in yaml.safe_load(block)
+        file.write_text(f"extends: {ROOT}/experiments/digits.yaml\n{block}" if part else block)
+        load_experiment(file)
+
+
+def test_there_are_commands_and_experiments_to_check():
+    assert sum(len(commands_in(page)) for page in PAGES) > 30
+    assert sum(len(blocks_in(page, "yaml")) for page in PAGES) >= 5
+
+
+def test_the_module_and_experiment_of_the_tutorial_run(tmp_path, monkeypatch):
+    page = ROOT / "docs" / "own.md"
+    (tmp_path / "mine.py").write_text("\n\n".join(blocks_in(page, "python")))
+    (experiment,) = blocks_in(page, "yaml")
+    (tmp_path / "mine.yaml").write_text(experiment)
+    monkeypatch.syspath_prepend(tmp_path)
+    overrides = [f"storage={tmp_path / 'runs'}", "seeds=1", "dataset.images=6", "learner.steps=3"]
+    plan = make_plan(load_experiment(tmp_path / "mine.yaml", overrides))
+    assert plan.dataset.problems() == []
+    run_locally(plan.experiment.root, *plan.references, *plan.runs)
+    assert len(plan.runs) == 8
+    for store in plan.compared:
+        assert store.finished
+        regions = store.ledger(store.committed()).annotations()
+        assert {row.region.image.split("-")[0] for row in regions} == {"train"}
+    rarest = [store for store in plan.stores(plan.runs) if store.spec.sampler.name == "rarest"]
+    own = [row for store in rarest for row in store.ledger(store.committed()).annotations() if row.cycle > 1]
+    assert own
+    assert all(row.drawn_class is not None for row in own)
+
+
+def _inventory(site):
+    """Lines of the inventory of documented names: name, kind, priority, address."""
+    content = (site / "objects.inv").read_bytes()
+    return zlib.decompress(content.split(b"\n", 4)[4]).decode().splitlines()
