@@ -211,8 +211,21 @@ def _room(resources: Resources) -> int:
 
 def _bundles(resources: Resources) -> int:
     """How many workers fit into the cluster at the same time."""
-    needs = resources.bundle.items()
-    return sum(min(int(has.get(name, 0.0) / needed) for name, needed in needs) for has in _nodes())
+    return sum(_bundles_on(has, resources) for has in _nodes())
+
+
+def _bundles_on(has: dict[str, float], resources: Resources) -> int:
+    """How many workers fit into one node; a worker's fraction of a GPU is of a single one."""
+    by_cpu = _whole(has.get("CPU", 0.0), resources.cpus)
+    if not resources.gpus:
+        return by_cpu
+    gpus = has.get("GPU", 0.0)
+    return min(by_cpu, int(gpus) * _whole(1.0, resources.gpus) if resources.gpus < 1 else _whole(gpus, resources.gpus))
+
+
+def _whole(total: float, part: float) -> int:
+    """How often a part fits into a total, counted in ten-thousandths as Ray does."""
+    return round(10_000 * total) // round(10_000 * part)
 
 
 def _nodes() -> list[dict[str, float]]:

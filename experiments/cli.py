@@ -189,16 +189,23 @@ def report(
         str | None,
         typer.Option(help="Compare over share, image_share, openings, regions, clicks or hours (expert time)."),
     ] = None,
+    verbose: Verbose = False,
 ) -> None:
-    """Print the comparison of the committed cycles and write its tables and figures."""
+    """Print the comparison of the committed cycles, write its page, tables and figures, and log them to MLflow."""
     plan = _plan(file, overrides)
     from decomp.experiments.axes import axes_of, find_axis
+    from decomp.experiments.lock import is_driven, sole_driver
 
     axes = axes_of(plan.metric, plan.experiment.annotation_seconds.spec())
     chosen = axes[0] if axis is None else find_axis(axes, axis)
     if not any(store.committed() for store in plan.stores(plan.specs)):
         raise UserError(f"{file}: nothing is computed yet in {plan.experiment.root}; type '{program()} run' first.")
-    _report(plan, file, overrides, chosen)
+    written = _report(plan, file, overrides, chosen)
+    if is_driven(plan.experiment.root):  # MLflow has one writer
+        CONSOLE.print("MLflow gets the report from the command that works on this experiment, when that ends.")
+        return
+    with sole_driver(plan.experiment.root), _mirroring(plan, file, overrides, verbose=verbose) as mirror:
+        mirror.summarise(written)
 
 
 @app.command()

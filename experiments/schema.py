@@ -24,6 +24,9 @@ from decomp.platform.storage import Location, parse_location
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Names become folders and MLflow names."""
 
+LEAST = 0.0001
+"""Least part of a core or GPU that Ray counts."""
+
 
 def _named(name: str) -> str:
     if not NAME.fullmatch(name):
@@ -178,8 +181,8 @@ class ResourcesEntry(_Entry):
 
     workers: int = pydantic.Field(1, ge=1)
     training_workers: int = pydantic.Field(1, ge=1)
-    cpus: float = pydantic.Field(1.0, gt=0)
-    gpus: float = pydantic.Field(0.0, ge=0)
+    cpus: float = pydantic.Field(1.0, ge=LEAST, allow_inf_nan=False)
+    gpus: float = pydantic.Field(0.0, ge=0, allow_inf_nan=False)
     runs_at_once: int | None = pydantic.Field(None, ge=1)
     autoscaling: bool = False
     seconds_per_epoch: float | None = pydantic.Field(None, gt=0)
@@ -193,6 +196,13 @@ class ResourcesEntry(_Entry):
         if self.autoscaling and self.runs_at_once is None:
             raise ValueError("resources.autoscaling: say with resources.runs_at_once how far the cluster may grow")
         return self
+
+    @pydantic.field_validator("gpus")
+    @classmethod
+    def _divisible(cls, gpus: float) -> float:
+        if 0 < gpus < LEAST or (gpus > 1 and not gpus.is_integer()):
+            raise ValueError(f"give 0, a fraction of a single GPU from {LEAST} on, or a whole number of GPUs")
+        return gpus
 
     @pydantic.model_validator(mode="after")
     def _can_train_together(self) -> "ResourcesEntry":

@@ -8,16 +8,26 @@
     python docs/mlflow/screenshots.py http://127.0.0.1:5000
 
 The pictures go beside this file. Further runs of the experiment `digits` in the same storage would be on them, too.
+
+    python -m decomp.experiments.bench.mirroring --keep
+    python docs/mlflow/screenshots.py --many ADDRESS
+
+takes those of ../benchmarks.md, and prints how long the pages of an experiment with many runs take to show.
 """
 
 import argparse
+import re
 import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page, sync_playwright
 
 EXPERIMENT, SAMPLER, BUDGET, OTHER = "digits", "decomp", "10x12-16x16", "5x24-16x16"
+MANY, OF_MANY = "mirroring", "2x2-16x16"
 SIDEBAR = 200
 WIDTH, HEIGHT = 1400, 900
 
@@ -34,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("address", help="of MLflow's pages")
     parser.add_argument("--chromium", default=shutil.which("chromium"), help="the program; by default from the PATH")
+    parser.add_argument("--many", action="store_true", help=f"the experiment {MANY!r} instead of {EXPERIMENT!r}")
     options = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=options.chromium, args=["--no-sandbox"])
@@ -41,7 +52,10 @@ def main() -> None:
         page.set_default_timeout(30_000)
         for key, value in VISITED.items():
             page.add_init_script(f"localStorage.setItem({key!r}, {value!r})")
-        Pages(page, options.address).take_all()
+        if options.many:
+            Pages(page, options.address, MANY).take_many()
+        else:
+            Pages(page, options.address, EXPERIMENT).take_all()
         browser.close()
 
 
@@ -51,13 +65,14 @@ class Pages:
     Args:
         page: the browser's page.
         address: of MLflow.
+        experiment: its name.
     """
 
-    def __init__(self, page: Page, address: str) -> None:
+    def __init__(self, page: Page, address: str, experiment: str) -> None:
         self._page = page
         self._address = address
         page.goto(f"{address}/#/experiments")
-        page.get_by_role("link", name=EXPERIMENT, exact=True).click()
+        page.get_by_role("link", name=experiment, exact=True).click()
         page.get_by_text("comparison", exact=True).wait_for()
         self._experiment = page.url.split("/experiments/")[1].split("/")[0]
         self._runs = f"{address}/#/experiments/{self._experiment}/runs"
@@ -88,6 +103,32 @@ class Pages:
         self._artifact("comparison", "learning_curves.png")
         self._take("comparison-figure", 560)
 
+    def take_many(self) -> None:
+        """Every picture of benchmarks.md, each with the seconds until the page showed it."""
+        means = f"tags.kind = 'mean' and params.budget = '{OF_MANY}'"
+        with self._timed("the list of runs"):
+            self._open("")
+        with self._timed("the repeats of a sampler"):
+            self._expand(f"{SAMPLER} {OF_MANY}")
+        self._take("many-runs", 700)
+        with self._timed("one budget of all repeats"):
+            self._open(f"tags.kind = 'run' and params.budget = '{OF_MANY}'")
+        with self._timed("means of all samplers as curves"):
+            self._open(means, charts="miou_by")
+        self._take("many-curves", HEIGHT)
+        with self._timed("curves of all repeats"):
+            self._open("tags.kind = 'run'", charts="^miou$")
+        with self._timed("the same grouped by sampler"):
+            self._group("sampler")
+        with self._timed("a picture of chosen regions"):
+            self._artifact(_repeat(f"{SAMPLER} {OF_MANY}"), "pictures", "cycle-0003.png")
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        print(f"{what}: {self._settle() - start:.1f} s")
+
     def _open(self, condition: str, charts: str | None = None) -> None:
         """The list of runs that meet a condition, or their charts whose names contain a word."""
         mode = "&compareRunsMode=CHART" if charts else ""
@@ -104,14 +145,14 @@ class Pages:
     def _expand(self, run: str) -> None:
         row = self._page.get_by_role("row").filter(has=self._page.get_by_role("link", name=run, exact=True))
         row.get_by_role("button").first.click()
-        self._page.get_by_role("link", name=_repeat(run), exact=True).wait_for()
+        repeats = re.compile(re.escape(_repeat(run)).replace("s0", r"s\d+"))
+        self._page.get_by_role("link", name=repeats).first.wait_for()
 
     def _group(self, by: str) -> None:
         self._page.get_by_role("button", name="Group by").click()
         self._page.locator("[data-radix-popper-content-wrapper]").get_by_text(by, exact=True).first.click()
         self._page.get_by_text("Group by: ").wait_for()
         self._page.keyboard.press("Escape")
-        self._settle()
 
     def _artifact(self, run: str, *path: str) -> None:
         """A picture among the files of a run."""
@@ -124,15 +165,16 @@ class Pages:
 
     def _drawn(self, what: Locator) -> None:
         what.first.wait_for()
-        self._settle()
 
-    def _settle(self) -> bytes:
-        """The page once it looks the same for two seconds."""
-        before, after = b"", self._page.screenshot()
-        while after != before:
-            self._page.wait_for_timeout(2000)
-            before, after = after, self._page.screenshot()
-        return after
+    def _settle(self) -> float:
+        """Wait until the page has looked the same for two seconds; since when it has."""
+        looks, since = self._page.screenshot(), time.perf_counter()
+        while time.perf_counter() - since < 2:
+            self._page.wait_for_timeout(250)
+            now = self._page.screenshot()
+            if now != looks:
+                looks, since = now, time.perf_counter()
+        return since
 
     def _take(self, name: str, height: int) -> None:
         self._settle()

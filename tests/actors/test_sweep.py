@@ -124,6 +124,20 @@ def test_what_can_never_fit_is_refused_with_the_arithmetic(cluster):
         capacity(Resources(workers=5))
 
 
+@pytest.mark.parametrize(
+    ("workers", "gpus", "room"), [(1, 0.1, 20), (1, 0.25, 8), (2, 0.25, 4), (1, 0.6, 2), (1, 1.0, 2), (2, 1.0, 1)]
+)
+def test_small_runs_share_a_gpu(monkeypatch, workers, gpus, room):
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 32.0, "GPU": 2.0}}])
+    assert capacity(Resources(workers=workers, gpus=gpus)) == room
+
+
+def test_fractions_of_two_gpus_make_no_third(monkeypatch):
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 32.0, "GPU": 2.0}}])
+    with pytest.raises(UserError, match=r"3 worker.* 0.6 GPU each, but the cluster has 32 CPU and 2 GPU.*room for 2"):
+        capacity(Resources(workers=3, gpus=0.6))
+
+
 def test_a_cluster_that_grows_on_demand_is_waited_for(cluster, tmp_path):
     """What does not fit is not refused: it waits for nodes, here for ever."""
     sweep = Sweep(tmp_path, [REFERENCE], Resources(cpus=64, runs_at_once=1, autoscaling=True))

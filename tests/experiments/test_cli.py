@@ -108,11 +108,19 @@ def test_the_same_command_again_computes_nothing(finished):
     assert "0 of them to do" in err
 
 
-def test_report_repeats_the_table(finished):
+def test_report_repeats_the_table_and_logs_itself_to_mlflow(finished):
     folder, (_, out, _) = finished
-    status, again, _ = decomp("report", "toy.yaml", cwd=folder)
-    assert status == 0
+    before = logged(folder, "cost.csv")
+    status, again, err = decomp("report", "toy.yaml", "annotation_seconds.click=3", cwd=folder)
+    assert (status, err) == (0, "")
     assert again == out
+    (written,) = {*logged(folder, "cost.csv")} - {*before}
+    assert written == (store_of(folder) / "report" / "cost.csv").read_bytes()
+
+
+def logged(folder, name):
+    """Contents of the files of a name in MLflow."""
+    return [file.read_bytes() for file in folder.glob(f"runs/mlartifacts/toy/*/artifacts/**/{name}")]
 
 
 def test_report_compares_over_any_axis(finished):
