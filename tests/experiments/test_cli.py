@@ -333,6 +333,32 @@ def test_more_gpus_than_the_cluster_has_are_refused(finished):
     assert "64 GPU each, but the cluster has" in " ".join(err.split())
 
 
+def test_a_cluster_that_is_not_there_is_said_at_once(finished):
+    folder, _ = finished
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        status, _, err = decomp("run", "toy.yaml", "seeds=5", "--address", address, cwd=folder)
+    assert status == 2
+    assert f"error: --address {address}: nobody answers there" in err
+    status, _, err = decomp("run", "toy.yaml", "seeds=5", "--address", "head", cwd=folder)
+    assert status == 2
+    assert "error: --address head: give 'auto', or host and port of the cluster's head" in err
+
+
+def test_a_cluster_that_asks_for_a_token_is_said(finished, tmp_path, monkeypatch):
+    folder, _ = finished
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        status, _, err = decomp("run", "toy.yaml", "seeds=5", "--address", address, cwd=folder)
+    assert status == 2
+    assert f"error: --address {address}: the cluster cannot be joined" in err
+    assert "~/.ray/auth_token here is the head's" in err
+    assert "Traceback" not in err
+
+
 def test_list_names_everything_and_says_nothing_else():
     status, out, err = decomp("list", cwd=ROOT)
     assert (status, err) == (0, "")  # every learner is imported, with libraries that like to warn
