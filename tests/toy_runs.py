@@ -32,6 +32,7 @@ PAIRS = [
 ]
 RUNS = [replace(BASE, sampler=SamplerSpec(name, *map(Component, pair))) for name, pair in PAIRS]
 DECOMP = next(run for run in RUNS if run.sampler.name == "decomp")
+SLOW = replace(DECOMP, learner=Component("toys:Centroids", {"seconds": 0.5}))
 SLIDES = {"train_slides": 10, "validation_slides": 4, "test_slides": 4}
 ROI = replace(
     BASE,

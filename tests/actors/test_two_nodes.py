@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy_runs import DECOMP, results, run_locally
+from toy_runs import DECOMP, SLOW, results, run_locally
 
 
 @pytest.fixture(scope="module")
@@ -25,24 +25,19 @@ def sweeps(tmp_path_factory):
     return found
 
 
-@pytest.fixture(scope="module")
-def oracle(tmp_path_factory):
-    root = tmp_path_factory.mktemp("oracle")
-    run_locally(root, DECOMP)
-    return root
-
-
-def test_shards_spread_over_nodes_and_give_one_processes_results(sweeps, oracle):
+def test_shards_spread_over_nodes_and_give_one_processes_results(sweeps, tmp_path):
     folder, report = sweeps["spread"]
     assert report["errors"] == [None, None]
     assert all(len(set(nodes)) == 2 for nodes in report["nodes"])
     assert report["nodes"]
-    assert results(folder) == results(oracle)
+    run_locally(tmp_path, DECOMP)
+    assert results(folder) == results(tmp_path)
 
 
-def test_the_loss_of_a_node_changes_nothing(sweeps, oracle):
+def test_the_loss_of_a_node_changes_nothing(sweeps, tmp_path):
     folder, report = sweeps["kill"]
     assert report["errors"] == [None, None]
     assert len(report["killed"]) == 1
     assert len({node for nodes in report["nodes"] for node in nodes}) == 3  # a third node has taken over
-    assert results(folder) == results(oracle)
+    run_locally(tmp_path, SLOW)
+    assert results(folder) == results(tmp_path)

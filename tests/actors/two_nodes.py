@@ -13,7 +13,7 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 from ray.util import placement_group_table
-from toy_runs import DECOMP
+from toy_runs import DECOMP, SLOW
 
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep
@@ -33,6 +33,7 @@ def main(folder: Path, what: str) -> None:
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     cluster.wait_for_nodes()
+    spec = SLOW if what == "kill" else DECOMP  # so that much is left to do when the node is killed
     where: set[tuple[str, ...]] = set()
     killed: list[str] = []
 
@@ -43,7 +44,7 @@ def main(folder: Path, what: str) -> None:
 
     def listen(news, ended):
         look()
-        if what == "kill" and not killed and len(RunStore(folder, DECOMP).committed()) >= 3:
+        if what == "kill" and not killed and len(RunStore(folder, spec).committed()) >= 2:
             killed.append(nodes[1].unique_id)
             for process in nodes[1].all_processes.values():
                 for info in process:
@@ -51,7 +52,7 @@ def main(folder: Path, what: str) -> None:
             cluster.add_node(num_cpus=1)
 
     try:
-        outcomes = Sweep(folder, [DECOMP.first, DECOMP], Resources(workers=2, cpus=1)).run(listen)
+        outcomes = Sweep(folder, [spec.first, spec], Resources(workers=2, cpus=1)).run(listen)
         look(("CREATED", "REMOVED"))  # a run may end between two looks
         report = {"errors": [o.error for o in outcomes], "nodes": sorted(where), "killed": killed}
         sys.stdout.write(json.dumps(report) + "\n")
