@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from decomp.platform.columns import column_of, matrix_of
+from decomp.platform.columns import column_of, matrix_of, narrowed
 from decomp.platform.regions import Region
 
 LEVELS = 65535
@@ -129,24 +130,39 @@ class PoolCounts:
     axes: int = 2
 
     def to_arrow(self) -> pa.RecordBatch:
-        """One row per image."""
+        """One row per image; counts are int32 where they fit."""
         columns: dict[str, Any] = {"image": pa.array(self.images, pa.string()), "pixels": self.pixels}
         for name in ("predicted", "open", "confident"):
-            columns[name] = column_of(getattr(self, name))
+            columns[name] = column_of(narrowed(getattr(self, name)))
         columns["uncertainty"] = self.uncertainty
         return pa.record_batch(columns).replace_schema_metadata({"axes": str(self.axes)})
 
     @classmethod
     def from_arrow(cls, batches: Sequence[pa.RecordBatch]) -> "PoolCounts":
         """Join the answers of all shards, in any order."""
-        table = pa.Table.from_batches(batches).sort_by("image").combine_chunks()
+        images = pa.concat_arrays([batch["image"] for batch in batches])
+        order = pc.array_sort_indices(images)
+        places = np.empty(len(images), np.int64)
+        places[order.to_numpy()] = np.arange(len(images))
+
+        ends = np.cumsum([len(batch) for batch in batches])
+
+        def joined(parts: Sequence[npt.NDArray[Any]], dtype: type[np.generic]) -> npt.NDArray[Any]:
+            # Every row goes to its place at once: sorting tables would take several times the memory.
+            found = np.empty((len(images), *parts[0].shape[1:]), dtype)
+            for part, own in zip(parts, np.split(places, ends[:-1]), strict=True):
+                found[own] = part
+            return found
+
+        def counts(name: str) -> npt.NDArray[np.int64]:
+            return joined([matrix_of(batch[name]) for batch in batches], np.int64)
 
         return cls(
-            tuple(table["image"].to_pylist()),
-            table["pixels"].to_numpy(),
-            matrix_of(table, "predicted"),
-            matrix_of(table, "open"),
-            matrix_of(table, "confident"),
-            table["uncertainty"].to_numpy(),
+            tuple(images.take(order).to_pylist()),
+            joined([batch["pixels"].to_numpy() for batch in batches], np.int64),
+            counts("predicted"),
+            counts("open"),
+            counts("confident"),
+            joined([batch["uncertainty"].to_numpy() for batch in batches], np.float64),
             int(batches[0].schema.metadata[b"axes"]),
         )

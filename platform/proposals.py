@@ -46,7 +46,8 @@ class Proposals:
         table = table.take(pa.array(order, pa.int64())).combine_chunks()
 
         features, residuals = (
-            matrix_of(table, name) if name in table.column_names else None for name in (FEATURES, RESIDUALS)
+            matrix_of(table[name].combine_chunks()) if name in table.column_names else None
+            for name in (FEATURES, RESIDUALS)
         )
         return cls(Ledger(table.select(SCHEMA.names)), features, residuals)
 

@@ -5,10 +5,12 @@ import torch
 from decomp.platform.predictions import LEVELS, Measure, PoolCounts, UncertaintyMap
 
 
-def test_answers_of_shards_join_in_any_order():
+@pytest.mark.parametrize("huge", [0, 2**31])
+def test_answers_of_shards_join_in_any_order(huge):
     rng = np.random.default_rng(0)
     images = tuple(f"i{k}" for k in range(5))
     counts = [rng.integers(9, size=(5, 3)) for _ in range(3)]
+    counts[0][3, 1] += huge  # of one shard only
     whole = PoolCounts(images, rng.integers(9, size=5), *counts, np.array([0.1, np.nan, 0.3, 0.4, 0.5]), axes=3)
 
     def part(rows):
@@ -20,6 +22,7 @@ def test_answers_of_shards_join_in_any_order():
     assert joined.axes == 3
     for name in ("pixels", "predicted", "open", "confident", "uncertainty"):
         np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
+        assert getattr(joined, name).dtype == getattr(whole, name).dtype
 
 
 @pytest.mark.parametrize("kind", [np.asarray, lambda levels: torch.from_numpy(levels.astype(np.int32))])
