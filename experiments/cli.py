@@ -183,8 +183,9 @@ def stop(file: File, overrides: Overrides = None) -> None:
 
 @app.command()
 def report(
-    file: File,
-    overrides: Overrides = None,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE... [KEY=VALUE]...", help="Experiment files, and values to replace.")
+    ],
     axis: Annotated[
         str | None,
         typer.Option(help="Compare over share, image_share, openings, regions, clicks or hours (expert time)."),
@@ -192,20 +193,28 @@ def report(
     verbose: Verbose = False,
 ) -> None:
     """Print the comparison of the committed cycles, write its page, tables and figures, and log them to MLflow."""
-    plan = _plan(file, overrides)
     from decomp.experiments.axes import axes_of, find_axis
     from decomp.experiments.lock import is_driven, sole_driver
 
-    axes = axes_of(plan.metric, plan.experiment.annotation_seconds.spec())
-    chosen = axes[0] if axis is None else find_axis(axes, axis)
-    if not any(store.committed() for store in plan.stores(plan.specs)):
-        raise UserError(f"{file}: nothing is computed yet in {plan.experiment.root}; type '{program()} run' first.")
-    written = _report(plan, file, overrides, chosen)
-    if is_driven(plan.experiment.root):  # MLflow has one writer
-        CONSOLE.print("MLflow gets the report from the command that works on this experiment, when that ends.")
-        return
-    with sole_driver(plan.experiment.root), _mirroring(plan, file, overrides, verbose=verbose) as mirror:
-        mirror.summarise(written)
+    overrides = [part for part in files if "=" in part]
+    plans = {Path(part): _plan(Path(part), overrides) for part in files if "=" not in part}
+    if not plans:
+        raise UserError(f"name an experiment file too, e.g. {program()} report experiments/digits.yaml {overrides[0]}.")
+    chosen = {}
+    for file, plan in plans.items():
+        axes = axes_of(plan.metric, plan.experiment.annotation_seconds.spec())
+        chosen[file] = axes[0] if axis is None else find_axis(axes, axis)
+        if not any(store.committed() for store in plan.stores(plan.specs)):
+            raise UserError(f"{file}: nothing is computed yet in {plan.experiment.root}; type '{program()} run' first.")
+    for file, plan in plans.items():
+        if len(plans) > 1:
+            typer.echo(f"{file}:\n")
+        written = _report(plan, file, overrides, chosen[file])
+        if is_driven(plan.experiment.root):  # MLflow has one writer
+            CONSOLE.print("MLflow gets the report from the command that works on this experiment, when that ends.")
+            continue
+        with sole_driver(plan.experiment.root), _mirroring(plan, file, overrides, verbose=verbose) as mirror:
+            mirror.summarise(written)
 
 
 @app.command()

@@ -142,6 +142,21 @@ def test_a_report_of_nothing_says_so(finished, tmp_path):
     status, _, err = decomp("report", "toy.yaml", cwd=tmp_path)
     assert status == 2
     assert "nothing is computed yet" in err
+    status, _, err = decomp("report", "seeds=2", cwd=tmp_path)
+    assert status == 2
+    assert err.startswith("error: name an experiment file too")
+
+
+def test_several_experiments_are_reported_in_one_go(finished, tmp_path):
+    folder, (_, out, _) = finished
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    half = "extends: toy.yaml\nsamplers: [decomp]\nstorage: runs\n"
+    (tmp_path / "half.yaml").write_text(half)
+    status, both, err = decomp("report", "toy.yaml", "half.yaml", "seeds=2", cwd=tmp_path)
+    assert (status, err) == (0, "")
+    assert both.startswith("toy.yaml:\n\n" + out.partition("MLflow:")[0])
+    assert "\nhalf.yaml:\n" in both
+    assert len([line for line in both.splitlines() if line.startswith("Report:")]) == 2
 
 
 def test_a_killed_driver_resumes_with_identical_results(finished, tmp_path):
