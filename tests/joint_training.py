@@ -10,7 +10,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from decomp.platform.learners import Training, segmentation, unet
 from decomp.platform.learners.base import Processes
 from decomp.platform.learners.smp import Smp
-from decomp.platform.learners.together import Group, open_meeting
+from decomp.platform.learners.together import Deserted, Group, open_meeting
 from decomp.platform.randomness import stream
 
 
@@ -29,9 +29,11 @@ def started(count):
         def call(function, *arguments):
             store, address = open_meeting("127.0.0.1")
             futures = [pool.submit(function, Processes(rank, count, address), *arguments) for rank in range(count)]
-            answers = [future.result(timeout=120) for future in futures]
+            errors = [error for future in futures if (error := future.exception(timeout=120))]
             del store
-            return answers
+            for error in sorted(errors, key=lambda error: isinstance(error, Deserted)):  # the cause before what follows
+                raise error
+            return [future.result() for future in futures]
 
         yield call
 
