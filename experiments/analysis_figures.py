@@ -1,7 +1,7 @@
 """The drawings of the analysis by class and of wall times; a sampler has the colour of its learning curve."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ from decomp.experiments.analysis import (
     samplers_confidences,
     samplers_phase_seconds,
 )
-from decomp.experiments.figures import DPI, GREY, Drawing, Style, render, styles
+from decomp.experiments.figures import DPI, GREY, Drawing, Style, render, styles, tidy
 from decomp.experiments.histories import Cohort
 from decomp.experiments.statistics import Spread
 
@@ -146,7 +146,7 @@ def correlation_drawing(cohort: Cohort, classes: Sequence[str], score: str) -> D
     panel.set_ylabel("Spearman's rank correlation")
     panel.set_ylim(top=1.02)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _tidy(panel, "both")
+    tidy(panel, "both")
     figure.legend(loc="outside right upper", frameon=False)
     note = "Over classes, mean over the repeats. High: the confidence knows which classes the model is bad at."
     return render(figure, "confidence_correlation", "Correlation of class confidence with the true score", note)
@@ -183,7 +183,7 @@ def phase_drawing(cohorts: Sequence[Cohort]) -> Drawing | None:
     panel.set_yticks(range(len(bars)), [label for label, _ in bars])
     panel.invert_yaxis()
     panel.set_xlabel("seconds per cycle")
-    _tidy(panel, "x")
+    tidy(panel, "x")
     figure.legend(loc="outside right upper", frameon=False)
     note = "Mean over the cycles from 2 on and the repeats."
     return render(figure, "phase_seconds", "Wall time of a cycle by phase", note)
@@ -197,7 +197,7 @@ def _rows_of_classes(labels: Sequence[str], lanes: int) -> tuple[Figure, Axes]:
     panel.set_ylim(len(labels) - 0.5, -0.5)
     for row in range(0, len(labels), 2):
         panel.axhspan(row - 0.5, row + 0.5, color="#F3F3F3", zorder=0)
-    _tidy(panel, "x")
+    tidy(panel, "x")
     return figure, panel
 
 
@@ -250,7 +250,7 @@ def _scatter(panel: Axes, points: Sequence[Confidence], style: Style, last: int)
     panel.text(0.03, 0.97, f"rank correlation {text}", transform=panel.transAxes, va="top", fontsize=9)
     panel.set_xlim(-0.03, 1.03)
     panel.set_ylim(-0.03, 1.03)
-    _tidy(panel, "both")
+    tidy(panel, "both")
 
 
 def _line(panel: Axes, x: Sequence[float], y: Sequence[float], *, style: Style, label: str) -> None:
@@ -274,12 +274,6 @@ def _legend_beside(figure: Figure, cohort: Cohort, further: Sequence[Line2D]) ->
         for name, style in styles(cohort.names).items()
     ]
     figure.legend(handles=[*handles, *further], loc="outside right upper", frameon=False)
-
-
-def _tidy(panel: Axes, axis: Literal["both", "x", "y"]) -> None:
-    panel.grid(axis=axis, color="#DDDDDD", linewidth=0.7)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
 
 
 def _written(score: str) -> str:

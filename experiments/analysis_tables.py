@@ -21,14 +21,12 @@ from decomp.experiments.analysis import (
 from decomp.experiments.comparison import BudgetResult
 from decomp.experiments.histories import Cohort, History
 from decomp.experiments.report_tables import mean_sd
-from decomp.experiments.tables import Cell, Table
+from decomp.experiments.tables import Row, Table
 
 RARE = (
     "Rare: among the quarter of the classes (rounded up) with the smallest share of the pool, and below half of an "
     "even share."
 )
-
-Row = tuple[Cell, ...]
 
 
 def class_score_table(

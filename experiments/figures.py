@@ -4,7 +4,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -152,9 +152,7 @@ def _draw_panel(panel: Axes, comparison: Comparison, result: BudgetResult, chose
     panel.set_ylabel(f"test {score_name(comparison.metric)}{spread}")
     panel.set_xlim(left=0)
     panel.margins(y=0.08)
-    panel.grid(color="#DDDDDD", linewidth=0.7)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
+    tidy(panel, "both")
     if repeats:
         panel.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", handlelength=3.2)
 
@@ -190,6 +188,13 @@ def _mark_crossings(
         panel.axvline(x, ymax=0.025, color=style.colour, linewidth=1.6, zorder=3)
     if found:
         panel.plot([], [], "o", color=GREY, label=f"reaches {FULL_SHARE:.0%} (mean)", **OPEN)
+
+
+def tidy(panel: Axes, axis: Literal["both", "x", "y"]) -> None:
+    """A pale grid behind the data, over one axis or both, and a frame on two sides only."""
+    panel.grid(axis=axis, color="#DDDDDD", linewidth=0.7)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right"]].set_visible(False)
 
 
 def score_name(metric: str) -> str:

@@ -7,7 +7,7 @@ from decomp.experiments.comparison import FULL_SHARE, Comparison
 from decomp.experiments.figures import score_name
 from decomp.experiments.pairs import Pair, family_notes, pairs_by_cycle, pairs_overall, wins
 from decomp.experiments.statistics import LEVEL, Spread
-from decomp.experiments.tables import Cell, Table
+from decomp.experiments.tables import Cell, Row, Table
 
 REPEATS = "repeats"
 """Name of the table that the others are computed from."""
@@ -20,8 +20,6 @@ TEST = (
     f"({COVER}). p: exact two-sided sign-flip test; p_holm: corrected after Holm over {{family}}. d_z: mean / sd; "
     "rank_biserial: matched-pairs rank-biserial correlation."
 )
-
-Row = tuple[Cell, ...]
 
 
 def report_tables(by_axis: Sequence[Comparison]) -> tuple[Table, ...]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 Cell = str | int | float | None
 """A raw value; None where it is undefined."""
 
+Row = tuple[Cell, ...]
+
 UNDEFINED = "–"
 
 LATEX = {
@@ -40,7 +42,7 @@ class Table:
     name: str
     title: str
     heads: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[Row, ...]
     note: str = ""
 
     def __post_init__(self) -> None:

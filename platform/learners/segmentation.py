@@ -338,8 +338,7 @@ class Descent:
         loss = self._loss(logits, labels, total_weight)
         if auxiliary is not None:
             loss = loss + AUXILIARY_WEIGHT * self._loss(auxiliary, labels, total_weight)
-        # The processes' gradients are averaged, but the loss is the sum of their parts.
-        (loss * self._group.processes.count).backward()  # type: ignore[no-untyped-call]
+        self._group.backward(loss)
         self._optimiser.step()
         return loss.detach()
 

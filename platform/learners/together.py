@@ -70,6 +70,11 @@ class Group:
         # Every iteration is alike, so which parameters get a gradient, not all of some models, is found out once.
         return DistributedDataParallel(network, static_graph=True)
 
+    def backward(self, loss: torch.Tensor) -> None:
+        """Gradients of the whole batch's loss, from this process's part of it; the sum of the parts is the loss."""
+        # The processes' gradients are averaged, but the loss is the sum of their parts.
+        (loss * self.processes.count).backward()  # type: ignore[no-untyped-call]
+
     def as_one(self, n: int) -> AbstractContextManager[object]:
         """Where a forward pass of `part(n)` gives what a pass of the whole batch gives for it."""
         return nullcontext() if self.processes.count == 1 else WholeBatch(n, self.part(n))

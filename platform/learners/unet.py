@@ -148,8 +148,7 @@ class UNet(Learner):
                 logits, to_device(labels[own], device), weight=weights, ignore_index=IGNORE, reduction="none"
             )
             loss = losses.sum() / float(class_weights[labels].sum())
-            # The processes' gradients are averaged, but the loss is the sum of their parts.
-            (loss * group.processes.count).backward()  # type: ignore[no-untyped-call]
+            group.backward(loss)
             optimiser.step()
             if iteration % REPORT_EVERY == REPORT_EVERY - 1 or iteration == self.iterations - 1:
                 if not math.isfinite(group.sum(loss.item())):

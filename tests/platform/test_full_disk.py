@@ -1,13 +1,11 @@
 import errno
-import json
 import os
 import shutil
-import subprocess
-import sys
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from programs import told_by
 
 from decomp.platform.durable import full_disk
 
@@ -15,13 +13,7 @@ from decomp.platform.durable import full_disk
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory):
     """What happened to runs that could not write files above a limit."""
-    command = [sys.executable, str(Path(__file__).with_name("full_disk.py")), str(tmp_path_factory.mktemp("full"))]
-    tests = str(Path(__file__).parents[1])
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": tests, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return told_by(Path(__file__).with_name("full_disk.py"), tmp_path_factory.mktemp("full"))
 
 
 def test_a_file_that_does_not_fit_ends_the_run_with_a_sentence_and_committed_cycles_stay(limited):

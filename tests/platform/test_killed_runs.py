@@ -1,22 +1,13 @@
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import told_by
 
 
 @pytest.fixture(scope="module")
 def points(tmp_path_factory):
     """What is on the disk after a run was killed at each of many points, and resumed."""
-    command = [sys.executable, str(Path(__file__).with_name("killed_runs.py")), str(tmp_path_factory.mktemp("killed"))]
-    tests = str(Path(__file__).parents[1])
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": tests, "OMP_NUM_THREADS": "1"}
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return told_by(Path(__file__).with_name("killed_runs.py"), tmp_path_factory.mktemp("killed"))
 
 
 def test_a_run_killed_in_any_phase_ends_as_if_nothing_had_happened(points):
