@@ -6,19 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decomp.actors.board import BoardObserver
 from decomp.actors.group import LostWorker, WorkerGroup
+from decomp.actors.progress import ProgressObserver
 from decomp.actors.worker import Job
-from decomp.platform import storage
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets.base import pool_ids
-from decomp.platform.durable import full_disk
-from decomp.platform.loop import Loop
-from decomp.platform.objects import StorageError
-from decomp.platform.registry import UserError
+from decomp.platform.errors import StorageError, UserError
+from decomp.platform.loop.loop import Loop
 from decomp.platform.spec import RunSpec
-from decomp.platform.storage import Location
-from decomp.platform.store import RunStore
+from decomp.platform.storage import location as storage
+from decomp.platform.storage.durable import full_disk
+from decomp.platform.storage.location import Location
+from decomp.platform.storage.runs import RunStore
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def coordinate(spec: RunSpec, root: Location, workers: Sequence[Any], board: Any
     failure of the user's code ends this run alone; its traceback is kept beside the run's cycles.
     """
     store = RunStore(root, spec)
-    observer = BoardObserver(board, spec.label)
+    observer = ProgressObserver(board, spec.label)
     observer.phase(len(store.committed()) + 1, "start", 0.0)
     job = Job(spec.label, spec.dataset, spec.learner)
     try:

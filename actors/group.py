@@ -14,14 +14,14 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from decomp.actors.resources import Resources
 from decomp.actors.worker import Job, Worker
-from decomp.platform.effort import Revealed
 from decomp.platform.learners.base import Processes, Training
-from decomp.platform.learners.together import Deserted
+from decomp.platform.learners.training.distributed import Deserted
+from decomp.platform.loop.oracle import Revealed
+from decomp.platform.loop.proposals import Proposals
+from decomp.platform.loop.shard import Checkpoint, ChooseTask, PredictTask, StaleShard
 from decomp.platform.predictions import PoolCounts
-from decomp.platform.proposals import Proposals
 from decomp.platform.regions import Region
-from decomp.platform.shard import ChooseTask, Model, PredictTask, StaleShard
-from decomp.platform.storage import Location
+from decomp.platform.storage.location import Location
 
 ATTEMPTS = 6
 """How often a call is made when its worker is lost; a lost node's workers come back after about 15 seconds."""
@@ -58,7 +58,7 @@ def start_workers(resources: Resources, group: PlacementGroup | None = None) -> 
 
 
 class WorkerGroup:
-    """`decomp.platform.workers.Workers` spread over Ray actors.
+    """`decomp.platform.loop.workers.Workers` spread over Ray actors.
 
     Image k of the pool belongs to worker k modulo the number of workers, always; test images are
     dealt out in the same way. Each worker has at most one call in flight.
@@ -81,12 +81,12 @@ class WorkerGroup:
         self._owner = {image: k % len(workers) for k, image in enumerate(pool)}
         self._predicted: dict[int, PredictTask] = {}
 
-    def fit(self, training: Training, start: Model | None, checkpoint: Location) -> Model:
+    def fit(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
         """See `Workers.fit`."""
         training = replace(training, progress=_nobody)
         if self._training_workers > 1:
             return self._fit_together(training, start, checkpoint)
-        model: Model = self._call({0: (training, start, checkpoint, self._board)}, "fit")[0]
+        model: Checkpoint = self._call({0: (training, start, checkpoint, self._board)}, "fit")[0]
         return model
 
     def predict(self, task: PredictTask) -> PoolCounts:
@@ -107,7 +107,7 @@ class WorkerGroup:
             parts.setdefault(self._owner[region.image], []).append(region)
         return Revealed.total(list(self._call(_single(parts), "reveal").values()))
 
-    def evaluate(self, model: Model, images: Sequence[str]) -> npt.NDArray[np.int64]:
+    def evaluate(self, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:
         """See `Workers.evaluate`."""
         n = min(len(self.workers), len(images))
         parts = {k: (model, tuple(images[k::n])) for k in range(n)}
@@ -117,7 +117,7 @@ class WorkerGroup:
             found[k::n] = confusion
         return found
 
-    def _fit_together(self, training: Training, start: Model | None, checkpoint: Location) -> Model:
+    def _fit_together(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
         """Train with several workers, all anew when one of them is lost."""
         for attempt in range(ATTEMPTS):
             address = self._call({0: ()}, "meet")[0]
@@ -131,7 +131,7 @@ class WorkerGroup:
                 worker.assist.remote(self._job, own, start) for worker, own in zip(others, trainings[1:], strict=False)
             ]
             try:
-                model: Model = self._all(calls)[0]
+                model: Checkpoint = self._all(calls)[0]
                 return model
             except RayActorError as error:
                 if attempt == ATTEMPTS - 1:

@@ -12,14 +12,14 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from decomp.actors.board import Correspondent, News, open_board
 from decomp.actors.coordinator import Outcome, coordinate
 from decomp.actors.group import start_workers
+from decomp.actors.progress import ProgressReader, ProgressReport, open_progress
 from decomp.actors.resources import Resources
-from decomp.platform.registry import UserError
+from decomp.platform.errors import UserError
 from decomp.platform.spec import RunSpec
-from decomp.platform.storage import Location
-from decomp.platform.store import RunStore
+from decomp.platform.storage.location import Location
+from decomp.platform.storage.runs import RunStore
 
 POLL = 0.5
 """Seconds between two looks at the notice board."""
@@ -27,7 +27,7 @@ POLL = 0.5
 RETRIES = 5
 """How often Ray starts a lost coordinator again; the scheduler starts it anew if it got on before."""
 
-Listener = Callable[[News, Sequence[Outcome]], None]
+Listener = Callable[[ProgressReport, Sequence[Outcome]], None]
 """Called with the news and with the runs that have just ended."""
 
 
@@ -64,8 +64,8 @@ class Sweep:
         waiting = [spec for spec in self.specs if not RunStore(self.root, spec).finished]
         blocking = {spec.key for spec in waiting if spec.kind == "first"}
         outcomes: list[Outcome] = []
-        board = open_board()
-        correspondent = Correspondent(board)
+        board = open_progress()
+        correspondent = ProgressReader(board)
         try:
             while waiting or self._running:
                 ready = [spec for spec in waiting if spec.kind != "run" or spec.first.key not in blocking]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import ray
 
-from decomp.platform.registry import UserError
+from decomp.platform.errors import UserError
 
 PATIENCE = 10.0
 """Seconds in which a cluster's head must answer; Ray itself would try for minutes."""

@@ -17,14 +17,14 @@ import ray
 
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets import Dataset
-from decomp.platform.effort import Revealed
 from decomp.platform.learners.base import Training
-from decomp.platform.learners.together import open_meeting
+from decomp.platform.learners.training.distributed import open_meeting
+from decomp.platform.loop.oracle import Revealed
+from decomp.platform.loop.shard import Checkpoint, ChooseTask, PoolShard, PredictTask
+from decomp.platform.loop.workers import assist, fit
 from decomp.platform.regions import Region
-from decomp.platform.shard import ChooseTask, Model, PoolShard, PredictTask
 from decomp.platform.spec import Component
-from decomp.platform.storage import Location
-from decomp.platform.workers import assist, fit
+from decomp.platform.storage.location import Location
 
 REPORT_EVERY = 2.0
 """Seconds between two reports of a training's progress; a thousand runs share one notice board."""
@@ -46,7 +46,7 @@ class Job:
 
 
 class Worker:
-    """Does the work of `decomp.platform.workers.Workers` for its share of the images, on a torch device."""
+    """Does the work of `decomp.platform.loop.workers.Workers` for its share of the images, on a torch device."""
 
     def __init__(self, device: str) -> None:
         # A worker's threads are the learner's business; window sums of small images lose by being split.
@@ -57,8 +57,10 @@ class Worker:
         self._shard: PoolShard | None = None
         self._meeting: Any = None  # it lasts until the next one
 
-    def fit(self, job: Job, training: Training, start: Model | None, checkpoint: Location, board: Any) -> Model:
-        """See `decomp.platform.workers.fit`; progress goes to the notice board."""
+    def fit(
+        self, job: Job, training: Training, start: Checkpoint | None, checkpoint: Location, board: Any
+    ) -> Checkpoint:
+        """See `decomp.platform.loop.workers.fit`; progress goes to the notice board."""
         return fit(self._shard_of(job), replace(training, progress=_Reporter(board, job.run)), start, checkpoint)
 
     def meet(self, job: Job) -> str:
@@ -66,7 +68,7 @@ class Worker:
         self._meeting, address = open_meeting(ray.util.get_node_ip_address())
         return address
 
-    def assist(self, job: Job, training: Training, start: Model | None) -> None:
+    def assist(self, job: Job, training: Training, start: Checkpoint | None) -> None:
         """Train together with the group's first worker, which reports and writes the checkpoint."""
         assist(self._shard_of(job), training, start)
 
@@ -82,7 +84,7 @@ class Worker:
         """See `PoolShard.reveal`."""
         return self._shard_of(job).reveal(regions)
 
-    def evaluate(self, job: Job, model: Model, images: Sequence[str]) -> npt.NDArray[np.int64]:
+    def evaluate(self, job: Job, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:
         """See `PoolShard.evaluate`."""
         return self._shard_of(job).evaluate(model, images)
 

@@ -21,17 +21,16 @@ from rich.table import Table
 from decomp.experiments.console import CONSOLE, SweepProgress, duration, prepare_environment, program
 from decomp.experiments.plan import Plan, make_plan
 from decomp.experiments.schema import load_experiment
-from decomp.platform.objects import StorageError
-from decomp.platform.registry import UserError
+from decomp.platform.errors import StorageError, UserError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from decomp.actors.board import News
     from decomp.actors.coordinator import Outcome
-    from decomp.experiments.axes import Axis
-    from decomp.experiments.mirror import MirrorThread
-    from decomp.experiments.report import Report
+    from decomp.actors.progress import ProgressReport
+    from decomp.experiments.report.axes import Axis
+    from decomp.experiments.report.report import Report
+    from decomp.experiments.tracking.mirror import MirrorThread
 
 MLFLOW_PATIENCE = 600.0
 """Seconds that the end of a command waits for MLflow while it takes what is left."""
@@ -77,7 +76,7 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
     from decomp.actors import session
     from decomp.actors.scheduler import Sweep
     from decomp.experiments.lock import sole_driver
-    from decomp.experiments.status import Desk
+    from decomp.experiments.status import StatusWriter
 
     root, resources = plan.experiment.root, plan.experiment.resources.spec()
     with _stoppable(), sole_driver(root):
@@ -88,9 +87,9 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
             if missing:
                 session.start(address, verbose=verbose)
                 cycles = {label: store.spec.cycles for label, store in missing.items()}
-                with SweepProgress(cycles) as progress, closing(Desk(root)) as desk:
+                with SweepProgress(cycles) as progress, closing(StatusWriter(root)) as desk:
 
-                    def listen(news: "News", ended: "Sequence[Outcome]") -> None:
+                    def listen(news: "ProgressReport", ended: "Sequence[Outcome]") -> None:
                         progress.update(news, ended)
                         # Runs that end too: what the notice board knew is lost with it.
                         for label in dict.fromkeys([*news.committed, *(o.spec.label for o in ended)]):
@@ -193,8 +192,8 @@ def report(
     verbose: Verbose = False,
 ) -> None:
     """Print the comparison of the committed cycles, write its page, tables and figures, and log them to MLflow."""
-    from decomp.experiments.axes import axes_of, find_axis
     from decomp.experiments.lock import is_driven, sole_driver
+    from decomp.experiments.report.axes import axes_of, find_axis
 
     overrides = [part for part in files if "=" in part]
     plans = {Path(part): _plan(Path(part), overrides) for part in files if "=" not in part}
@@ -236,7 +235,7 @@ def ui(
     port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 5000,
 ) -> None:
     """Browse the runs in MLflow, on the loopback interface only, until interrupted."""
-    from decomp.experiments.tracker import tracking_uri, ui_command, ui_environment
+    from decomp.experiments.tracking.tracker import tracking_uri, ui_command, ui_environment
 
     uri = tracking_uri(load_experiment(file, overrides or []).folder.parent)
     CONSOLE.print(f"MLflow shows {uri} at http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
@@ -274,10 +273,10 @@ def convert(
 @app.command(name="list")
 def list_() -> None:
     """List the samplers, selectors, partitions, data sets and learners that an experiment file may name."""
+    from decomp.platform.components import resolve
     from decomp.platform.datasets import DATASETS, Dataset
     from decomp.platform.learners import LEARNERS, Learner
     from decomp.platform.partitions import PARTITIONS, Partition
-    from decomp.platform.registry import resolve
     from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, SAMPLERS, ImageSelector, RegionSelector
 
     table = Table(box=None, show_header=False, padding=(0, 2))
@@ -353,8 +352,8 @@ def _notes(plan: Plan) -> list[str]:
 
 
 def _write_report(plan: Plan) -> "Report":
-    from decomp.experiments.report import compile_report
-    from decomp.experiments.sections import with_page
+    from decomp.experiments.report.page_building import with_page
+    from decomp.experiments.report.report import compile_report
 
     folder, seconds = plan.experiment.folder / "report", plan.experiment.annotation_seconds.spec()
     report = with_page(compile_report(plan.compared, folder, plan.metric, seconds), plan)
@@ -367,8 +366,8 @@ def _write_report(plan: Plan) -> "Report":
 
 
 def _report(plan: Plan, file: Path, overrides: list[str] | None, axis: "Axis | None" = None) -> "Report":
-    from decomp.experiments.comparison import compare_over
-    from decomp.experiments.report import console_tables
+    from decomp.experiments.report.comparison import compare_over
+    from decomp.experiments.report.report import console_tables
 
     written = _write_report(plan)
     comparison = compare_over(axis, written.comparison) if axis else written.comparison
@@ -383,8 +382,8 @@ def _report(plan: Plan, file: Path, overrides: list[str] | None, axis: "Axis | N
 @contextmanager
 def _mirroring(plan: Plan, file: Path, overrides: list[str] | None, *, verbose: bool) -> Iterator["MirrorThread"]:
     """Mirror to MLflow what is committed, now and while the body runs; warn of what could not be written."""
-    from decomp.experiments.mirror import MirrorThread
-    from decomp.experiments.tracker import Tracker, tracking_uri
+    from decomp.experiments.tracking.mirror import MirrorThread
+    from decomp.experiments.tracking.tracker import Tracker, tracking_uri
 
     uri = tracking_uri(plan.experiment.folder.parent)
     remedy = " ".join([program(), "sync", str(file), *(overrides or [])])

@@ -28,8 +28,8 @@ import numpy.typing as npt
 
 from decomp.platform.datasets.base import Split
 from decomp.platform.datasets.bracs import SUBTYPES, Bracs, Roi, encoded, natural, roi_file, write_manifest
-from decomp.platform.datasets.graphs import RoiGraph
-from decomp.platform.registry import UserError, nearest
+from decomp.platform.datasets.formats.graphs import RoiGraph
+from decomp.platform.errors import UserError, nearest
 
 CELLS, TISSUES, ASSIGNMENT = "cell_graphs", "tissue_graphs", "assignment_matrices"
 SUFFIXES = {CELLS: ".bin", TISSUES: ".bin", ASSIGNMENT: ".h5"}

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from decomp.platform.objects import ObjectPath
-from decomp.platform.registry import UserError
+from decomp.platform.errors import UserError
+from decomp.platform.storage.objects import ObjectPath
 
 RENEW, EXPIRE = 5.0, 20.0
 """Seconds between two renewals, and after the last one until others may take the lease."""

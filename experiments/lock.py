@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from decomp.experiments import lease
-from decomp.platform.registry import UserError
-from decomp.platform.storage import Location
+from decomp.platform.errors import UserError
+from decomp.platform.storage.location import Location
 
 LOCK = ".lock"
 

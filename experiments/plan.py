@@ -8,10 +8,10 @@ from typing import Any
 from decomp.experiments.schema import Experiment
 from decomp.platform.components import build_dataset, build_learner, build_partition, build_selectors
 from decomp.platform.datasets import Dataset
+from decomp.platform.errors import UserError, nearest
 from decomp.platform.metrics import metric_of
-from decomp.platform.registry import UserError, nearest
 from decomp.platform.spec import Component, RunSpec, flatten
-from decomp.platform.store import RunStore, stored_runs
+from decomp.platform.storage.runs import RunStore, stored_runs
 
 
 @dataclass(frozen=True)

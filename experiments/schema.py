@@ -14,12 +14,12 @@ import yaml
 from omegaconf import OmegaConf
 
 from decomp.actors.resources import Resources
-from decomp.experiments.axes import AnnotationSeconds
+from decomp.experiments.report.axes import AnnotationSeconds
+from decomp.platform.errors import UserError, nearest
 from decomp.platform.predictions import Measure
-from decomp.platform.registry import UserError, nearest
 from decomp.platform.samplers import SAMPLERS
 from decomp.platform.spec import Budget, Component, RegionShape, SamplerSpec
-from decomp.platform.storage import Location, parse_location
+from decomp.platform.storage.location import Location, parse_location
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Names become folders and MLflow names."""
@@ -220,7 +220,7 @@ class ResourcesEntry(_Entry):
 
 
 class AnnotationSecondsEntry(_Entry):
-    """Seconds that an expert's actions are assumed to take, see `decomp.experiments.axes.AnnotationSeconds`."""
+    """Seconds that an expert's actions are assumed to take, see `decomp.experiments.report.axes.AnnotationSeconds`."""
 
     image: float = pydantic.Field(AnnotationSeconds.image, ge=0, allow_inf_nan=False)
     region: float = pydantic.Field(AnnotationSeconds.region, ge=0, allow_inf_nan=False)

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
-from decomp.actors.board import Activity
+from decomp.actors.progress import Activity
 from decomp.experiments.plan import Plan
-from decomp.platform.registry import UserError
-from decomp.platform.storage import Location, write_whole
-from decomp.platform.store import RunStore
+from decomp.platform.errors import UserError
+from decomp.platform.storage.location import Location, write_whole
+from decomp.platform.storage.runs import RunStore
 
 STATUS, STOP = ".status.json", ".stop"
 
@@ -56,7 +56,7 @@ class Status:
         write_whole(root / STATUS, json.dumps(asdict(self)).encode())
 
 
-class Desk:
+class StatusWriter:
     """The driver's side: writes the status now and then, and looks whether it is asked to stop.
 
     Args:

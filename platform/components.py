@@ -1,17 +1,21 @@
 """Build the data sets, learners and selectors that an experiment file names."""
 
 import dataclasses
+import importlib
 import inspect
-from typing import Any, get_type_hints
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_type_hints
 
 import pydantic
 
 from decomp.platform.datasets import DATASETS, Dataset
+from decomp.platform.errors import UserError, nearest
 from decomp.platform.learners import LEARNERS, Learner
 from decomp.platform.partitions import PARTITIONS, Partition
-from decomp.platform.registry import T, UserError, nearest, resolve
 from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, RegionSelector
 from decomp.platform.spec import Component, SamplerSpec
+
+T = TypeVar("T")
 
 
 def build_dataset(component: Component) -> Dataset:
@@ -35,6 +39,34 @@ def build_selectors(sampler: SamplerSpec) -> tuple[ImageSelector, RegionSelector
 def build_partition(component: Component) -> Partition:
     """Make the partition; `UserError` for an unknown name or a wrong option."""
     return _build("region", component, resolve("partition", component.name, PARTITIONS, Partition))  # type: ignore[type-abstract]
+
+
+def resolve(kind: str, name: str, known: Mapping[str, str], base: type[T]) -> type[T]:
+    """Find a class by its registered name or by ``module:attribute``.
+
+    Args:
+        kind: what the name stands for, for messages, e.g. ``"learner"``.
+        name: the name in the experiment file.
+        known: registered names and the ``module:attribute`` of each, imported only when used.
+        base: the contract that the class must fulfil.
+
+    Raises:
+        UserError: if there is no such class or it does not subclass `base`.
+    """
+    target = known.get(name, name)
+    module_name, _, attribute = target.partition(":")
+    if not attribute:
+        raise UserError(
+            f"Unknown {kind} {name!r}{nearest(name, known)}; known are {', '.join(known)}, "
+            f"or give your own class as 'module:attribute'."
+        )
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"Cannot import {kind} {name!r}: {error}; is its module installed or on PYTHONPATH?") from error
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise UserError(f"The {kind} {name!r} is no subclass of {base.__module__}.{base.__name__}; make it one.")
+    return found
 
 
 def _build(kind: str, component: Component, cls: type[T]) -> T:

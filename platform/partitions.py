@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.datasets.base import Dataset
-from decomp.platform.registry import UserError
+from decomp.platform.errors import UserError
 
 PARTITIONS = {
     "slic": "decomp.platform.partitions:Slic",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from decomp.platform.columns import column_of, matrix_of, narrowed
+from decomp.platform.arrow import column_of, matrix_of, narrowed
 from decomp.platform.regions import Region
 
 LEVELS = 65535
@@ -89,7 +89,7 @@ class RegionReader(Protocol):
 
 @dataclass(frozen=True)
 class Prediction:
-    """Prediction of one image (Sec. 2 of the method notes); `decomp.platform.learners.decode` makes it from logits.
+    """Prediction of one image (Sec. 2 of the method notes), made from logits by `decomp.platform.learners.inference`.
 
     Attributes:
         labels: predicted class Y(j) of every pixel, shape (*axes), uint8.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
 
-from decomp.platform.objects import ObjectPath
+from decomp.platform.storage.objects import ObjectPath
 
 # Read when ray is imported: no message to anybody's server, no token file in anybody's home.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from toy_runs import run_locally
+from helpers.toy_runs import run_locally
 
 from decomp.experiments.cli import app
 from decomp.experiments.plan import make_plan

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from decomp.platform.learners.decode import count_classes, decode
+from decomp.platform.learners.inference.decode import count_classes, decode
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.regions import Region
 
@@ -109,7 +109,7 @@ def bandwidth(logits: torch.Tensor, wanted: Wanted) -> None:
     """Print the effective bandwidth of the Triton kernel and that of a copy."""
     from triton.testing import do_bench_cudagraph
 
-    from decomp.platform.learners.fused import launch
+    from decomp.platform.learners.inference.fused import launch
 
     source = torch.empty(COPIED, dtype=torch.uint8, device=logits.device)
     target = torch.empty_like(source)

@@ -23,8 +23,8 @@ from decomp.experiments.bench.selection import UNIT, Scene, scene
 from decomp.platform.components import build_selectors
 from decomp.platform.datasets import Dataset
 from decomp.platform.learners import Learner, Predictor, Training
+from decomp.platform.loop.shard import Checkpoint, Choosing, PoolShard, PredictTask
 from decomp.platform.predictions import Prediction, UncertaintyMap, Wanted
-from decomp.platform.shard import Choosing, Model, PoolShard, PredictTask
 from decomp.platform.spec import Component, SamplerSpec
 
 SHAPE = (1024, 2048)
@@ -98,7 +98,7 @@ def keep(pair: tuple[str, str], n: int, n_image: int) -> None:
     images, regions = build_selectors(SamplerSpec("", Component(pair[0]), Component(pair[1])))
     shard = PoolShard(Numbers(n), Recorded(), "cpu")
     task = PredictTask(
-        model=Model(Path("recorded"), ""),
+        model=Checkpoint(Path("recorded"), ""),
         images=shard.dataset.ids("train", 0),
         annotated={},
         tau=0.7,

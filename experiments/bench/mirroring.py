@@ -30,7 +30,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from decomp.experiments import entries
 from decomp.experiments.bench.servers import (
     database_megabytes,
     postgres,
@@ -38,16 +37,17 @@ from decomp.experiments.bench.servers import (
     table_rows,
     tracking_server,
 )
-from decomp.experiments.mlflow_experiment import SQLITE
-from decomp.experiments.report import Report, compile_report
-from decomp.experiments.tracker import Tracker
+from decomp.experiments.report.report import Report, compile_report
+from decomp.experiments.tracking import fields as entries
+from decomp.experiments.tracking.mlflow_experiment import SQLITE
+from decomp.experiments.tracking.tracker import Tracker
 from decomp.platform.datasets import Dataset, Split
+from decomp.platform.errors import UserError
 from decomp.platform.ledger import Annotation, Ledger
-from decomp.platform.records import Annotated, CycleRecord, Timing
 from decomp.platform.regions import Region
-from decomp.platform.registry import UserError
 from decomp.platform.spec import Budget, Component, RunSpec, SamplerSpec
-from decomp.platform.store import RunStore
+from decomp.platform.storage.records import Annotated, CycleRecord, Timing
+from decomp.platform.storage.runs import RunStore
 
 METRIC = "miou"
 SAMPLERS = ("rand", "uncert", "divers-cluster", "badge", "decomp")

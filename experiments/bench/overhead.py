@@ -19,10 +19,10 @@ from pathlib import Path
 from decomp.experiments.plan import Plan, make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.platform.components import build_learner
-from decomp.platform.loop import Loop
-from decomp.platform.shard import PoolShard
-from decomp.platform.store import RunStore
-from decomp.platform.workers import LocalWorkers
+from decomp.platform.loop.loop import Loop
+from decomp.platform.loop.shard import PoolShard
+from decomp.platform.loop.workers import LocalWorkers
+from decomp.platform.storage.runs import RunStore
 
 
 def main() -> None:

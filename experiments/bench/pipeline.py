@@ -28,12 +28,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
-from decomp.platform.ahead import ahead
 from decomp.platform.datasets.cityscapes import Cityscapes
-from decomp.platform.datasets.streets import write_streets
-from decomp.platform.learners.decode import decode
+from decomp.platform.datasets.synthetic.streets import write_streets
+from decomp.platform.learners.inference.decode import decode
 from decomp.platform.learners.unet import Network
 from decomp.platform.predictions import Prediction, Wanted
+from decomp.platform.prefetch import prefetch
 from decomp.platform.samplers import ImageView
 from decomp.platform.samplers.decomposition import DecompositionRegions
 from decomp.platform.samplers.windows import Windows
@@ -150,7 +150,7 @@ def read_rates(data: Cityscapes, images: tuple[str, ...], cores: int) -> float:
 
 def read(data: Cityscapes, images: tuple[str, ...], threads: int) -> Generator[Any, None, None]:
     """The images, read as a shard reads them, by so many background threads (0: in line)."""
-    return ahead((partial(data.image, image) for image in images), threads, threads)
+    return prefetch((partial(data.image, image) for image in images), threads, threads)
 
 
 def available_cores() -> int:

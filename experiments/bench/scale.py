@@ -27,17 +27,17 @@ import numpy as np
 import numpy.typing as npt
 import ray
 
-from decomp.actors.board import open_board
 from decomp.actors.group import WorkerGroup, start_workers
+from decomp.actors.progress import open_progress
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep
 from decomp.actors.worker import Job
 from decomp.platform.datasets import Dataset, Split
 from decomp.platform.learners import Learner, Predictor, Training
-from decomp.platform.loop import Loop
+from decomp.platform.loop.loop import Loop
 from decomp.platform.predictions import LEVELS, Prediction, UncertaintyMap, Wanted
 from decomp.platform.spec import Budget, Component, RunSpec, SamplerSpec
-from decomp.platform.store import RunStore
+from decomp.platform.storage.runs import RunStore
 
 N_CLASSES = 19
 SIDE = 64
@@ -177,7 +177,7 @@ def cycle(root: Path, images: int, n_workers: int, work: float) -> dict[str, flo
         dataset=Component(BASE.dataset.name, {"images": images}),
         learner=Component(BASE.learner.name, {"work": work}),
     )
-    dataset, board = Simulated(images), open_board()
+    dataset, board = Simulated(images), open_progress()
     workers = start_workers(Resources(workers=n_workers, cpus=1))
     try:
         group = WorkerGroup(workers, Job("run", spec.dataset, spec.learner), dataset.ids("train", 0), board)

@@ -22,10 +22,10 @@ import torch
 
 from decomp.experiments.bench.decode import device_name
 from decomp.platform.datasets import IGNORE
+from decomp.platform.learners.inference.segmentation import SegmentationPredictor
 from decomp.platform.learners.segmentation import Descent
-from decomp.platform.learners.segmentor import SegmentationPredictor
-from decomp.platform.learners.streamed_crops import Batch
-from decomp.platform.learners.together import Group
+from decomp.platform.learners.training.distributed import Group
+from decomp.platform.learners.training.streamed_crops import Batch
 from decomp.platform.learners.upernet import UperNet
 from decomp.platform.predictions import Wanted
 

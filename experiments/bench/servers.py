@@ -14,8 +14,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from decomp.experiments.tracker import ui_command, ui_environment
-from decomp.platform.registry import UserError
+from decomp.experiments.tracking.tracker import ui_command, ui_environment
+from decomp.platform.errors import UserError
 
 PATIENCE = 120.0
 """Seconds in which a server must answer."""

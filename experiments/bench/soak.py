@@ -30,12 +30,12 @@ import yaml
 
 from decomp.experiments.bench.processes import TITLES, births, descendants, is_ours, outliving, title_of
 from decomp.experiments.bench.tiles import Means, Tiles
-from decomp.experiments.entries import KEY, cycle_points
 from decomp.experiments.plan import Plan, make_plan
 from decomp.experiments.schema import load_experiment
-from decomp.platform.loop import Loop
-from decomp.platform.shard import PoolShard
-from decomp.platform.workers import LocalWorkers
+from decomp.experiments.tracking.fields import KEY, cycle_points
+from decomp.platform.loop.loop import Loop
+from decomp.platform.loop.shard import PoolShard
+from decomp.platform.loop.workers import LocalWorkers
 
 PAUSE = (0.5, 2.0)
 """Seconds between two kills, drawn uniformly."""
@@ -321,7 +321,7 @@ def compare_mlflow(experiment: Path, tally: Tally) -> None:
     """Every metric of every cycle must be in MLflow, once."""
     from mlflow import MlflowClient
 
-    from decomp.experiments.tracker import tracking_uri
+    from decomp.experiments.tracking.tracker import tracking_uri
 
     subprocess.run(
         [sys.executable, "-m", "decomp.experiments", "sync", str(experiment)], check=True, capture_output=True

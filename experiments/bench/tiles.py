@@ -10,8 +10,8 @@ import torch
 
 from decomp.platform.datasets import Dataset, Split
 from decomp.platform.learners import Learner, Predictor, Training
-from decomp.platform.learners.bottleneck import Bottleneck
-from decomp.platform.learners.decode import decode
+from decomp.platform.learners.inference.bottleneck import Bottleneck
+from decomp.platform.learners.inference.decode import decode
 from decomp.platform.predictions import Prediction, Wanted
 from decomp.platform.randomness import stream
 

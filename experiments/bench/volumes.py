@@ -22,7 +22,7 @@ import torch
 
 from decomp.experiments.bench.decode import device_name
 from decomp.platform.datasets.kits import Kits23
-from decomp.platform.datasets.phantom import write_phantom
+from decomp.platform.datasets.synthetic.phantom import write_phantom
 from decomp.platform.learners import Predictor, Training
 from decomp.platform.learners.nnunet import NnUNet
 from decomp.platform.learners.nnunet.prepared import PreparedVolumes

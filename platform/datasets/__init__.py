@@ -3,13 +3,13 @@
 from decomp.platform.datasets.base import IGNORE, Dataset, Split
 
 DATASETS = {
-    "digits": "decomp.platform.datasets.digits:Digits",
-    "slides": "decomp.platform.datasets.slides:Slides",
+    "digits": "decomp.platform.datasets.synthetic.digits:Digits",
+    "slides": "decomp.platform.datasets.synthetic.slides:Slides",
     "bracs": "decomp.platform.datasets.bracs:Bracs",
     "cityscapes": "decomp.platform.datasets.cityscapes:Cityscapes",
     "folder": "decomp.platform.datasets.folder:Folder",
     "kits23": "decomp.platform.datasets.kits:Kits23",
-    "phantom": "decomp.platform.datasets.phantom:Phantom",
+    "phantom": "decomp.platform.datasets.synthetic.phantom:Phantom",
 }
 
 __all__ = ["DATASETS", "IGNORE", "Dataset", "Split"]

@@ -58,7 +58,7 @@ class Dataset(ABC):
 
         Returns:
             Pixels, shape (*axes, channels); for the ROI task features of the ROIs, shape (n, F), float32, or a tuple of
-            n `decomp.platform.datasets.graphs.RoiGraph`.
+            n `decomp.platform.datasets.formats.graphs.RoiGraph`.
         """
 
     @abstractmethod

@@ -30,8 +30,8 @@ import safetensors
 import safetensors.numpy
 
 from decomp.platform.datasets.base import Dataset, Split
-from decomp.platform.datasets.graphs import RoiGraph
-from decomp.platform.registry import UserError, nearest
+from decomp.platform.datasets.formats.graphs import RoiGraph
+from decomp.platform.errors import UserError, nearest
 
 SUBTYPES = ("N", "PB", "UDH", "ADH", "FEA", "DCIS", "IC")
 """Normal, pathological benign, usual ductal hyperplasia, atypical ductal hyperplasia, flat epithelial atypia, ductal

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from decomp.platform.datasets.base import Split
-from decomp.platform.datasets.codes import Codes
+from decomp.platform.datasets.formats.codes import Codes
 from decomp.platform.datasets.paired import Listing, Pair, PairedFiles
-from decomp.platform.registry import UserError, nearest
+from decomp.platform.errors import UserError, nearest
 
 LABEL_IDS = MappingProxyType(
     {

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import get_args
 
 from decomp.platform.datasets.base import IGNORE, Split
-from decomp.platform.datasets.codes import Code, Codes
+from decomp.platform.datasets.formats.codes import Code, Codes
+from decomp.platform.datasets.formats.rasters import SUFFIXES
 from decomp.platform.datasets.paired import Listing, Pair, PairedFiles
-from decomp.platform.datasets.rasters import SUFFIXES
-from decomp.platform.registry import UserError
+from decomp.platform.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from types import MappingProxyType
 
 from decomp.platform.datasets.base import Split
 from decomp.platform.datasets.volumes import NiftiVolumes
+from decomp.platform.errors import UserError
 from decomp.platform.randomness import stream
-from decomp.platform.registry import UserError
 
 IMAGE, LABELS = "imaging.nii.gz", "segmentation.nii.gz"
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.datasets.base import Dataset, Split
-from decomp.platform.datasets.codes import Codes
-from decomp.platform.datasets.rasters import BrokenFile, check_end, digest, read_image, read_mask, size
-from decomp.platform.registry import UserError
+from decomp.platform.datasets.formats.codes import Codes
+from decomp.platform.datasets.formats.rasters import BrokenFile, check_end, digest, read_image, read_mask, size
+from decomp.platform.errors import UserError
 
 REMEDY = "copy the file again"
 SHOWN = 5  # unknown codes per mask

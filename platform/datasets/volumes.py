@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from decomp.platform.datasets.base import Dataset, Split
 from decomp.platform.datasets.body import detect_body
-from decomp.platform.datasets.nifti import (
+from decomp.platform.datasets.formats.nifti import (
     DamageError,
     check_complete,
     read_header,
@@ -26,8 +26,8 @@ from decomp.platform.datasets.nifti import (
     read_voxels,
     same_place,
 )
+from decomp.platform.errors import UserError
 from decomp.platform.regions import Region
-from decomp.platform.registry import UserError
 
 MAX_THREADS = 8  # files under way at once; a volume takes up to about a gigabyte
 
@@ -124,8 +124,8 @@ class NiftiVolumes(Volumes):
         """A sentence for every damage of every volume.
 
         Segmentations are read as a whole. Of the much larger images only the headers and the ends of the files are, by
-        which missing and truncated files are found (`decomp.platform.datasets.nifti.check_complete`); corruption in the
-        middle of an image and voxels that are not finite are told when the image is read.
+        which missing and truncated files are found (`decomp.platform.datasets.formats.nifti.check_complete`);
+        corruption in the middle of an image and voxels that are not finite are told when the image is read.
         """
         found = _threaded(lambda image: list(self._problems(image)), self._all())
         return [problem for problems in found for problem in problems]

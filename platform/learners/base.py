@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.datasets.base import Dataset
+from decomp.platform.errors import UserError
 from decomp.platform.ledger import Ledger
 from decomp.platform.metrics import confusion_matrix
 from decomp.platform.predictions import Measure, Prediction, Wanted
-from decomp.platform.registry import UserError
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Processes:
     Attributes:
         rank: number of this process, from 0; process 0 writes the checkpoint.
         count: how many they are.
-        address: ``host:port`` where they meet, see `decomp.platform.learners.together.open_meeting`; not needed alone.
+        address: ``host:port`` where they meet, see `decomp.platform.learners.training.distributed.open_meeting`; not
+            needed alone.
     """
 
     rank: int = 0
@@ -61,7 +62,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def predict(self, image: Any, wanted: Wanted) -> Prediction:
-        """Predict one image in one forward pass; `decomp.platform.learners.decode.decode` makes it from logits.
+        """Predict one image in one forward pass; `decomp.platform.learners.inference.decode` makes it from logits.
 
         Args:
             image: what `Dataset.image` gives: pixels, shape (*axes, channels), or ROIs.

@@ -9,7 +9,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from decomp.platform.registry import UserError
+from decomp.platform.errors import UserError
 
 
 def write_checkpoint(file: Path, tensors: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from decomp.platform.datasets.graphs import RoiGraph
+from decomp.platform.datasets.formats.graphs import RoiGraph
+from decomp.platform.errors import UserError
 from decomp.platform.learners.rois import Inputs, RoiLearner, RoiNetwork
-from decomp.platform.registry import UserError
 
 with warnings.catch_warnings():  # that PyTorch Geometric uses TorchScript is no business of the user's
     warnings.simplefilter("ignore", FutureWarning)

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from decomp.platform.errors import UserError
 from decomp.platform.learners.rois import Descend, Inputs, RoiLearner, RoiNetwork
-from decomp.platform.registry import UserError
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 """Weight, shape (m, n), and bias, shape (m,), of each layer."""

@@ -14,14 +14,14 @@ from torch import nn
 from torch.nn import functional
 
 from decomp.platform.datasets.base import IGNORE, Dataset, Split
+from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Training, check_options
-from decomp.platform.learners.bottleneck import Bottleneck
 from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoint
-from decomp.platform.learners.decode import decode
+from decomp.platform.learners.inference.bottleneck import Bottleneck
+from decomp.platform.learners.inference.decode import decode
 from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.metrics import confusion_matrix, weighted_f1
 from decomp.platform.predictions import Prediction, Wanted
-from decomp.platform.registry import UserError
 
 Descend = Callable[[Any, torch.Tensor], torch.Tensor]
 

@@ -15,19 +15,24 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from decomp.platform.ahead import ahead
 from decomp.platform.datasets.base import IGNORE, Dataset
+from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Training, check_options
 from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoint
-from decomp.platform.learners.released import read_released
+from decomp.platform.learners.inference.segmentation import (
+    SegmentationNetwork,
+    SegmentationPredictor,
+    autocast,
+    to_device,
+)
 from decomp.platform.learners.reproducible import reproducible
-from decomp.platform.learners.schedule import Patience, is_decayed, warmed_polynomial
-from decomp.platform.learners.segmentor import SegmentationNetwork, SegmentationPredictor, autocast, to_device
-from decomp.platform.learners.streamed_crops import Batch, StreamedCrops
-from decomp.platform.learners.together import Group, joined
+from decomp.platform.learners.training.distributed import Group, joined
+from decomp.platform.learners.training.pretrained import read_pretrained
+from decomp.platform.learners.training.schedules import Patience, is_decayed, warmed_polynomial
+from decomp.platform.learners.training.streamed_crops import Batch, StreamedCrops
 from decomp.platform.metrics import confusion_matrix, iou, mean_iou
 from decomp.platform.predictions import Wanted
-from decomp.platform.registry import UserError
+from decomp.platform.prefetch import prefetch
 
 REPORT_EVERY = 10  # iterations between two looks at the loss, which make a GPU wait
 WARMUP_RATIO = 1e-6
@@ -147,7 +152,7 @@ class Segmentation(Learner):
         """Replace random weights by those of `pretrained`, if any; `UserError` if they do not fit."""
         if self.pretrained is not None:
             file = self.pretrained.expanduser()
-            self.take_released(network, read_released(file), file)
+            self.take_released(network, read_pretrained(file), file)
 
     def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:
         """Train on the annotated regions and write a safetensors file to exactly the path `checkpoint`.
@@ -271,7 +276,7 @@ class Segmentation(Learner):
             return dataset.image(image), dataset.labels(image)
 
         with closing(
-            ahead((partial(read, image) for image in images[group.part(len(images))]), self.workers, IMAGES_AHEAD)
+            prefetch((partial(read, image) for image in images[group.part(len(images))]), self.workers, IMAGES_AHEAD)
         ) as pairs:
             for pixels, labels in pairs:
                 confusion += confusion_matrix(labels, predictor.predict(pixels, Wanted()).labels, n_classes)

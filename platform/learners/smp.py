@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import torch
 from torch.nn import functional
 
-from decomp.platform.learners.released import load_released
+from decomp.platform.errors import UserError, nearest
+from decomp.platform.learners.inference.segmentation import SegmentationNetwork
 from decomp.platform.learners.segmentation import Segmentation
-from decomp.platform.learners.segmentor import SegmentationNetwork
-from decomp.platform.registry import UserError, nearest
+from decomp.platform.learners.training.pretrained import load_pretrained
 
 with warnings.catch_warnings():  # that torchvision uses TorchScript is no business of the user's
     warnings.simplefilter("ignore", FutureWarning)
@@ -64,9 +64,9 @@ class Smp(Segmentation):
         """See `Segmentation.take_released`."""
         assert isinstance(network, Network)
         if any(name.startswith("encoder.") for name in tensors):
-            load_released(network.model, tensors, file, ("segmentation_head.",))
+            load_pretrained(network.model, tensors, file, ("segmentation_head.",))
         else:
-            load_released(network.model.encoder, tensors, file, CLASSIFIER)
+            load_pretrained(network.model.encoder, tensors, file, CLASSIFIER)
 
 
 class Network(SegmentationNetwork):

@@ -15,16 +15,16 @@ from torch import nn
 from torch.nn import functional
 
 from decomp.platform.datasets.base import IGNORE, Dataset
+from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Training, check_options
-from decomp.platform.learners.bottleneck import Bottleneck
 from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoint
-from decomp.platform.learners.crops import Crops
-from decomp.platform.learners.decode import decode
+from decomp.platform.learners.inference.bottleneck import Bottleneck
+from decomp.platform.learners.inference.decode import decode
+from decomp.platform.learners.inference.segmentation import to_device
 from decomp.platform.learners.reproducible import reproducible
-from decomp.platform.learners.segmentor import to_device
-from decomp.platform.learners.together import Group, joined
+from decomp.platform.learners.training.crops import Crops
+from decomp.platform.learners.training.distributed import Group, joined
 from decomp.platform.predictions import Prediction, Wanted
-from decomp.platform.registry import UserError
 
 FORMAT = "decomp-unet-1"
 REPORT_EVERY = 10  # iterations between two looks at the loss, which make a GPU wait

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from decomp.platform.learners.internimage import InternImage, layers_below
-from decomp.platform.learners.released import load_released
+from decomp.platform.learners.inference.segmentation import SegmentationNetwork
+from decomp.platform.learners.networks.internimage import InternImage, layers_below
 from decomp.platform.learners.segmentation import Segmentation
-from decomp.platform.learners.segmentor import SegmentationNetwork
+from decomp.platform.learners.training.pretrained import load_pretrained
 
 POOL_SCALES = (1, 2, 3, 6)
 DROPOUT = 0.1
@@ -99,10 +99,10 @@ class UperNet(Segmentation):
         """See `Segmentation.take_released`."""
         assert isinstance(network, Network)
         if any(name.startswith("backbone.") for name in tensors):
-            load_released(network, tensors, file, OWN)
+            load_pretrained(network, tensors, file, OWN)
         else:
             tensors = {name.removeprefix("model."): value for name, value in tensors.items()}
-            load_released(network.backbone, tensors, file, CLASSIFIER)
+            load_pretrained(network.backbone, tensors, file, CLASSIFIER)
 
 
 class Network(SegmentationNetwork):

@@ -5,12 +5,12 @@ References:
 """
 
 from decomp.platform.samplers.base import (
-    CandidatePool,
+    CandidateRegions,
     Choice,
     ImageSelector,
     ImageView,
+    JointRegionSelector,
     Need,
-    PooledRegions,
     RegionSelector,
     select_images,
 )
@@ -45,12 +45,12 @@ __all__ = [
     "IMAGE_SELECTORS",
     "REGION_SELECTORS",
     "SAMPLERS",
-    "CandidatePool",
+    "CandidateRegions",
     "Choice",
     "ImageSelector",
     "ImageView",
+    "JointRegionSelector",
     "Need",
-    "PooledRegions",
     "RegionSelector",
     "class_confidence",
     "class_weights",

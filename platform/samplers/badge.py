@@ -11,13 +11,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from decomp.platform.samplers.base import CandidatePool, Need, PooledRegions
+from decomp.platform.samplers.base import CandidateRegions, JointRegionSelector, Need
 from decomp.platform.samplers.clustering import OuterProducts, kmeans_plus_plus, most_uncertain, outer_kmeans
 from decomp.platform.samplers.uncertainty import UncertaintyRegions
 
 
 @dataclass(frozen=True)
-class BadgeRegions(UncertaintyRegions, PooledRegions):
+class BadgeRegions(UncertaintyRegions, JointRegionSelector):
     """Gradient embeddings g_i = a_i (x) b_i of the pool, clustered, or seeds of k-means++ among them.
 
     a is the max-pooled feature of a region and b the mean over its pixels of one-hot(Y) - p, the negative gradient of
@@ -34,8 +34,8 @@ class BadgeRegions(UncertaintyRegions, PooledRegions):
 
     needs = Need.UNCERTAINTY | Need.GRADIENTS
 
-    def select(self, pool: CandidatePool, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """See `PooledRegions.select`; with "kmeans" the most uncertain come first."""
+    def select(self, pool: CandidateRegions, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """See `JointRegionSelector.select`; with "kmeans" the most uncertain come first."""
         assert pool.residuals is not None
         embeddings = OuterProducts(pool.features, pool.residuals)
         if self.seeding == "kmeans++":

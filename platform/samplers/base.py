@@ -31,9 +31,9 @@ class Need(Flag):
     UNCERTAINTY = auto()
     """The uncertainty map of a selected image, or the mean uncertainty of every candidate."""
     FEATURES = auto()
-    """Bottleneck features of the regions in the pool of a `PooledRegions`."""
+    """Bottleneck features of the regions in the pool of a `JointRegionSelector`."""
     GRADIENTS = auto()
-    """Gradient factors of the regions in the pool of a `PooledRegions`."""
+    """Gradient factors of the regions in the pool of a `JointRegionSelector`."""
 
 
 class ImageSelector(ABC):
@@ -72,7 +72,7 @@ class ImageView:
         predicted: pixels predicted as each class, shape (C,), int64; None unless `Need.LABELS` is declared.
         confidence: probability of the predicted class of every ROI, shape (n,), float32; None unless the image is a
             set of ROIs and `Need.LABELS` is declared.
-        left_out: the class that is never drawn (the experiment's `background`), or None.
+        background: the class that is never drawn (the experiment's `background`), or None.
         body: reads where regions drawn at random lie, shape (*axes), bool, or None for everywhere.
     """
 
@@ -82,7 +82,7 @@ class ImageView:
     weights: npt.NDArray[np.float64] | None = None
     predicted: npt.NDArray[np.int64] | None = None
     confidence: npt.NDArray[np.float32] | None = None
-    left_out: int | None = None
+    background: int | None = None
     body: Callable[[], npt.NDArray[np.bool_] | None] = lambda: None
 
 
@@ -118,7 +118,7 @@ class RegionSelector(ABC):
 
 
 @dataclass(frozen=True)
-class CandidatePool:
+class CandidateRegions:
     """Candidate regions of all selected images, N of them, from which the coordinator chooses.
 
     Attributes:
@@ -135,7 +135,7 @@ class CandidatePool:
     residuals: npt.NDArray[np.float32] | None = None
 
 
-class PooledRegions(RegionSelector):
+class JointRegionSelector(RegionSelector):
     """A region selector whose choices in one image depend on those in the others (DIVERS, BADGE).
 
     `choose` gives a pool of `factor * n_region` candidates of one image, each with its score; `select` then picks
@@ -148,7 +148,7 @@ class PooledRegions(RegionSelector):
     factor: ClassVar[int] = 3
 
     @abstractmethod
-    def select(self, pool: CandidatePool, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    def select(self, pool: CandidateRegions, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Choose `n` of the N > n candidates.
 
         Args:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from decomp.platform.errors import UserError
 from decomp.platform.predictions import PoolCounts
-from decomp.platform.registry import UserError
 from decomp.platform.samplers.base import Choice, ImageSelector, ImageView, Need, RegionSelector
 from decomp.platform.samplers.places import MapPeaks, Peaks, Place
 
@@ -65,8 +65,8 @@ class DecompositionRegions(RegionSelector):
         assert view.predicted is not None
         assert view.weights is not None
         present = view.predicted > 0
-        if view.left_out is not None:
-            present[view.left_out] = False
+        if view.background is not None:
+            present[view.background] = False
         best = _Best(view)
         chosen: list[Choice] = []
         while len(chosen) < n_region and present.any():

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from decomp.platform.samplers.base import CandidatePool, Need, PooledRegions
+from decomp.platform.samplers.base import CandidateRegions, JointRegionSelector, Need
 from decomp.platform.samplers.clustering import farthest_first, kmeans, most_uncertain
 from decomp.platform.samplers.uncertainty import UncertaintyRegions
 
 
 @dataclass(frozen=True)
-class ClusterRegions(UncertaintyRegions, PooledRegions):
+class ClusterRegions(UncertaintyRegions, JointRegionSelector):
     """DIVERS(cluster): k-means with n clusters over the features of the pool, the most uncertain of each cluster.
 
     The choice is { argmax_{i in cluster k} u_i : k = 1..n }, where the clusters minimise sum_i |x_i - c_{k(i)}|^2 over
@@ -25,13 +25,13 @@ class ClusterRegions(UncertaintyRegions, PooledRegions):
 
     needs = Need.UNCERTAINTY | Need.FEATURES
 
-    def select(self, pool: CandidatePool, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """See `PooledRegions.select`; the most uncertain come first."""
+    def select(self, pool: CandidateRegions, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """See `JointRegionSelector.select`; the most uncertain come first."""
         return most_uncertain(kmeans(pool.features, n, rng), pool.uncertainty, n, rng)
 
 
 @dataclass(frozen=True)
-class CoreSetRegions(UncertaintyRegions, PooledRegions):
+class CoreSetRegions(UncertaintyRegions, JointRegionSelector):
     """DIVERS(core-set): farthest-first traversal of the features of the pool (Sener and Savarese 2018, Algorithm 1).
 
     Next is argmax_i min_{j chosen} |x_i - x_j|, a 2-approximation of the smallest radius within which the n chosen
@@ -42,6 +42,6 @@ class CoreSetRegions(UncertaintyRegions, PooledRegions):
 
     needs = Need.UNCERTAINTY | Need.FEATURES
 
-    def select(self, pool: CandidatePool, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """See `PooledRegions.select`."""
+    def select(self, pool: CandidateRegions, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """See `JointRegionSelector.select`."""
         return farthest_first(pool.features, n, rng)

@@ -22,7 +22,7 @@ def class_confidence(predicted: Counts, confident: Counts) -> Floats:
     return np.divide(confident, predicted, out=np.zeros(len(predicted)), where=predicted > 0)
 
 
-def class_weights(delta: Floats, emphasis: Floats | None = None, left_out: int | None = None) -> Floats:
+def class_weights(delta: Floats, emphasis: Floats | None = None, background: int | None = None) -> Floats:
     """Sampling weight per class (Eq. 2).
 
     w_c = f_c (1 - delta_c) / sum_k f_k (1 - delta_k), uniform over the sampled classes where the sum is 0.
@@ -30,13 +30,13 @@ def class_weights(delta: Floats, emphasis: Floats | None = None, left_out: int |
     Args:
         delta: class confidence, shape (C,).
         emphasis: positive factors f, shape (C,); 1 by default.
-        left_out: a class that is not sampled, whose weight is 0.
+        background: a class that is not sampled, whose weight is 0.
 
     Returns:
         w, shape (C,), summing to 1.
     """
     doubt = 1.0 - delta if emphasis is None else emphasis * (1.0 - delta)
-    sampled = np.arange(len(delta)) != (-1 if left_out is None else left_out)
+    sampled = np.arange(len(delta)) != (-1 if background is None else background)
     doubt = np.where(sampled, doubt, 0.0)
     total = doubt.sum()
     return np.asarray(doubt / total if total > 0 else sampled / max(1, np.count_nonzero(sampled)))

@@ -3,16 +3,16 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from toy_runs import DECOMP, results, run_locally
+from helpers.toy_runs import DECOMP, results, run_locally
 
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep
 from decomp.platform.spec import Component
-from decomp.platform.store import RunStore
+from decomp.platform.storage.runs import RunStore
 
 SMALL = Resources(workers=1, cpus=0.5)
 SIZE = 200_000
-SPEC = replace(DECOMP, learner=Component("toys:Bulky", {"size": SIZE}), cycles=4)
+SPEC = replace(DECOMP, learner=Component("helpers.toys:Bulky", {"size": SIZE}), cycles=4)
 
 
 @pytest.fixture

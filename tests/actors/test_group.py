@@ -5,8 +5,8 @@ from ray.exceptions import ActorUnavailableError, ObjectLostError
 
 import decomp.actors.group
 from decomp.actors.group import ATTEMPTS, LostWorker, WorkerGroup
+from decomp.platform.loop.shard import StaleShard
 from decomp.platform.regions import Region
-from decomp.platform.shard import StaleShard
 
 GONE = ActorUnavailableError("it is restarting", None)
 ANSWER_LOST = ObjectLostError("00" * 28, None, "")

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 import ray
-from toy_runs import DECOMP, REFERENCE, results, run_locally
+from helpers.toy_runs import DECOMP, REFERENCE, results, run_locally
 
 import decomp.actors.scheduler
-from decomp.actors.board import open_board
+from decomp.actors.progress import open_progress
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep
-from decomp.platform.registry import UserError
+from decomp.platform.errors import UserError
 from decomp.platform.spec import Component, SamplerSpec
-from decomp.platform.store import RunStore
+from decomp.platform.storage.runs import RunStore
 
 SPEC = replace(DECOMP, cycles=4)
 SMALL = Resources(workers=1, cpus=0.5)
@@ -41,20 +41,20 @@ def leftovers(root):
 
 
 def shard_while_predicting(grave):
-    return replace(SPEC, learner=Component("toys:MortalShard", {"grave": grave, "at_cycle": 3}))
+    return replace(SPEC, learner=Component("helpers.toys:MortalShard", {"grave": grave, "at_cycle": 3}))
 
 
 def shard_while_choosing(grave):
-    regions = Component("toys:MortalRegions", {"grave": grave})
+    regions = Component("helpers.toys:MortalRegions", {"grave": grave})
     return replace(SPEC, sampler=SamplerSpec("decomp", Component("decomposition"), regions))
 
 
 def coordinator_within_a_cycle(grave):
-    return replace(SPEC, dataset=Component("toys:MortalBlobs", {"grave": grave, "split": "test", "call": 2}))
+    return replace(SPEC, dataset=Component("helpers.toys:MortalBlobs", {"grave": grave, "split": "test", "call": 2}))
 
 
 def coordinator_after_a_commit(grave):
-    return replace(SPEC, dataset=Component("toys:MortalBlobs", {"grave": grave, "split": "train", "call": 3}))
+    return replace(SPEC, dataset=Component("helpers.toys:MortalBlobs", {"grave": grave, "split": "train", "call": 3}))
 
 
 VICTIMS = {
@@ -86,9 +86,9 @@ def test_a_process_killed_in_its_work_changes_nothing(survived, oracle, victim):
 
 
 def test_a_lost_notice_board_costs_nothing(cluster, oracle, tmp_path, monkeypatch):
-    slow = replace(SPEC, learner=Component("toys:Centroids", {"seconds": 0.5}))
+    slow = replace(SPEC, learner=Component("helpers.toys:Centroids", {"seconds": 0.5}))
     boards, lost = [], []
-    monkeypatch.setattr(decomp.actors.scheduler, "open_board", lambda: boards.append(open_board()) or boards[-1])
+    monkeypatch.setattr(decomp.actors.scheduler, "open_progress", lambda: boards.append(open_progress()) or boards[-1])
 
     def listen(news, ended):
         if len(lost) < 2 and RunStore(tmp_path, slow).committed():
@@ -102,7 +102,7 @@ def test_a_lost_notice_board_costs_nothing(cluster, oracle, tmp_path, monkeypatc
 def test_a_coordinator_that_is_lost_in_every_cycle_gets_on_all_the_same(cluster, oracle, tmp_path, monkeypatch):
     monkeypatch.setattr(decomp.actors.scheduler, "RETRIES", 0)
     options = {"grave": str(tmp_path / "grave"), "call": 3, "again": True}
-    spec = replace(SPEC, dataset=Component("toys:MortalBlobs", options))
+    spec = replace(SPEC, dataset=Component("helpers.toys:MortalBlobs", options))
     assert swept(tmp_path / "runs", spec) == [None, None]
     assert len(list(tmp_path.glob("grave-*"))) == SPEC.cycles - 2
     assert same_results(tmp_path / "runs", spec, oracle)
@@ -111,7 +111,7 @@ def test_a_coordinator_that_is_lost_in_every_cycle_gets_on_all_the_same(cluster,
 def test_a_coordinator_that_is_always_lost_ends_its_run_with_a_sentence(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(decomp.actors.scheduler, "RETRIES", 0)
     options = {"grave": str(tmp_path / "grave"), "call": 2, "again": True}
-    spec = replace(SPEC, dataset=Component("toys:MortalBlobs", options))
+    spec = replace(SPEC, dataset=Component("helpers.toys:MortalBlobs", options))
     lost, given_up = swept(tmp_path / "runs", spec)
     assert lost.startswith("its coordinator was lost again and again")
     assert given_up == "the first cycle that it shares failed"
@@ -119,13 +119,13 @@ def test_a_coordinator_that_is_always_lost_ends_its_run_with_a_sentence(cluster,
 
 def test_a_run_that_fails_leaves_its_workers_to_nobody(cluster, tmp_path):
     """They may be dead for good, or busy with what they were told last."""
-    specs = [replace(REFERENCE, learner=Component("toys:Telling"), seed=seed) for seed in range(2)]
+    specs = [replace(REFERENCE, learner=Component("helpers.toys:Telling"), seed=seed) for seed in range(2)]
     outcomes = Sweep(tmp_path, specs, replace(SMALL, runs_at_once=1)).run(lambda news, ended: None)
     assert len({outcome.error for outcome in outcomes}) == 2
 
 
 def test_a_node_that_is_lost_is_told_once(cluster, tmp_path, monkeypatch):
-    slow = replace(REFERENCE, learner=Component("toys:Centroids", {"seconds": 3}))
+    slow = replace(REFERENCE, learner=Component("helpers.toys:Centroids", {"seconds": 3}))
     warnings, nodes = [], ray.nodes
 
     def without_cores():

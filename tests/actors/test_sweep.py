@@ -2,18 +2,18 @@ from dataclasses import replace
 
 import pytest
 import ray
-from toy_runs import DECOMP, REFERENCE, ROI_RUNS, RUNS, results, run_locally
+from helpers.toy_runs import DECOMP, REFERENCE, ROI_RUNS, RUNS, results, run_locally
 
-from decomp.actors.board import BoardObserver, open_board
 from decomp.actors.group import WorkerGroup, start_workers
+from decomp.actors.progress import ProgressObserver, open_progress
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep, capacity
 from decomp.actors.worker import Job
 from decomp.platform.components import build_dataset
-from decomp.platform.loop import Loop
-from decomp.platform.registry import UserError
+from decomp.platform.errors import UserError
+from decomp.platform.loop.loop import Loop
 from decomp.platform.spec import Component
-from decomp.platform.store import RunStore
+from decomp.platform.storage.runs import RunStore
 
 # One sampler for each way of choosing: without a prediction, at once, from a pool, with the weights, and mixed.
 SWEPT = [run for run in RUNS if run.sampler.name in ("rand", "uncert", "divers-cluster", "decomp", "decomp_badge")]
@@ -56,7 +56,7 @@ def test_finished_runs_are_skipped_and_partial_ones_go_on(cluster, oracle, tmp_p
 
 
 def test_a_learner_that_raises_fails_its_run_alone(cluster, tmp_path):
-    bad = [replace(spec, learner=Component("toys:Centroids", {"fail_at_cycle": 3})) for spec in RUNS[:1]]
+    bad = [replace(spec, learner=Component("helpers.toys:Centroids", {"fail_at_cycle": 3})) for spec in RUNS[:1]]
     good = RUNS[1:2]
     specs = [bad[0].first, good[0].first, *bad, *good]
     outcomes = {o.spec.key: o for o in Sweep(tmp_path, specs, SMALL).run(lambda news, ended: None)}
@@ -67,14 +67,14 @@ def test_a_learner_that_raises_fails_its_run_alone(cluster, tmp_path):
 
 
 def test_a_data_set_that_fails_on_a_node_is_said_with_its_traceback(cluster, tmp_path):
-    bad = replace(RUNS[0], dataset=Component("toys:Blobs", {"no_such_option": 1}))
+    bad = replace(RUNS[0], dataset=Component("helpers.toys:Blobs", {"no_such_option": 1}))
     (outcome,) = Sweep(tmp_path, [bad.first], SMALL).run(lambda news, ended: None)
     assert "no such option" in outcome.error
     assert "build_dataset" in outcome.details.read_text()
 
 
 def test_runs_of_a_first_cycle_that_failed_are_given_up(cluster, tmp_path):
-    bad = replace(RUNS[0], learner=Component("toys:Centroids", {"fail_at_cycle": 1}))
+    bad = replace(RUNS[0], learner=Component("helpers.toys:Centroids", {"fail_at_cycle": 1}))
     outcomes = Sweep(tmp_path, [bad.first, bad], SMALL).run(lambda news, ended: None)
     assert [outcome.error for outcome in outcomes] == [
         "RuntimeError: the learner has had enough",
@@ -84,7 +84,7 @@ def test_runs_of_a_first_cycle_that_failed_are_given_up(cluster, tmp_path):
 
 def test_a_killed_worker_changes_nothing(cluster, oracle, tmp_path):
     """The learner kills its own process once, in the middle of a training."""
-    spec = replace(DECOMP, learner=Component("toys:Mortal", {"grave": str(tmp_path / "grave"), "at_cycle": 4}))
+    spec = replace(DECOMP, learner=Component("helpers.toys:Mortal", {"grave": str(tmp_path / "grave"), "at_cycle": 4}))
     outcomes = Sweep(tmp_path / "runs", [spec.first, spec], SMALL).run(lambda news, ended: None)
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert (tmp_path / "grave").exists()
@@ -106,10 +106,10 @@ def test_a_worker_killed_after_predicting_predicts_again(cluster, oracle, tmp_pa
                     ray.kill(worker, no_restart=False)
             return super().choose(task)
 
-    dataset, board = build_dataset(spec.dataset), open_board()
+    dataset, board = build_dataset(spec.dataset), open_progress()
     workers = start_workers(Resources(workers=2, cpus=0.25))
     group = Murdered(workers, Job(spec.label, spec.dataset, spec.learner), dataset.ids("train", 0), board)
-    Loop(RunStore(tmp_path, spec), dataset, group, BoardObserver(board, spec.label)).run()
+    Loop(RunStore(tmp_path, spec), dataset, group, ProgressObserver(board, spec.label)).run()
     for worker in workers:
         ray.kill(worker)
     assert killed
@@ -154,7 +154,7 @@ def test_a_cluster_that_grows_on_demand_is_waited_for(cluster, tmp_path):
 
 
 def test_slots_that_nobody_needs_any_more_are_given_back(cluster, tmp_path):
-    slow = replace(RUNS[0], learner=Component("toys:Centroids", {"seconds": 3}), cycles=1)
+    slow = replace(RUNS[0], learner=Component("helpers.toys:Centroids", {"seconds": 3}), cycles=1)
     free = []
 
     def listen(news, ended):

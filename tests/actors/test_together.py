@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import pytest
 import safetensors.torch
-from toy_runs import DECOMP, results, run_locally
+from helpers.toy_runs import DECOMP, results, run_locally
 
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep
 from decomp.platform.spec import Component
-from decomp.platform.store import RunStore
+from decomp.platform.storage.runs import RunStore
 
 OPTIONS = {"iterations": 20, "batch": 5, "crop": 16, "widths": [4, 8], "learning_rate": 1e-3}
 SPEC = replace(DECOMP, learner=Component("unet", OPTIONS), cycles=3)
@@ -42,7 +42,7 @@ def test_a_worker_killed_in_a_joint_training_changes_nothing(undisturbed, tmp_pa
     """The others start anew with it, and all give the bytes of the undisturbed sweep."""
     graves = tmp_path / "graves"
     graves.mkdir()
-    learner = Component("toys:Fallible", OPTIONS | {"fails": [[2, 0], [3, 1]], "graves": str(graves)})
+    learner = Component("helpers.toys:Fallible", OPTIONS | {"fails": [[2, 0], [3, 1]], "graves": str(graves)})
     errors, found = swept(tmp_path / "runs", replace(SPEC, learner=learner))
     assert errors == [None, None]
     assert len(list(graves.iterdir())) == 2
@@ -50,7 +50,7 @@ def test_a_worker_killed_in_a_joint_training_changes_nothing(undisturbed, tmp_pa
 
 
 def test_an_error_in_one_of_the_workers_is_told_and_they_go_on_with_other_runs(undisturbed, tmp_path):
-    learner = Component("toys:Fallible", OPTIONS | {"fails": [[2, 1]]})
+    learner = Component("helpers.toys:Fallible", OPTIONS | {"fails": [[2, 1]]})
     bad = replace(SPEC, learner=learner)
     specs = [bad.first, SPEC.first, bad, SPEC]
     outcomes = Sweep(tmp_path, specs, TOGETHER).run(lambda news, ended: None)

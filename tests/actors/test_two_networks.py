@@ -3,11 +3,11 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from toy_runs import DECOMP, results, run_locally
-from toys import Blobs
+from helpers.programs import PROGRAMS
+from helpers.toy_runs import DECOMP, results, run_locally
+from helpers.toys import Blobs
 
 from decomp.platform.spec import Component
 
@@ -32,7 +32,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     root = tmp_path_factory.mktemp("networks")
-    program = Path(__file__).with_name("two_networks.py")
+    program = PROGRAMS / "two_networks.py"
     done = subprocess.run([*APART, sys.executable, str(program), str(root)], capture_output=True, timeout=570)
     assert done.returncode == 0, done.stderr.decode()
     (report,) = [line for line in done.stdout.decode().splitlines() if line.startswith("{")]
@@ -42,7 +42,9 @@ def swept(tmp_path_factory):
 def test_nodes_in_networks_of_their_own_give_one_processes_results(swept, tmp_path):
     root, report = swept
     sizes = report["few"]["sizes"]
-    spec = replace(DECOMP, dataset=Component("toys:Blobs", sizes), fingerprint=Blobs(**sizes).fingerprint(), cycles=5)
+    spec = replace(
+        DECOMP, dataset=Component("helpers.toys:Blobs", sizes), fingerprint=Blobs(**sizes).fingerprint(), cycles=5
+    )
     run_locally(tmp_path, spec)
     assert results(root / "few") == results(tmp_path)
     for name in ("few", "many", "large"):

@@ -1,17 +1,17 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from toy_runs import DECOMP, SLOW, results, run_locally
+from helpers.programs import PROGRAMS
+from helpers.toy_runs import DECOMP, SLOW, results, run_locally
 
 
 @pytest.fixture(scope="module")
 def sweeps(tmp_path_factory):
     """Results folder and report of an undisturbed sweep over two nodes, and of one that loses a node."""
     root = tmp_path_factory.mktemp("nodes")
-    command = [sys.executable, str(Path(__file__).with_name("two_nodes.py"))]
+    command = [sys.executable, str(PROGRAMS / "two_nodes.py")]
     started = {
         what: subprocess.Popen([*command, str(root / what), what], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for what in ("spread", "kill")

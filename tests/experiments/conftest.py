@@ -7,8 +7,8 @@ def toy_file(tmp_path):
     """An experiment file of the toy data set and learner."""
     experiment = {
         "name": "toy",
-        "dataset": {"name": "toys:Blobs"},
-        "learner": {"name": "toys:Centroids"},
+        "dataset": {"name": "helpers.toys:Blobs"},
+        "learner": {"name": "helpers.toys:Centroids"},
         "samplers": ["rand", "decomp"],
         "budgets": [{"n_image": 2, "n_region": 3, "region": [4, 4], "cycles": 5}],
         "seeds": 2,

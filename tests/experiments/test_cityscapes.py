@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from decomp.platform.datasets.cityscapes import Cityscapes
-from decomp.platform.datasets.streets import write_streets
+from decomp.platform.datasets.synthetic.streets import write_streets
 
 ROOT = Path(__file__).parents[2]
 SMALL = (

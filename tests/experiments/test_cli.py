@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from toy_runs import results, run_locally
+from helpers.toy_runs import results, run_locally
 
 from decomp.experiments.bench.processes import births, descendants, is_ours, outliving, title_of
 from decomp.experiments.plan import make_plan
@@ -36,7 +36,7 @@ def finished(tmp_path_factory):
     """The toy experiment, run by the command in a folder of its own."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "toy.yaml").write_text(
-        "name: toy\ndataset: toys:Blobs\nlearner: toys:Centroids\nsamplers: [rand, decomp]\nseeds: 2\n"
+        "name: toy\ndataset: helpers.toys:Blobs\nlearner: helpers.toys:Centroids\nsamplers: [rand, decomp]\nseeds: 2\n"
         "budgets: [{n_image: 2, n_region: 3, region: [4, 4], cycles: 5}]\n"
         "resources: {cpus: 1}\n"
     )

@@ -15,8 +15,8 @@ import pytest
 
 from decomp.experiments.convert import convert_bracs, main
 from decomp.platform.datasets.bracs import SUBTYPES, Bracs
-from decomp.platform.datasets.graphs import RoiGraph
-from decomp.platform.registry import UserError
+from decomp.platform.datasets.formats.graphs import RoiGraph
+from decomp.platform.errors import UserError
 
 DATA = Path(__file__).parent.parent / "data" / "bracs"
 PUBLISHED, PORTABLE = DATA / "published", DATA / "portable"

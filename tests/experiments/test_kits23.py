@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from decomp.platform.datasets.phantom import write_phantom
+from decomp.platform.datasets.synthetic.phantom import write_phantom
 
 ROOT = Path(__file__).parents[2]
 CASES = 27  # two of which the paper leaves out

@@ -9,7 +9,7 @@ import pytest
 
 from decomp.experiments import lease
 from decomp.experiments.lock import is_driven, sole_driver
-from decomp.platform.registry import UserError
+from decomp.platform.errors import UserError
 
 
 def test_only_one_process_drives_an_experiment(root):

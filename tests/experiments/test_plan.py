@@ -1,9 +1,9 @@
 import pytest
-from toy_runs import run_locally
+from helpers.toy_runs import run_locally
 
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
-from decomp.platform.registry import UserError
+from decomp.platform.errors import UserError
 
 
 def plan_of(file, *overrides):
@@ -26,7 +26,7 @@ def test_budgets_have_first_cycles_of_their_own(toy_file):
 
 
 def test_epochs_of_all_trainings_are_added_up(toy_file):
-    plan = plan_of(toy_file, "learner=toys:Epochal", "seeds=1")
+    plan = plan_of(toy_file, "learner=helpers.toys:Epochal", "seeds=1")
     per_cycle = [2, 4, 6, 8, 10]  # of 6, 12, 18, 24, 30 regions
     assert plan.epochs() == per_cycle[0] + 2 * sum(per_cycle[1:]) + 3  # the reference has 9 regions
     assert plan_of(toy_file).epochs() is None
@@ -37,7 +37,7 @@ def test_training_workers_that_the_learner_cannot_use_are_refused(toy_file):
     with pytest.raises(UserError) as caught:
         plan_of(toy_file, *two)
     assert str(caught.value) == (
-        "resources.training_workers: toys:Centroids trains a model in one process, not 9; set it to 1."
+        "resources.training_workers: helpers.toys:Centroids trains a model in one process, not 9; set it to 1."
     )
     with pytest.raises(UserError, match="unet trains a model in at most 4 processes, not 9; set it to 4"):
         plan_of(toy_file, "learner={name: unet, batch: 24}", "reference={batch: 4}", *two)
@@ -46,7 +46,7 @@ def test_training_workers_that_the_learner_cannot_use_are_refused(toy_file):
 
 def test_all_damage_of_the_data_is_named_at_once(toy_file):
     with pytest.raises(UserError) as caught:
-        plan_of(toy_file, "dataset=toys:Damaged")
+        plan_of(toy_file, "dataset=helpers.toys:Damaged")
     assert str(caught.value) == "train-000.png is missing.\ntrain-001.png is missing."
 
 
@@ -83,11 +83,11 @@ def test_a_change_of_a_result_relevant_key_is_named(toy_file):
         ("budgets[0].region=[40,4]", "a region of 40 x 4 does not fit into image 'train-000' of 24 x 32"),
         ("budgets[0].n_image=20", "20 images per cycle, but the pool has only 9"),
         ("folds=[1]", "no fold 1; give 0 to 0"),
-        ("dataset={name: toys:Blobs, size: 3}", "dataset.size: toys:Blobs has no such option"),
-        ("dataset=toys:Blops", "Cannot import dataset 'toys:Blops'"),
+        ("dataset={name: helpers.toys:Blobs, size: 3}", "dataset.size: helpers.toys:Blobs has no such option"),
+        ("dataset=helpers.toys:Blops", "Cannot import dataset 'helpers.toys:Blops'"),
         ("dataset=digit", "did you mean 'digits'"),
-        ("dataset=toys:Centroids", "is no subclass of decomp.platform.datasets.base.Dataset"),
-        ("learner.jiter=3", r"learner.jiter: toys:Centroids has no such option \(did you mean 'jitter'\?\)"),
+        ("dataset=helpers.toys:Centroids", "is no subclass of decomp.platform.datasets.base.Dataset"),
+        ("learner.jiter=3", r"learner.jiter: helpers.toys:Centroids has no such option \(did you mean 'jitter'\?\)"),
         ("learner.jitter=much", "learner.jitter: Input should be a valid number"),
         ("reference={jiter: 3}", "reference.jiter"),
         ("samplers=[{images: randm, regions: random}]", r"samplers\[0\]: Unknown image selector 'randm'"),

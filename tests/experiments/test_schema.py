@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from decomp.experiments.axes import AnnotationSeconds
 from decomp.experiments.plan import make_plan
+from decomp.experiments.report.axes import AnnotationSeconds
 from decomp.experiments.schema import load_experiment
-from decomp.platform.registry import UserError
+from decomp.platform.errors import UserError
 from decomp.platform.spec import Component
 
 SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
@@ -142,7 +142,7 @@ def test_a_missing_file(tmp_path):
 
 def test_an_option_can_be_added_to_the_short_form(toy_file):
     text = toy_file.read_text()
-    toy_file.write_text(text.replace("learner:\n  name: toys:Centroids", "learner: toys:Centroids"))
+    toy_file.write_text(text.replace("learner:\n  name: helpers.toys:Centroids", "learner: helpers.toys:Centroids"))
     assert toy_file.read_text() != text
     assert load_experiment(toy_file, ["learner.jitter=0.1"]).learner.component().options == {"jitter": 0.1}
 

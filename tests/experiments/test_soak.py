@@ -4,7 +4,7 @@ import sys
 import time
 
 import pytest
-from toy_runs import run_locally
+from helpers.toy_runs import run_locally
 
 from decomp.experiments.bench.processes import births, descendants, outliving, title_of
 from decomp.experiments.bench.soak import Tally, compare, plan_of, write_experiment

@@ -1,14 +1,14 @@
 import pytest
-from fake_runs import commit, fake_run
-from toy_runs import run_locally
+from helpers.fake_runs import commit, fake_run
+from helpers.toy_runs import run_locally
 
-from decomp.actors.board import Activity
+from decomp.actors.progress import Activity
 from decomp.experiments import status
 from decomp.experiments.console import duration
 from decomp.experiments.lock import is_driven, sole_driver
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
-from decomp.experiments.status import Desk, Status, ask_to_stop, progress_of
+from decomp.experiments.status import Status, StatusWriter, ask_to_stop, progress_of
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def plan(toy_file):
 
 def test_what_is_told_is_read_back(tmp_path):
     assert Status.read(tmp_path) is None
-    desk = Desk(tmp_path)
+    desk = StatusWriter(tmp_path)
     desk.update({"a": Activity(2, "train", 0.5)}, {"b": "RuntimeError: no"})
     told = Status.read(tmp_path)
     assert (told.active, told.failed) == ({"a": Activity(2, "train", 0.5)}, {"b": "RuntimeError: no"})
@@ -29,7 +29,7 @@ def test_what_is_told_is_read_back(tmp_path):
 def test_a_request_to_stop_is_heard_once_and_none_from_before_the_start(tmp_path, monkeypatch):
     monkeypatch.setattr(status, "WRITE_EVERY", 0.0)
     ask_to_stop(tmp_path)
-    desk = Desk(tmp_path)
+    desk = StatusWriter(tmp_path)
     desk.update({}, {})
     ask_to_stop(tmp_path)
     with pytest.raises(KeyboardInterrupt):

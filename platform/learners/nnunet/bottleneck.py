@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from decomp.platform.learners.bottleneck import Bottleneck
+from decomp.platform.learners.inference.bottleneck import Bottleneck
 
 
 class Mosaic:

@@ -11,13 +11,13 @@ from torch import nn
 
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.datasets.volumes import Volumes
+from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Training, check_options
 from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoint
+from decomp.platform.learners.nnunet.environment import seeded
 from decomp.platform.learners.nnunet.nesting import Nesting
 from decomp.platform.learners.nnunet.prepared import Preparation, PreparedVolumes
-from decomp.platform.learners.nnunet.surroundings import seeded
 from decomp.platform.predictions import Measure
-from decomp.platform.registry import UserError
 
 if TYPE_CHECKING:
     from decomp.platform.learners.nnunet.planning import Plans

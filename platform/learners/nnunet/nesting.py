@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from decomp.platform.datasets.base import Dataset
-from decomp.platform.registry import UserError
+from decomp.platform.errors import UserError
 
 SMALLEST = 1e-30
 """Stands for the probability 0, whose logarithm would be infinite."""

@@ -12,10 +12,10 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
+from decomp.platform.errors import UserError
+from decomp.platform.learners.nnunet.environment import NAME, private_folders, quiet
 from decomp.platform.learners.nnunet.geometry import Geometry
 from decomp.platform.learners.nnunet.nesting import Nesting
-from decomp.platform.learners.nnunet.surroundings import NAME, private_folders, quiet
-from decomp.platform.registry import UserError
 
 SMALLEST_EDGE = 4
 """Cells that an axis of the bottleneck has at least, as in nnU-Net's planner."""

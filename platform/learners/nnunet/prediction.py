@@ -12,16 +12,16 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
 from decomp.platform.datasets.base import Dataset
+from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Predictor
-from decomp.platform.learners.decode import decode, not_finite
+from decomp.platform.learners.inference.decode import decode, not_finite
 from decomp.platform.learners.nnunet.bottleneck import Mosaic
+from decomp.platform.learners.nnunet.environment import quiet
 from decomp.platform.learners.nnunet.nesting import Nesting
 from decomp.platform.learners.nnunet.prepared import PreparedVolumes
-from decomp.platform.learners.nnunet.surroundings import quiet
 from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.metrics import confusion_matrix
 from decomp.platform.predictions import Prediction, Wanted
-from decomp.platform.registry import UserError
 
 if TYPE_CHECKING:
     from decomp.platform.learners.nnunet.planning import Plans

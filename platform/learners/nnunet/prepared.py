@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from decomp.platform.datasets.base import Dataset, Split
 from decomp.platform.datasets.volumes import Volumes
+from decomp.platform.errors import UserError
+from decomp.platform.learners.nnunet.build_once import BuildOnce
 from decomp.platform.learners.nnunet.geometry import Geometry, covered, nearest
 from decomp.platform.learners.nnunet.nesting import Nesting
-from decomp.platform.learners.nnunet.shelf import Shelf
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.registry import UserError
 
 if TYPE_CHECKING:
     from decomp.platform.learners.nnunet.planning import Plans
@@ -177,23 +177,23 @@ class PreparedVolumes(Dataset):
         (folder / "plans.json").write_text(json.dumps([plans, volumes]))
 
     @functools.cached_property
-    def _samples(self) -> Shelf:
+    def _samples(self) -> BuildOnce:
         return self._shelf("samples", self._write_sample)
 
     @functools.cached_property
-    def _statistics(self) -> Shelf:
+    def _statistics(self) -> BuildOnce:
         return self._shelf("statistics", self._write_statistics)
 
     @functools.cached_property
-    def _grids(self) -> Shelf:
+    def _grids(self) -> BuildOnce:
         return self._shelf("grids", self._write_grid)
 
     @functools.cached_property
-    def _bodies(self) -> Shelf:
+    def _bodies(self) -> BuildOnce:
         return self._shelf("bodies", self._write_body)
 
-    def _shelf(self, kind: str, write: Callable[[str, Path], None]) -> Shelf:
-        return Shelf(self.cache / self._fingerprint / kind, write)
+    def _shelf(self, kind: str, write: Callable[[str, Path], None]) -> BuildOnce:
+        return BuildOnce(self.cache / self._fingerprint / kind, write)
 
     def _write_sample(self, image: str, folder: Path) -> None:
         lower, upper = self.preparation.window

@@ -10,9 +10,9 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPre
 from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnUNetDatasetBlosc2
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from decomp.platform.learners.nnunet.environment import quiet
 from decomp.platform.learners.nnunet.geometry import Geometry
 from decomp.platform.learners.nnunet.nesting import Nesting
-from decomp.platform.learners.nnunet.surroundings import quiet
 
 if TYPE_CHECKING:
     from decomp.platform.learners.nnunet.planning import Plans

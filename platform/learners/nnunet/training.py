@@ -27,10 +27,10 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 from decomp.platform.datasets.base import IGNORE
+from decomp.platform.learners.nnunet.environment import NAME, private_folders, quiet
 from decomp.platform.learners.nnunet.nesting import Nesting
 from decomp.platform.learners.nnunet.prepared import PreparedVolumes
 from decomp.platform.learners.nnunet.resampling import stored
-from decomp.platform.learners.nnunet.surroundings import NAME, private_folders, quiet
 from decomp.platform.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ import pytest
 from decomp.experiments.bench import mirroring
 from decomp.experiments.bench.mirroring import METRIC, Plots, classes_for, commit_runs, measure, mirror
 from decomp.experiments.bench.servers import postgres_programs
-from decomp.experiments.report import compile_report
-from decomp.platform.registry import UserError
+from decomp.experiments.report.report import compile_report
+from decomp.platform.errors import UserError
 
 
 def test_committed_runs_are_mirrored_whole(tmp_path):

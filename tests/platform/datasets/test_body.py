@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decomp.platform.datasets.abdomen import PADDINGS, draw_scan
 from decomp.platform.datasets.body import detect_body
+from decomp.platform.datasets.synthetic.abdomen import PADDINGS, draw_scan
 
 VOXEL = (5.0, 2.0, 2.0)
 

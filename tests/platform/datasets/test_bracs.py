@@ -11,8 +11,8 @@ import safetensors.numpy
 
 from decomp.platform.components import build_dataset
 from decomp.platform.datasets.bracs import COLUMNS, MANIFEST, SUBTYPES, Bracs, Roi, encoded, roi_file, write_manifest
-from decomp.platform.datasets.graphs import RoiGraph
-from decomp.platform.registry import UserError
+from decomp.platform.datasets.formats.graphs import RoiGraph
+from decomp.platform.errors import UserError
 from decomp.platform.spec import Component
 
 SPLIT_OF_SLIDE = {"7": "train", "12": "train", "100": "train", "31": "validation", "8": "test"}

@@ -10,9 +10,9 @@ from PIL import Image
 from decomp.platform.components import build_dataset
 from decomp.platform.datasets import IGNORE
 from decomp.platform.datasets.cityscapes import LABEL_IDS, VOID_IDS, Cityscapes
-from decomp.platform.datasets.streets import write_streets
+from decomp.platform.datasets.synthetic.streets import write_streets
+from decomp.platform.errors import UserError
 from decomp.platform.metrics import confusion_matrix, iou, mean_iou
-from decomp.platform.registry import UserError
 from decomp.platform.spec import Component
 
 FRAMES = {"train": 8, "val": 4}

@@ -10,9 +10,9 @@ from PIL import Image
 
 from decomp.platform.components import build_dataset
 from decomp.platform.datasets import IGNORE
-from decomp.platform.datasets.codes import Codes
 from decomp.platform.datasets.folder import Folder
-from decomp.platform.registry import UserError
+from decomp.platform.datasets.formats.codes import Codes
+from decomp.platform.errors import UserError
 from decomp.platform.spec import Component
 
 CODES = {"road": 7, "vehicle": (26, 27), "sky": 23}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from decomp.platform.datasets.volumes import NiftiVolumes, Volumes
-from decomp.platform.registry import UserError
+from decomp.platform.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ from torch.nn import functional
 
 from decomp.platform.datasets import IGNORE, Dataset, Split
 from decomp.platform.datasets.base import Task
-from decomp.platform.datasets.graphs import RoiGraph
+from decomp.platform.datasets.formats.graphs import RoiGraph
+from decomp.platform.errors import UserError
 from decomp.platform.learners import Training
 from decomp.platform.learners.mlp import Mlp, Network
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.registry import UserError
 
 FAST = Mlp(epochs=8, batch=4, widths=(8, 6), learning_rate=0.01)
 EVERYTHING = Wanted(tau=0.7, measure=Measure.ENTROPY, confidence=True, regions=True)

@@ -8,6 +8,7 @@ import torch
 
 from decomp.platform.datasets import IGNORE, Dataset, Split
 from decomp.platform.datasets.base import Task
+from decomp.platform.errors import UserError
 from decomp.platform.learners import Training, rois
 from decomp.platform.learners.mlp import Mlp
 from decomp.platform.learners.reproducible import reproducible
@@ -16,7 +17,6 @@ from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.metrics import confusion_matrix, weighted_f1
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.registry import UserError
 
 FAST = Mlp(epochs=4, batch=4, widths=(8,), learning_rate=0.02)
 

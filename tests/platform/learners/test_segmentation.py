@@ -8,16 +8,17 @@ import pytest
 import torch
 
 from decomp.platform.datasets import IGNORE, Dataset
-from decomp.platform.learners import Training, segmentation, segmentor
+from decomp.platform.errors import UserError
+from decomp.platform.learners import Training, segmentation
+from decomp.platform.learners.inference import segmentation as segmentor
 from decomp.platform.learners.segmentation import Segmentation
-from decomp.platform.learners.together import Group
+from decomp.platform.learners.training.distributed import Group
 from decomp.platform.learners.upernet import UperNet
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.metrics import iou, mean_iou
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.registry import UserError
 
 TINY = UperNet(
     channels=16,

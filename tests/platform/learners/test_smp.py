@@ -6,13 +6,13 @@ import torch
 
 from decomp.platform.components import build_learner
 from decomp.platform.datasets import Dataset
+from decomp.platform.errors import UserError
 from decomp.platform.learners import Training
 from decomp.platform.learners.smp import ARCHITECTURES, Network, Smp
 from decomp.platform.ledger import Ledger
 from decomp.platform.predictions import Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.registry import UserError
 from decomp.platform.spec import Component
 
 TINY = Smp(

@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 
 from decomp.platform.datasets import IGNORE, Dataset, Split
+from decomp.platform.errors import UserError
 from decomp.platform.learners import Training
 from decomp.platform.learners.unet import Network, UNet, UNetPredictor
 from decomp.platform.ledger import Annotation, Ledger
@@ -18,7 +19,6 @@ from decomp.platform.metrics import confusion_matrix, iou, mean_iou
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.registry import UserError
 
 FAST = UNet(iterations=12, batch=4, crop=16, widths=(8, 12))
 EVERYTHING = Wanted(tau=0.9, measure=Measure.ENTROPY, confidence=True, regions=True)

@@ -6,10 +6,10 @@ import safetensors.torch
 import torch
 from torch.nn import functional
 
+from decomp.platform.errors import UserError
 from decomp.platform.learners.segmentation import Descent
-from decomp.platform.learners.together import Group
+from decomp.platform.learners.training.distributed import Group
 from decomp.platform.learners.upernet import Network, UperNet
-from decomp.platform.registry import UserError
 
 TINY = UperNet(
     channels=16, depths=(1, 1, 2, 1), groups=(1, 2, 4, 8), decoder_channels=8, auxiliary_channels=4, drop_path=0.0

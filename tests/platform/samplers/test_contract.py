@@ -2,20 +2,20 @@
 
 import numpy as np
 import pytest
+from helpers.views import N_CLASSES, SHAPES, Case, free, random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from views import N_CLASSES, SHAPES, Case, free, random_case
 
 from decomp.platform.components import build_selectors
 from decomp.platform.regions import Region
-from decomp.platform.samplers import REGION_SELECTORS, CandidatePool, PooledRegions
+from decomp.platform.samplers import REGION_SELECTORS, CandidateRegions, JointRegionSelector
 from decomp.platform.spec import Component, SamplerSpec
 
 SELECTORS = {
     name: build_selectors(SamplerSpec("", Component("random"), Component(name)))[1] for name in REGION_SELECTORS
 }
-POOLED = {name: selector for name, selector in SELECTORS.items() if isinstance(selector, PooledRegions)}
+POOLED = {name: selector for name, selector in SELECTORS.items() if isinstance(selector, JointRegionSelector)}
 
 every_selector = pytest.mark.parametrize("selector", list(SELECTORS.values()), ids=list(SELECTORS))
 every_pooled = pytest.mark.parametrize("selector", list(POOLED.values()), ids=list(POOLED))
@@ -105,7 +105,7 @@ def test_predictions_are_left_as_they_are(selector):
 
 def pool_of(rng, n, spread=1.0):
     features, residuals = rng.normal(0, spread, (n, 5)), rng.normal(0, spread, (n, N_CLASSES))
-    return CandidatePool(
+    return CandidateRegions(
         rng.integers(4, size=n), rng.random(n), features.astype(np.float32), residuals.astype(np.float32)
     )
 
@@ -131,7 +131,7 @@ def test_the_stream_decides_the_choice_from_the_pool(selector):
 
 @every_pooled
 def test_a_pool_of_equals_is_chosen_from_without_bias(selector):
-    pool = CandidatePool(
+    pool = CandidateRegions(
         np.zeros(8, np.int64), np.ones(8), np.ones((8, 3), np.float32), np.ones((8, N_CLASSES), np.float32)
     )
     hits = np.zeros(8)

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
+from helpers.toys import random_counts
+from helpers.views import SHAPES, Case, free, random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
-from toys import random_counts
-from views import SHAPES, Case, free, random_case
 
+from decomp.platform.errors import UserError
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.regions import Region
-from decomp.platform.registry import UserError
 from decomp.platform.samplers import ImageView, class_confidence, class_weights
 from decomp.platform.samplers.decomposition import DecompositionImages, DecompositionRegions
 
@@ -54,16 +54,16 @@ def test_each_region_holds_most_of_its_class(shape, seed):
         taken.append(choice.region)
 
 
-def view_of(labels, weights, annotated=(), size=(2, 2), left_out=None):
+def view_of(labels, weights, annotated=(), size=(2, 2), background=None):
     predicted = np.bincount(labels.ravel(), minlength=len(weights))
     places = Case(labels.shape, size, annotated=tuple(annotated)).places()
-    return ImageView(places, labels, None, np.array(weights), predicted, left_out=left_out)
+    return ImageView(places, labels, None, np.array(weights), predicted, background=background)
 
 
-def draw_shares(labels, weights, annotated=(), n=4000, left_out=None):
+def draw_shares(labels, weights, annotated=(), n=4000, background=None):
     rng = np.random.default_rng(3)
     drawn = [
-        DecompositionRegions().choose(view_of(labels, weights, annotated, left_out=left_out), 1, rng)[0].drawn_class
+        DecompositionRegions().choose(view_of(labels, weights, annotated, background=background), 1, rng)[0].drawn_class
         for _ in range(n)
     ]
     return np.bincount(drawn, minlength=len(weights)) / n
@@ -87,8 +87,8 @@ def test_classes_of_zero_weight_are_drawn_uniformly_when_only_they_remain():
 
 
 def test_a_class_left_out_is_never_drawn():
-    np.testing.assert_allclose(draw_shares(STRIPES, [0.0, 0.75, 0.25], left_out=0), [0, 0.75, 0.25], atol=0.03)
-    alone = view_of(np.zeros((4, 6), np.uint8), [0.0, 0.5, 0.5], left_out=0)
+    np.testing.assert_allclose(draw_shares(STRIPES, [0.0, 0.75, 0.25], background=0), [0, 0.75, 0.25], atol=0.03)
+    alone = view_of(np.zeros((4, 6), np.uint8), [0.0, 0.5, 0.5], background=0)
     assert DecompositionRegions().choose(alone, 3, np.random.default_rng(0)) == []
 
 

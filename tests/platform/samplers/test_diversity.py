@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decomp.platform.samplers.badge import BadgeRegions
-from decomp.platform.samplers.base import CandidatePool, Need
+from decomp.platform.samplers.base import CandidateRegions, Need
 from decomp.platform.samplers.clustering import OuterProducts, kmeans_plus_plus
 from decomp.platform.samplers.diversity import ClusterRegions, CoreSetRegions
 
@@ -17,7 +17,7 @@ def pool_of(member, rng, spread=0.01):
     """Candidates that lie about one point for each group, in features and in residuals."""
     n, groups = len(member), int(member.max()) + 1
     centres, residuals = 5 * rng.normal(size=(groups, 6)), rng.normal(size=(groups, 3))
-    return CandidatePool(
+    return CandidateRegions(
         np.sort(rng.integers(4, size=n)),
         rng.random(n),
         (centres[member] + spread * rng.normal(size=(n, 6))).astype(np.float32),

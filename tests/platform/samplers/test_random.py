@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from toys import random_counts
-from views import Case
+from helpers.toys import random_counts
+from helpers.views import Case
 
 from decomp.platform.samplers import select_images
 from decomp.platform.samplers.random import RandomImages, RandomRegions

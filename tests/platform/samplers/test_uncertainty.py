@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from helpers.toys import random_counts
+from helpers.views import SHAPES, free, random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import random_counts
-from views import SHAPES, free, random_case
 
 from decomp.platform.samplers import select_images
 from decomp.platform.samplers.uncertainty import UncertaintyImages, UncertaintyRegions

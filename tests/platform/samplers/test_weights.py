@@ -29,8 +29,8 @@ def test_weights_are_probabilities_that_fall_with_confidence(rows):
 def test_emphasis_multiplies_the_doubt_and_a_class_left_out_weighs_nothing():
     delta = np.array([0.8, 0.2, 0.0])
     np.testing.assert_allclose(class_weights(delta, np.array([1.0, 1.0, 3.0])), [0.05, 0.2, 0.75])
-    np.testing.assert_allclose(class_weights(delta, left_out=2), [0.2, 0.8, 0.0])
-    np.testing.assert_array_equal(class_weights(np.ones(3), left_out=0), [0, 0.5, 0.5])
+    np.testing.assert_allclose(class_weights(delta, background=2), [0.2, 0.8, 0.0])
+    np.testing.assert_array_equal(class_weights(np.ones(3), background=0), [0, 0.5, 0.5])
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=9), st.data())

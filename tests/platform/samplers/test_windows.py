@@ -3,9 +3,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from helpers.views import SHAPES, free, random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from views import SHAPES, free, random_case
 
 from decomp.platform.predictions import LEVELS, UncertaintyMap
 from decomp.platform.samplers.places import MapPeaks

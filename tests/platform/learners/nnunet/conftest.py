@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_volumes import Ellipsoids
+from helpers.toy_volumes import Ellipsoids
 
 from decomp.platform.learners import Training
 from decomp.platform.learners.nnunet import NnUNet

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_volumes import Ellipsoids
+from helpers.toy_volumes import Ellipsoids
 
 from decomp.platform.components import build_learner
+from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner
 from decomp.platform.learners.checkpoints import write_checkpoint
 from decomp.platform.learners.nnunet import NnUNet
 from decomp.platform.learners.nnunet.prepared import PreparedVolumes
 from decomp.platform.predictions import Measure
-from decomp.platform.registry import UserError
 from decomp.platform.spec import Component
 
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from decomp.platform.learners.decode import decode
+from decomp.platform.errors import UserError
+from decomp.platform.learners.inference.decode import decode
 from decomp.platform.learners.nnunet.nesting import Nesting
 from decomp.platform.predictions import Measure, Wanted
-from decomp.platform.registry import UserError
 
 CLASSES = ("background", "kidney", "tumour", "cyst")
 KITS = {"kidney_and_masses": (1, 2, 3), "masses": (2, 3), "tumour": (2,)}

@@ -4,10 +4,10 @@ import json
 import numpy as np
 import pytest
 
+from decomp.platform.errors import UserError
 from decomp.platform.learners.nnunet.geometry import Geometry
 from decomp.platform.learners.nnunet.nesting import Nesting
 from decomp.platform.learners.nnunet.planning import adapt, plan
-from decomp.platform.registry import UserError
 
 NESTING = Nesting.of(("background", "kidney", "tumour", "cyst"), {"all": (1, 2, 3), "masses": (2, 3), "tumour": (2,)})
 SMALL = {"a": Geometry((20, 40, 40), (5.0, 3.0, 3.0)), "b": Geometry((24, 50, 44), (4.0, 2.0, 2.5))}

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from toy_volumes import Ellipsoids
+from helpers.toy_volumes import Ellipsoids
 
+from decomp.platform.errors import UserError
 from decomp.platform.learners import Training
 from decomp.platform.learners.nnunet import NnUNet
 from decomp.platform.learners.nnunet.prediction import NnUNetPredictor
@@ -16,7 +17,6 @@ from decomp.platform.ledger import Ledger
 from decomp.platform.metrics import score
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.regions import Region
-from decomp.platform.registry import UserError
 
 EVERYTHING = Wanted(tau=0.7, measure=Measure.LEAST_CONFIDENCE, confidence=True, regions=True)
 

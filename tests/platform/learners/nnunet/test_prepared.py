@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_volumes import Ellipsoids
+from helpers.toy_volumes import Ellipsoids
 
 from decomp.platform.datasets import Dataset
+from decomp.platform.errors import UserError
 from decomp.platform.learners.nnunet import NnUNet
 from decomp.platform.learners.nnunet.prepared import PreparedVolumes
 from decomp.platform.regions import Region
-from decomp.platform.registry import UserError
 
 SPAWN = multiprocessing.get_context("spawn")
 

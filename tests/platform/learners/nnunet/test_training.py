@@ -15,15 +15,15 @@ import numpy.typing as npt
 import pytest
 import safetensors.torch
 import torch
-from toy_volumes import Ellipsoids
+from helpers.toy_volumes import Ellipsoids
 
+from decomp.platform.errors import UserError
 from decomp.platform.learners import Training
 from decomp.platform.learners.nnunet import NnUNet
 from decomp.platform.learners.nnunet.prepared import PreparedVolumes
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.metrics import score
 from decomp.platform.regions import Region
-from decomp.platform.registry import UserError
 
 LEDGER = Ledger.of(
     Annotation(Region(image, start, (1, 8, 8)), 1, rank)
@@ -49,8 +49,8 @@ def dice(learner: NnUNet, volumes: PreparedVolumes, file: Path) -> dict[str, flo
 
 def batches(volumes: PreparedVolumes, learner: NnUNet, ledger: Ledger, n: int) -> list[npt.NDArray[np.bool_]]:
     """Targets of some batches: per patch and voxel the nested sets, and last whether it is ignored."""
+    from decomp.platform.learners.nnunet.environment import private_folders, seeded
     from decomp.platform.learners.nnunet.planning import adapt
-    from decomp.platform.learners.nnunet.surroundings import private_folders, seeded
     from decomp.platform.learners.nnunet.training import AnnotatedCases, Schedule, new_trainer
 
     plans = adapt(volumes.plans, learner.patch, learner.batch, learner.features, learner.convolutions)

@@ -1,0 +1,105 @@
+"""What learning curves are drawn over: shares of the pool, counts of an expert's actions, and the time these take."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from decomp.platform.errors import UserError, nearest
+from decomp.platform.storage.records import Annotated
+
+
+@dataclass(frozen=True)
+class AnnotationSeconds:
+    """Time that an expert's actions take; the defaults are assumptions, not measurements.
+
+    They suppose 10 s to open an image and find one's way in it, 5 s to find a region, and 2 s per click, be it a
+    vertex of an outline or the name of a part.
+
+    Attributes:
+        image: seconds per opening of an image.
+        region: seconds per region, before its first click.
+        click: seconds per click.
+    """
+
+    image: float = 10.0
+    region: float = 5.0
+    click: float = 2.0
+
+    def hours(self, annotated: Annotated) -> float:
+        """``(image * openings + region * regions + click * clicks) / 3600``."""
+        seconds = self.image * annotated.openings + self.region * annotated.regions + self.click * annotated.clicks
+        return seconds / 3600
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A measure of annotation.
+
+    Attributes:
+        name: how the command line and files call it.
+        label: what it measures, in words.
+        short: heading of a column.
+        amount: its value after a cycle; it never falls from cycle to cycle.
+        unit: how it is shown: ``%`` for a share in [0, 1], ``h``, or nothing for a count.
+    """
+
+    name: str
+    label: str
+    short: str
+    amount: Callable[[Annotated], float]
+    unit: str = ""
+
+    @property
+    def scale(self) -> float:
+        """What an amount is multiplied with where it is shown."""
+        return 100.0 if self.unit == "%" else 1.0
+
+    @property
+    def digits(self) -> int:
+        """Decimals that are shown."""
+        return 2 if self.unit else 0
+
+    @property
+    def title(self) -> str:
+        """The label and the unit."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    def text(self, amount: float) -> str:
+        """An amount with its unit."""
+        return f"{self.scale * amount:,.{self.digits}f} {self.unit}".rstrip()
+
+
+POOLS = {"miou": ("images", "pixels"), "dice": ("volumes", "voxels"), "weighted_f1": ("slides", "ROIs")}
+"""By test metric, what a pool and an image consist of."""
+
+
+def axes_of(metric: str, seconds: AnnotationSeconds | None = None) -> tuple[Axis, ...]:
+    """All axes for runs with a test metric; the first is the default of every figure and summary.
+
+    Args:
+        metric: the test metric.
+        seconds: what expert time is reckoned from; its defaults by default.
+    """
+    images, pixels = POOLS[metric]
+    rois = metric == "weighted_f1"
+    training = "" if rois else "training "
+    share = Axis("share", f"annotated share of the {training}{pixels}", "annotated", lambda a: a.share, "%")
+    processed = Axis("image_share", f"processed share of the {training}{images}", images, lambda a: a.image_share, "%")
+    return (
+        *((processed, share) if rois else (share, processed)),
+        Axis("openings", f"{images} opened", "opened", lambda a: a.openings),
+        Axis("regions", "annotated ROIs" if rois else "annotated regions", "regions", lambda a: a.regions),
+        Axis("clicks", "clicks", "clicks", lambda a: a.clicks),
+        Axis("hours", "expert time", "time", (seconds or AnnotationSeconds()).hours, "h"),
+    )
+
+
+def find_axis(axes: tuple[Axis, ...], name: str) -> Axis:
+    """The axis of a name.
+
+    Raises:
+        UserError: if there is none.
+    """
+    known = {axis.name: axis for axis in axes}
+    if name not in known:
+        raise UserError(f"--axis: unknown axis {name!r}{nearest(name, known)}; known are {', '.join(known)}.")
+    return known[name]

@@ -1,0 +1,154 @@
+"""Learning curves over annotation, and the numbers that sum one up (Sec. 9 of the method notes)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from decomp.experiments.report.axes import Axis
+from decomp.platform.storage.records import Annotated
+from decomp.platform.storage.runs import RunStore
+
+Floats = npt.NDArray[np.float64]
+Repeat = tuple[int, int]
+"""Seed and fold."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Learning curve of one run; all sequences have length T, the number of committed cycles.
+
+    Attributes:
+        sampler: name of the sampler.
+        budget: label of the budget.
+        repeat: seed and fold.
+        annotated: what is annotated at each cycle.
+        scores: test metric at each cycle.
+        finished: whether no cycle is left to compute.
+    """
+
+    sampler: str
+    budget: str
+    repeat: Repeat
+    annotated: tuple[Annotated, ...]
+    scores: tuple[float, ...]
+    finished: bool
+
+    def amounts(self, axis: Axis) -> Floats:
+        """Annotation at each cycle as an axis measures it, shape (T,), non-decreasing."""
+        return np.array([axis.amount(annotated) for annotated in self.annotated], float)
+
+
+def read_curve(run: RunStore, metric: str) -> Curve:
+    """Learning curve of the committed cycles of a run."""
+    if run.spec.sampler is None or run.spec.budget is None:
+        raise ValueError(f"{run.spec.label} has no sampler or budget, hence no learning curve; pass runs.")
+    records = [folder.record for folder in run.committed()]
+    return Curve(
+        run.spec.sampler.name,
+        run.spec.budget.label,
+        (run.spec.seed, run.spec.fold),
+        tuple(record.annotated for record in records),
+        tuple(record.metrics[metric] for record in records),
+        run.finished,
+    )
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The curves under one budget, joined by (seed, fold), never by order.
+
+    Attributes:
+        curves: curve by sampler and repeat.
+        samplers: names, in order of their first run.
+        planned: repeats that any sampler has or will have, sorted.
+    """
+
+    curves: Mapping[tuple[str, Repeat], Curve]
+    samplers: tuple[str, ...]
+    planned: tuple[Repeat, ...]
+
+    @classmethod
+    def of(cls, curves: Sequence[Curve]) -> "Joined":
+        """Join curves of the same budget, each sampler and repeat at most once."""
+        return cls(
+            {(curve.sampler, curve.repeat): curve for curve in curves},
+            tuple(dict.fromkeys(curve.sampler for curve in curves)),
+            tuple(sorted({curve.repeat for curve in curves})),
+        )
+
+    def finished(self) -> tuple[Repeat, ...]:
+        """Repeats that all samplers have finished."""
+        curves = self.curves
+        return tuple(r for r in self.planned if all((s, r) in curves and curves[s, r].finished for s in self.samplers))
+
+    def at(self, cycle: int) -> tuple[Repeat, ...]:
+        """Repeats that all samplers have brought to a cycle; one that ended before, for want of regions, counts."""
+        return tuple(
+            repeat
+            for repeat in self.planned
+            if all(
+                (curve := self.curves.get((sampler, repeat))) is not None
+                and (curve.finished or len(curve.scores) >= cycle)
+                for sampler in self.samplers
+            )
+        )
+
+    def score(self, sampler: str, repeat: Repeat, cycle: int) -> float | None:
+        """Test metric of a sampler at a cycle, from 1; None where it has not come so far."""
+        scores = self.curves[sampler, repeat].scores
+        return scores[cycle - 1] if cycle <= len(scores) else None
+
+
+def common_range(amounts: Sequence[Floats]) -> tuple[float, float] | None:
+    """Least and most annotation that all curves cover; None where that is no range.
+
+    Args:
+        amounts: annotation at each cycle, one array of shape (T,) per curve, non-decreasing.
+    """
+    if not amounts or any(len(curve) == 0 for curve in amounts):
+        return None
+    low, high = max(float(curve[0]) for curve in amounts), min(float(curve[-1]) for curve in amounts)
+    return (low, high) if low < high else None
+
+
+def area_under_curve(amounts: Floats, scores: Floats, low: float, high: float) -> float:
+    """Mean height of the learning curve between two amounts of annotation, with the unit of the score.
+
+    ``1 / (high - low) * integral from low to high of score(x) dx`` by the trapezoidal rule, the curve being
+    linear between cycles.
+
+    Args:
+        amounts: annotation at each cycle, shape (T,), non-decreasing, covering [low, high].
+        scores: score at each cycle, shape (T,).
+        low: where to begin.
+        high: where to end, above `low`.
+    """
+    inside = (amounts > low) & (amounts < high)
+    x = np.concatenate([[low], amounts[inside], [high]])
+    ends = np.interp([low, high], amounts, scores)
+    y = np.concatenate([ends[:1], scores[inside], ends[1:]])
+    return float(np.trapezoid(y, x) / (high - low))
+
+
+def amount_needed(amounts: Floats, scores: Floats, target: float) -> float | None:
+    """Annotation at which the learning curve first reaches the target; None if it never does.
+
+    With t the first cycle whose score is at least the target,
+    ``amount[t-1] + (target - score[t-1]) / (score[t] - score[t-1]) * (amount[t] - amount[t-1])``, or the first amount
+    where the first cycle reaches it already.
+
+    Args:
+        amounts: annotation at each cycle, shape (T,), non-decreasing.
+        scores: score at each cycle, shape (T,).
+        target: score to reach.
+    """
+    reached = np.flatnonzero(scores >= target)
+    if len(reached) == 0:
+        return None
+    t = int(reached[0])
+    if t == 0:
+        return float(amounts[0])
+    fraction = (target - scores[t - 1]) / (scores[t] - scores[t - 1])
+    return float(amounts[t - 1] + fraction * (amounts[t] - amounts[t - 1]))

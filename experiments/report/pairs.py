@@ -1,0 +1,158 @@
+"""Every pair of samplers compared over the repeats they share (Sec. 9 of the method notes).
+
+Of a pair (first, second) every difference is first minus second. Cycle 1 is left out: its regions and model are common
+to all samplers. A family, over which p is corrected after Holm, is all pairs under a budget for the area under the
+curve, and all pairs and cycles from 2 under a budget for the score by cycle.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import combinations
+
+from decomp.experiments.report.comparison import Comparison
+from decomp.experiments.report.curves import Joined
+from decomp.experiments.report.statistics import LEVEL, Paired, holm, smallest_p
+
+
+class Verdict(StrEnum):
+    """What the adjusted p of a comparison says at `LEVEL`."""
+
+    SIGNIFICANT = "significant"
+    NOT_SIGNIFICANT = "not significant"
+    TOO_FEW = "too few repeats"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pair of samplers under one budget.
+
+    Attributes:
+        budget: label of the budget.
+        first: name of a sampler.
+        second: name of another.
+        cycle: the cycle whose scores are compared; None for the areas under the curves.
+        paired: differences, first minus second, over the repeats of both.
+        p_holm: p after Holm's correction.
+        least_p_holm: the smallest that it can be for so many repeats.
+        family: number of comparisons that the correction is over.
+    """
+
+    budget: str
+    first: str
+    second: str
+    cycle: int | None
+    paired: Paired
+    p_holm: float = 1.0
+    least_p_holm: float = 1.0
+    family: int = 1
+
+    @property
+    def verdict(self) -> Verdict:
+        """Too few repeats is not the same as no significant difference."""
+        if self.p_holm <= LEVEL:
+            return Verdict.SIGNIFICANT
+        return Verdict.TOO_FEW if self.least_p_holm > LEVEL else Verdict.NOT_SIGNIFICANT
+
+
+@dataclass(frozen=True)
+class Wins:
+    """How often samplers beat each other under one budget.
+
+    Attributes:
+        budget: label of the budget.
+        samplers: their names, length S.
+        counts: entry ``[row][column]`` is in how many (repeat, cycle) pairs, from cycle 2, the sampler of the row
+            scores higher than that of the column; ties count for neither; shape (S, S), zero on the diagonal.
+        compared: entry ``[row][column]`` is how many there are of both, shape (S, S).
+    """
+
+    budget: str
+    samplers: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    compared: tuple[tuple[int, ...], ...]
+
+
+def pairs_overall(comparison: Comparison) -> tuple[Pair, ...]:
+    """Areas under the curves of every pair, over the repeats that all samplers of the budget have finished."""
+    found: list[Pair] = []
+    for result in comparison.budgets:
+        family = [
+            Pair(result.budget, a.sampler, b.sampler, None, _paired(a.areas, b.areas))
+            for a, b in combinations(result.samplers, 2)
+            if a.areas
+        ]
+        found += _corrected(family)
+    return tuple(found)
+
+
+def pairs_by_cycle(comparison: Comparison) -> tuple[Pair, ...]:
+    """Scores of every pair at every cycle from 2, over the repeats that all samplers have brought to it."""
+    found: list[Pair] = []
+    for result in comparison.budgets:
+        joined = Joined.of(comparison.of_budget(result.budget))
+        family = []
+        for cycle in range(2, 1 + max(len(sampler.cycles) for sampler in result.samplers)):
+            for first, second in combinations(joined.samplers, 2):
+                scores = _scores(joined, first, second, cycle)
+                if scores:
+                    paired = _paired([a for a, _ in scores], [b for _, b in scores])
+                    family.append(Pair(result.budget, first, second, cycle, paired))
+        found += _corrected(family)
+    return tuple(found)
+
+
+def wins(comparison: Comparison) -> tuple[Wins, ...]:
+    """The pairwise win matrix of every budget: the row beats the column."""
+    found = []
+    for result in comparison.budgets:
+        joined = Joined.of(comparison.of_budget(result.budget))
+        cycles = range(2, 1 + max(len(sampler.cycles) for sampler in result.samplers))
+        table = [
+            [[pair for cycle in cycles for pair in _scores(joined, row, column, cycle)] for column in joined.samplers]
+            for row in joined.samplers
+        ]
+        counts = tuple(tuple(sum(a > b for a, b in scores) for scores in row) for row in table)
+        found.append(Wins(result.budget, joined.samplers, counts, tuple(tuple(map(len, row)) for row in table)))
+    return tuple(found)
+
+
+def family_notes(pairs: Sequence[Pair]) -> list[str]:
+    """A sentence per budget: over what is corrected; where nothing can be significant, how many repeats would do."""
+    notes = []
+    for budget in dict.fromkeys(pair.budget for pair in pairs):
+        family = [pair for pair in pairs if pair.budget == budget]
+        n = max(pair.paired.difference.n for pair in family)
+        note = f"Budget {budget}: {n} repeat(s), {len(family)} comparison(s)"
+        if all(pair.verdict is Verdict.TOO_FEW for pair in family):
+            least = min(pair.least_p_holm for pair in family)
+            note += (
+                f"; too few repeats: with {n} the smallest possible p is {smallest_p(n):.3g} ({least:.3g} corrected), "
+                f"so nothing can be significant; {repeats_needed(len(family))} would do"
+            )
+        notes.append(f"{note}.")
+    return notes
+
+
+def repeats_needed(family: int) -> int:
+    """The least repeats with which a comparison of a family of so many can be significant."""
+    return math.ceil(1 + math.log2(family / LEVEL))
+
+
+def _scores(joined: Joined, first: str, second: str, cycle: int) -> list[tuple[float, float]]:
+    both = [(joined.score(first, r, cycle), joined.score(second, r, cycle)) for r in joined.at(cycle)]
+    return [(a, b) for a, b in both if a is not None and b is not None]
+
+
+def _paired(first: Sequence[float], second: Sequence[float]) -> Paired:
+    return Paired.of([a - b for a, b in zip(first, second, strict=True)])
+
+
+def _corrected(family: Sequence[Pair]) -> list[Pair]:
+    adjusted = holm([pair.paired.p for pair in family])
+    least = holm([smallest_p(pair.paired.difference.n) for pair in family])
+    return [
+        replace(pair, p_holm=p, least_p_holm=q, family=len(family))
+        for pair, p, q in zip(family, adjusted, least, strict=True)
+    ]

@@ -1,0 +1,223 @@
+"""The tables of a report, from a comparison."""
+
+from collections.abc import Sequence
+
+from decomp.experiments.report.axes import Axis
+from decomp.experiments.report.comparison import FULL_SHARE, Comparison
+from decomp.experiments.report.figures import score_name
+from decomp.experiments.report.pairs import Pair, family_notes, pairs_by_cycle, pairs_overall, wins
+from decomp.experiments.report.statistics import LEVEL, Spread
+from decomp.experiments.report.tables import Cell, Row, Table
+
+REPEATS = "repeats"
+"""Name of the table that the others are computed from."""
+
+COVER = f"{1 - LEVEL:.0%}"
+"""Cover of intervals, as text."""
+
+TEST = (
+    "Difference: first minus second, mean and sd over repeats joined by seed and fold, with Student's t interval "
+    f"({COVER}). p: exact two-sided sign-flip test; p_holm: corrected after Holm over {{family}}. d_z: mean / sd; "
+    "rank_biserial: matched-pairs rank-biserial correlation."
+)
+
+
+def report_tables(by_axis: Sequence[Comparison]) -> tuple[Table, ...]:
+    """All tables of a report.
+
+    Args:
+        by_axis: the same curves compared over each axis; tables over one axis are over the first.
+    """
+    comparison = by_axis[0]
+    return (
+        _summary(comparison),
+        _crossings(by_axis),
+        _cost(by_axis),
+        _pairs_overall(by_axis),
+        _pairs_by_cycle(comparison),
+        _wins(comparison),
+        _cycles(by_axis),
+        _repeats(comparison, [each.axis for each in by_axis]),
+    )
+
+
+def caveats(comparison: Comparison) -> list[str]:
+    """What limits every comparison of repeats, a sentence each."""
+    if len({curve.repeat[1] for curve in comparison.curves}) < 2:
+        return []
+    return ["Folds share training images, so repeats are not independent: p values and intervals are too optimistic."]
+
+
+def _summary(comparison: Comparison) -> Table:
+    metric = comparison.metric
+    heads = (
+        *("budget", "sampler", "repeats", f"final_{metric}_mean", f"final_{metric}_sd", "area_mean", "area_sd"),
+        *("area_from", "area_to", "target", "needed_mean", "needed_sd", "repeats_that_reach_target"),
+    )
+    rows: list[Row] = []
+    for result in comparison.budgets:
+        for sampler in result.samplers:
+            needed = sampler.needed
+            rows.append(
+                (
+                    result.budget,
+                    sampler.sampler,
+                    len(result.repeats),
+                    *mean_sd(sampler.final),
+                    *mean_sd(sampler.area),
+                    *(result.span or (None, None)),
+                    comparison.target,
+                    *mean_sd(needed.amount if needed else None),
+                    needed.reached if needed else None,
+                )
+            )
+    if comparison.reference is not None:
+        rows.append((None, "full annotation", comparison.reference.n, *mean_sd(comparison.reference), *[None] * 8))
+    note = (
+        f"Area: mean height of the learning curve over the {comparison.axis.label} from area_from to area_to, which "
+        f"all curves cover; needed: where a curve first reaches target, {FULL_SHARE:.0%} of full annotation."
+    )
+    return _table("summary", "Summary", heads, rows, [note, *_limits(comparison)])
+
+
+def _crossings(by_axis: Sequence[Comparison]) -> Table:
+    heads = (
+        *("budget", "sampler", "axis", "target", "repeats", "reached"),
+        *("needed_mean", "needed_sd", "needed_low", "needed_high"),
+    )
+    rows: list[Row] = []
+    for budget in range(len(by_axis[0].budgets)):
+        for index in range(len(by_axis[0].budgets[budget].samplers)):
+            for comparison in by_axis:
+                result = comparison.budgets[budget]
+                sampler = result.samplers[index]
+                if sampler.needed is None:
+                    continue
+                needed = sampler.needed
+                low_high = needed.amount.interval if needed.amount else None
+                rows.append(
+                    (
+                        *(result.budget, sampler.sampler, comparison.axis.name, comparison.target),
+                        *(needed.repeats, needed.reached, *mean_sd(needed.amount), *(low_high or (None, None))),
+                    )
+                )
+    note = (
+        "Annotation where a learning curve first reaches the target, linear between cycles: shares in [0, 1], counts, "
+        f"hours. Mean, sd and Student's t interval ({COVER}) over repeats; undefined unless every repeat reaches it."
+    )
+    title = f"Annotation for {FULL_SHARE:.0%} of the full-annotation score"
+    return _table("crossings", title, heads, rows, [note, *_limits(by_axis[0])])
+
+
+def _cost(by_axis: Sequence[Comparison]) -> Table:
+    heads = (
+        *("budget", "sampler", "cycle", "repeats", f"{by_axis[0].metric}_mean"),
+        *(f"{comparison.axis.name}_{what}" for comparison in by_axis for what in ("mean", "sd")),
+    )
+    rows: list[Row] = []
+    for budget, result in enumerate(by_axis[0].budgets):
+        for index, sampler in enumerate(result.samplers):
+            if sampler.cycles:
+                last = sampler.cycles[-1]
+                amounts = [each.budgets[budget].samplers[index].cycles[-1].amount for each in by_axis]
+                cells = [cell for amount in amounts for cell in mean_sd(amount)]
+                rows.append((result.budget, sampler.sampler, last.cycle, last.score.n, last.score.mean, *cells))
+    return _table("cost", "Annotation spent until the last common cycle", heads, rows, _limits(by_axis[0]))
+
+
+def _pairs_overall(by_axis: Sequence[Comparison]) -> Table:
+    found = [(comparison.axis.name, pairs_overall(comparison)) for comparison in by_axis]
+    rows = [(pair.budget, axis, pair.first, pair.second, *_statistics(pair)) for axis, pairs in found for pair in pairs]
+    heads = ("budget", "axis", "first", "second", *STATISTICS)
+    family = "all pairs of samplers of a budget, for each axis by itself"
+    notes = [TEST.format(family=family), *family_notes(found[0][1]), *_limits(by_axis[0])]
+    return _table("pairs_overall", "Pairs of samplers: area under the curve", heads, rows, notes)
+
+
+def _pairs_by_cycle(comparison: Comparison) -> Table:
+    pairs = pairs_by_cycle(comparison)
+    rows = [(pair.budget, pair.cycle, pair.first, pair.second, *_statistics(pair)) for pair in pairs]
+    heads = ("budget", "cycle", "first", "second", *STATISTICS)
+    family = "all pairs and cycles from 2 of a budget (cycle 1 is common to all samplers)"
+    notes = [TEST.format(family=family), *family_notes(pairs), *_limits(comparison)]
+    title = f"Pairs of samplers: test {score_name(comparison.metric)} by cycle"
+    return _table("pairs_by_cycle", title, heads, rows, notes)
+
+
+def _wins(comparison: Comparison) -> Table:
+    matrices = wins(comparison)
+    names = tuple(dict.fromkeys(name for matrix in matrices for name in matrix.samplers))
+    rows: list[Row] = []
+    for matrix in matrices:
+        for i, row in enumerate(matrix.samplers):
+            counts = dict(zip(matrix.samplers, matrix.counts[i], strict=True))
+            cells = [None if name == row else counts.get(name) for name in names]
+            others = [n for j, n in enumerate(matrix.compared[i]) if j != i]
+            rows.append((matrix.budget, row, *cells, max(others, default=0)))
+    note = (
+        "The row beats the column: in how many (repeat, cycle) pairs the sampler of the row scores higher than that of "
+        "the column; ties count for neither; compared: how many there are, from cycle 2, as cycle 1 is common to all."
+    )
+    heads = ("budget", "sampler", *names, "compared")
+    return _table("wins", "Wins of the row over the column", heads, rows, [note, *_limits(comparison)])
+
+
+def _cycles(by_axis: Sequence[Comparison]) -> Table:
+    metric = by_axis[0].metric
+    heads = (
+        *("budget", "sampler", "cycle", "repeats", f"{metric}_mean", f"{metric}_sd"),
+        *(f"{comparison.axis.name}_mean" for comparison in by_axis),
+    )
+    rows: list[Row] = []
+    for budget, result in enumerate(by_axis[0].budgets):
+        for index, sampler in enumerate(result.samplers):
+            for t, cycle in enumerate(sampler.cycles):
+                means = [each.budgets[budget].samplers[index].cycles[t].amount.mean for each in by_axis]
+                score = mean_sd(cycle.score)
+                rows.append((result.budget, sampler.sampler, cycle.cycle, cycle.score.n, *score, *means))
+    notes = ["Over the repeats that all samplers have brought to the cycle.", *_limits(by_axis[0])]
+    return _table("cycles", f"Test {score_name(metric)} by cycle", heads, rows, notes)
+
+
+def _repeats(comparison: Comparison, axes: Sequence[Axis]) -> Table:
+    heads = (
+        *("budget", "sampler", "seed", "fold", "cycle", "images", "pixels"),
+        *(axis.name for axis in axes),
+        comparison.metric,
+    )
+    rows: list[Row] = []
+    for curve in comparison.curves:
+        for t, (annotated, score) in enumerate(zip(curve.annotated, curve.scores, strict=True), start=1):
+            amounts = [axis.amount(annotated) for axis in axes]
+            where = (curve.budget, curve.sampler, *curve.repeat, t)
+            rows.append((*where, annotated.images, annotated.pixels, *amounts, score))
+    return _table(REPEATS, "Every repeat and cycle", heads, rows, [])
+
+
+def _limits(comparison: Comparison) -> list[str]:
+    missing = " ".join(comparison.unfinished)
+    return [*caveats(comparison), *([f"Not compared to the end: {missing}"] if missing else [])]
+
+
+STATISTICS = (
+    *("repeats", "difference", "sd", "low", "high", "p", "p_holm", "d_z", "rank_biserial"),
+    *("wins", "ties", "losses", "verdict"),
+)
+
+
+def _statistics(pair: Pair) -> Row:
+    paired = pair.paired
+    return (
+        *(paired.difference.n, *mean_sd(paired.difference), *(paired.difference.interval or (None, None))),
+        *(paired.p, pair.p_holm, paired.d_z, paired.rank_biserial, paired.wins, paired.ties, paired.losses),
+        str(pair.verdict),
+    )
+
+
+def mean_sd(value: Spread | None) -> tuple[Cell, Cell]:
+    """The two cells of a quantity over repeats."""
+    return (None, None) if value is None else (value.mean, value.sd)
+
+
+def _table(name: str, title: str, heads: Sequence[str], rows: Sequence[Row], notes: Sequence[str]) -> Table:
+    return Table(name, title, tuple(heads), tuple(rows), " ".join(notes))

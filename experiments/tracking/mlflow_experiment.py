@@ -1,0 +1,198 @@
+"""One experiment of MLflow and how runs of it are found and written; the only module that imports MLflow."""
+
+import fcntl
+import importlib
+import logging
+import os
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from decomp.experiments.tracking.fields import Point
+
+MAX_METRICS, MAX_STRINGS, MAX_PARAMETER_LENGTH = 1000, 100, 6000
+"""What MLflow takes in one call: metrics, parameters or tags, and characters of a parameter."""
+
+CALLS_AT_ONCE = 4
+"""Calls under way at a time: one with metrics, the others with files."""
+
+SQLITE = "sqlite:///"
+
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # whoever calls tries again later
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+QUIET_SETTINGS = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_CONFIGURE_LOGGING": "false"}
+QUIET_LOGGERS = ("mlflow", "alembic", "urllib3.connectionpool")
+
+
+class MlflowExperiment:
+    """An experiment of MLflow, made where missing; nothing is imported or contacted before its first use.
+
+    Args:
+        uri: tracking URI; a SQLite file is made where missing, and artifacts go beside it.
+        name: name of the experiment.
+        about: its description, in Markdown.
+        verbose: whether MLflow may write to the console.
+    """
+
+    def __init__(self, uri: str, name: str, about: str, *, verbose: bool = False) -> None:
+        self._uri = uri
+        self._name = name
+        self._about = about
+        self._verbose = verbose
+
+    def search(self, tag: str, value: str) -> list[Any]:
+        """The runs with this value of a tag."""
+        return list(self._client.search_runs([self._experiment_id], f"tags.`{tag}` = '{value}'"))
+
+    def find(self, tag: str, value: str) -> Any:
+        """A run with this value of a tag, or None."""
+        return next(iter(self.search(tag, value)), None)
+
+    def create(self, name: str, tags: Mapping[str, str], start: int) -> Any:
+        """A new run that started at a time in milliseconds."""
+        return self._client.create_run(self._experiment_id, start_time=start, tags=dict(tags), run_name=name)
+
+    def finish(self, run_id: str, end: int) -> None:
+        """Mark a run as finished at a time in milliseconds; it takes further points all the same."""
+        self._client.set_terminated(run_id, "FINISHED", end_time=end)
+
+    def resume(self, run_id: str) -> None:
+        """Mark a finished run as going on."""
+        self._client.update_run(run_id, status="RUNNING")
+
+    def delete(self, run_id: str) -> None:
+        """Move a run to MLflow's bin."""
+        self._client.delete_run(run_id)
+
+    def log_parameters(self, run_id: str, parameters: Mapping[str, str]) -> None:
+        """Log parameters; MLflow refuses changed ones."""
+        entities = importlib.import_module("mlflow.entities")
+        for part in _parts([entities.Param(k, v[:MAX_PARAMETER_LENGTH]) for k, v in parameters.items()], MAX_STRINGS):
+            self._client.log_batch(run_id, params=part)
+
+    def log_points(self, run_id: str, points: Sequence[Point]) -> None:
+        """Log metrics."""
+        entities = importlib.import_module("mlflow.entities")
+        metrics = [entities.Metric(p.key, p.value, p.timestamp, p.step) for p in points]
+        for part in _parts(metrics, MAX_METRICS):
+            self._client.log_batch(run_id, metrics=part)
+
+    def log_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        entities = importlib.import_module("mlflow.entities")
+        for part in _parts([entities.RunTag(k, v) for k, v in tags.items()], MAX_STRINGS):
+            self._client.log_batch(run_id, tags=part)
+
+    def log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        """Write files, by their paths below the run's artifacts."""
+        self.log(run_id, [], files.items())
+
+    def log(self, run_id: str, points: Sequence[Point], files: Iterable[tuple[str, bytes]]) -> None:
+        """Log metrics and write files side by side, while further files are being made.
+
+        Args:
+            run_id: the run.
+            points: the metrics.
+            files: paths below the run's artifacts and contents, taken one after the other.
+        """
+
+        def upload(name: str) -> None:
+            above = str(PurePosixPath(name).parent)
+            self._client.log_artifact(run_id, str(folder / name), None if above == "." else above)
+
+        with tempfile.TemporaryDirectory(prefix="decomp-") as temporary, ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+            folder = Path(temporary)
+            begun = [pool.submit(self.log_points, run_id, points)]
+            for name, content in files:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+                begun.append(pool.submit(upload, name))
+            for call in begun:
+                call.result()
+
+    @cached_property
+    def _client(self) -> Any:
+        for name, value in (SETTINGS if self._verbose else SETTINGS | QUIET_SETTINGS).items():
+            os.environ.setdefault(name, value)
+        if not self._verbose:
+            for logger in QUIET_LOGGERS:
+                logging.getLogger(logger).setLevel(logging.CRITICAL)
+        # Imported here, because it takes seconds and nobody but this class needs it.
+        mlflow = importlib.import_module("mlflow")
+        with _alone(self._uri):
+            file = _sqlite_file(self._uri)
+            if file is not None and not file.exists():
+                # Made elsewhere and renamed: MLflow cannot take up again what was interrupted while it made its tables.
+                # Under another name each time, for in one process it goes on with a file of the same name.
+                for stale in file.parent.glob(f".{file.name}.draft-*"):
+                    stale.unlink()
+                draft = file.with_name(f".{file.name}.draft-{uuid.uuid4().hex}")
+                mlflow.MlflowClient(f"{SQLITE}{draft}").search_experiments(max_results=1)
+                draft.replace(file)
+            return mlflow.MlflowClient(self._uri)
+
+    @cached_property
+    def _experiment_id(self) -> str:
+        with _alone(self._uri):
+            found = self._client.get_experiment_by_name(self._name)
+            if found is None:
+                folder = artifact_folder(self._uri)
+                # The kind makes MLflow show its pages for trainings rather than for chats.
+                tags = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": self._about}
+                location = (folder / self._name).as_uri() if folder else None
+                return str(self._client.create_experiment(self._name, location, tags))
+            if found.lifecycle_stage == "deleted":
+                self._client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+
+
+def calls(sizes: Sequence[int]) -> Iterator[slice]:
+    """Neighbours whose points MLflow takes in one call together.
+
+    Args:
+        sizes: number of points of each; one of too many is alone and takes several calls.
+    """
+    start, total = 0, 0
+    for end, size in enumerate(sizes):
+        if end > start and total + size > MAX_METRICS:
+            yield slice(start, end)
+            start, total = end, 0
+        total += size
+    if sizes:
+        yield slice(start, len(sizes))
+
+
+def artifact_folder(uri: str) -> Path | None:
+    """Where the artifacts of a SQLite store go; elsewhere the server decides."""
+    file = _sqlite_file(uri)
+    return file.parent / "mlartifacts" if file else None
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    return Path(uri.removeprefix(SQLITE)).absolute() if uri.startswith(SQLITE) else None
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Keep other experiments off a SQLite file: two that create or migrate it together break it."""
+    file = _sqlite_file(uri)
+    if file is None:
+        yield
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(f".{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

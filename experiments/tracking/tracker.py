@@ -1,0 +1,282 @@
+"""The one writer of MLflow, which mirrors committed cycles from disk.
+
+The records on disk are the truth, so MLflow may be down, deleted or late: `Tracker.mirror` logs what MLflow does not
+have yet of a run, in a live experiment as in `decomp sync`. Doing it again adds nothing, because every metric carries
+the time at which its cycle was committed.
+"""
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from decomp.experiments.report.comparison import compare
+from decomp.experiments.report.figures import GREY, learning_curves
+from decomp.experiments.report.pictures import picture_of_cycle
+from decomp.experiments.report.report import Report, summary_markdown
+from decomp.experiments.tracking import fields as entries
+from decomp.experiments.tracking.fields import DIGEST, FIGURE, GROUP, KEY, MIRRORED
+from decomp.experiments.tracking.mlflow_experiment import SQLITE, MlflowExperiment, artifact_folder, calls
+from decomp.experiments.tracking.regions_csv import regions_table
+from decomp.platform.datasets.base import Dataset
+from decomp.platform.errors import UserError
+from decomp.platform.ledger import Ledger
+from decomp.platform.spec import RunSpec
+from decomp.platform.storage.runs import CycleFolder, RunStore
+
+COMPARISON = "comparison"
+"""Name and key of the run with the final tables."""
+
+ABOUT = (
+    "Charts: `curves` are test scores whose step is what was annotated (`ppm`: parts per million of the pool's pixels "
+    "or ROIs, or of its images; clicks; how often an image was opened); all other steps are cycles. One parent run per "
+    "sampler and budget, with means over its repeats once they are complete; one child run per seed and fold "
+    "(`s1 f0`); "
+    "`comparison` has the final tables and figures. To filter: `params.budget = '...'`, `tags.kind = 'run'` (repeats), "
+    "`tags.kind = 'mean'` (parents); to group: `sampler`."
+)
+"""Description of the experiment."""
+
+UI_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven more processes, for evaluations of language models
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+def tracking_uri(storage: Path) -> str:
+    """``MLFLOW_TRACKING_URI`` where it is set, else the SQLite file ``mlflow.db`` in the folder of all results."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{storage.absolute() / 'mlflow.db'}"
+
+
+def ui_command(uri: str, port: int) -> list[str]:
+    """Command line of an MLflow server that shows a local store on the loopback interface; see `ui_environment`.
+
+    Raises:
+        UserError: if the store is a server, which has pages of its own.
+    """
+    if uri.startswith(("http://", "https://")):
+        raise UserError(f"{uri} is a server with pages of its own; open that address in a browser.")
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--registry-store-uri", uri]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    folder = artifact_folder(uri)
+    if folder is not None:
+        command += ["--artifacts-destination", folder.as_uri()]
+    return [*command, "--uvicorn-opts", "--log-level warning"]
+
+
+def ui_environment() -> dict[str, str]:
+    """This process's environment with settings for `ui_command` that make it start faster and say less."""
+    return UI_SETTINGS | os.environ
+
+
+@dataclass
+class _Child:
+    """What MLflow has of a run.
+
+    Attributes:
+        run_id: its id in MLflow.
+        parent_id: that of its parent.
+        mirrored: number of cycles.
+        finished: whether it is marked as finished.
+    """
+
+    run_id: str
+    parent_id: str
+    mirrored: int
+    finished: bool
+
+
+class Tracker:
+    """Writes to one experiment of MLflow; one at a time may do so.
+
+    Args:
+        uri: tracking URI; a SQLite file is made where missing, and artifacts go beside it.
+        experiment: name of the experiment, made where missing.
+        metric: the test metric of learning curves.
+        verbose: whether MLflow may write to the console.
+    """
+
+    def __init__(self, uri: str, experiment: str, *, metric: str, verbose: bool = False) -> None:
+        self._mlflow = MlflowExperiment(uri, experiment, ABOUT, verbose=verbose)
+        self._metric = metric
+        self._children: dict[str, _Child] = {}
+
+    def mirror(self, run: RunStore, dataset: Dataset) -> None:
+        """Log the committed cycles that MLflow does not have yet; nothing for a shared first cycle or before cycle 1.
+
+        Args:
+            run: a run or reference, with the planned number of cycles.
+            dataset: its data set, for pictures and the names of classes.
+        """
+        folders = run.committed()
+        if run.spec.kind == "first" or not folders:
+            return
+        child = self._child(run.spec, folders[0])
+        grown = child.mirrored < len(folders)
+        if child.mirrored == 0:
+            self._mlflow.log_parameters(child.run_id, entries.run_parameters(run.spec))
+        if grown:
+            self._mirror_cycles(run, folders, child, dataset)
+        if not run.finished:
+            if child.finished:  # it goes on: its experiment file asks for more cycles now
+                self._mlflow.resume(child.run_id)
+        elif grown or not child.finished:
+            if run.spec.kind == "run":
+                curve = learning_curves(compare([run], self._metric)).png
+                self._mlflow.log_files(child.run_id, {"learning_curve.png": curve})
+            self._mlflow.finish(child.run_id, folders[-1].timing.committed_at)
+        child.finished = run.finished
+
+    def summarise(self, report: Report, classes: Sequence[str]) -> None:
+        """Log means over repeats into the parents whose runs are all finished, and the report into a run of its own.
+
+        MLflow cannot change what is logged, so a summary whose content has changed replaces the run that showed it.
+
+        Args:
+            report: what to log.
+            classes: class names.
+        """
+        groups: dict[str, list[RunStore]] = {}
+        for run in report.runs:
+            if run.spec.kind != "first":
+                groups.setdefault(entries.group_key(run.spec), []).append(run)
+        figures: dict[str, bytes] = {}
+        for runs in groups.values():
+            if all(run.finished for run in runs):
+                budget = runs[0].spec.budget
+                if budget and budget.label not in figures:
+                    figures[budget.label] = learning_curves(report.comparison, [budget.label]).png
+                self._summarise_group(runs, figures.get(budget.label) if budget else None, classes)
+        if any(result.cycles for budget in report.comparison.budgets for result in budget.samplers):
+            self._write_comparison(report)
+
+    def _child(self, spec: RunSpec, first: CycleFolder) -> _Child:
+        """What MLflow has of a run, which is made where missing; asked once, since nobody else writes."""
+        if spec.key not in self._children:
+            found = self._mlflow.find(KEY, spec.key) or self._create_child(spec, first)
+            self._children[spec.key] = _Child(
+                found.info.run_id,
+                found.data.tags["mlflow.parentRunId"],
+                int(found.data.tags.get(MIRRORED, 0)),
+                found.info.status == "FINISHED",
+            )
+        return self._children[spec.key]
+
+    def _create_child(self, spec: RunSpec, first: CycleFolder) -> Any:
+        timing = first.timing
+        start = timing.committed_at - round(1000 * sum(timing.phases.values()))
+        parent = self._mlflow.find(GROUP, entries.group_key(spec))
+        if parent is None:
+            parent = self._mlflow.create(entries.group_name(spec), entries.group_tags(spec), start)
+            self._mlflow.log_parameters(parent.info.run_id, entries.group_parameters(spec))
+        tags = entries.run_tags(spec) | {"mlflow.parentRunId": parent.info.run_id}
+        return self._mlflow.create(entries.run_name(spec), tags, start)
+
+    def _mirror_cycles(self, run: RunStore, folders: Sequence[CycleFolder], child: _Child, dataset: Dataset) -> None:
+        """Log the cycles that are missing, as many at a time as MLflow takes in one call."""
+        missing = folders[child.mirrored :]
+        # Pictures show the earlier regions, too; each file of regions is read once.
+        ledger = run.ledger(list(folders[: child.mirrored])) if _has_pictures(run.spec) else Ledger()
+        cycles = [(folder.record, folder.timing) for folder in missing]
+        points = [entries.run_points(run.spec, *cycle, dataset.classes) for cycle in cycles]
+
+        def files(part: slice) -> Iterator[tuple[str, bytes]]:
+            nonlocal ledger
+            for folder, (record, _) in zip(missing[part], cycles[part], strict=True):
+                name, fresh = f"cycle-{record.cycle:04d}", folder.ledger
+                yield f"regions/{name}.parquet", folder.regions_file.read_bytes()
+                yield f"regions/{name}.csv", regions_table(dataset, fresh.annotations()).encode()
+                if _has_pictures(run.spec):
+                    ledger = ledger.extend(fresh)
+                    picture = picture_of_cycle(dataset, ledger.of_images(fresh), record.cycle)
+                    if picture is not None:
+                        yield f"pictures/{name}.png", picture
+
+        for part in calls([len(of_cycle) for of_cycle in points]):
+            self._mlflow.log(child.run_id, list(chain.from_iterable(points[part])), files(part))
+            # Last, and it says how far it got, so that interrupted cycles are mirrored again.
+            tags = [entries.cycle_tags(run.spec, *cycle) for cycle in cycles[part]]
+            self._mlflow.log_tags(child.run_id, {key: value for of_cycle in tags for key, value in of_cycle.items()})
+            child.mirrored += len(tags)
+
+    def _summarise_group(self, runs: Sequence[RunStore], figure: bytes | None, classes: Sequence[str]) -> None:
+        spec = runs[0].spec
+        folders = [run.committed() for run in runs]
+        points = entries.mean_points(
+            [[p for f in own for p in entries.run_points(spec, f.record, f.timing, classes)] for own in folders],
+            spread_of=folders[0][0].record.metrics,
+        )
+        digest = _digest(repr([(point.key, point.step, point.value) for point in points]).encode())
+        parents = self._mlflow.search(GROUP, entries.group_key(spec))
+        if not parents:
+            return
+        known = next((parent for parent in parents if parent.data.tags.get(DIGEST) == digest), None)
+        if known is not None:
+            self._log_figure(known, figure)
+            return
+        # One without a digest is the live parent, or a replacement that was interrupted.
+        fresh = [parent for parent in parents if DIGEST not in parent.data.tags]
+        parent = (
+            fresh[0]
+            if fresh
+            else self._mlflow.create(entries.group_name(spec), entries.group_tags(spec), parents[0].info.start_time)
+        )
+        run_id = parent.info.run_id
+        self._mlflow.log_parameters(run_id, entries.group_parameters(spec))
+        self._mlflow.log_points(run_id, points)
+        self._log_figure(parent, figure)
+        self._adopt(run_id, runs)
+        for stale in parents:
+            if stale.info.run_id != run_id:
+                self._mlflow.delete(stale.info.run_id)
+        self._mlflow.finish(run_id, max(own[-1].timing.committed_at for own in folders))
+        # Last, so that an interrupted summary is written again.
+        self._mlflow.log_tags(run_id, {"repeats": str(len(runs)), DIGEST: digest})
+
+    def _log_figure(self, parent: Any, figure: bytes | None) -> None:
+        """All samplers of the parent's budget, unlike metrics replaceable; a reference has no figure."""
+        if figure is not None and parent.data.tags.get(FIGURE) != _digest(figure):
+            self._mlflow.log_files(parent.info.run_id, {"learning_curves.png": figure})
+            self._mlflow.log_tags(parent.info.run_id, {FIGURE: _digest(figure)})
+
+    def _adopt(self, parent_id: str, runs: Sequence[RunStore]) -> None:
+        for run in runs:
+            child = self._child(run.spec, run.committed()[0])
+            if child.parent_id != parent_id:
+                self._mlflow.log_tags(child.run_id, {"mlflow.parentRunId": parent_id})
+                child.parent_id = parent_id
+
+    def _write_comparison(self, report: Report) -> None:
+        files = report.contents()
+        digest = _digest(*files.values())
+        found = self._mlflow.search(KEY, COMPARISON)
+        if not any(run.data.tags.get(DIGEST) == digest for run in found):
+            now = time.time_ns() // 1_000_000
+            note = summary_markdown(report.comparison)
+            tags = {KEY: COMPARISON, "kind": COMPARISON, "mlflow.source.name": "decomp", "mlflow.note.content": note}
+            tags["mlflow.runColor"] = GREY
+            run_id = self._mlflow.create(COMPARISON, tags, now).info.run_id
+            self._mlflow.log_files(run_id, files)
+            self._mlflow.log_points(run_id, entries.summary_points(report.comparison, now))
+            self._mlflow.finish(run_id, now)
+            # Last, so that an interrupted comparison is written again.
+            self._mlflow.log_tags(run_id, {DIGEST: digest})
+        for run in found:
+            if run.data.tags.get(DIGEST) != digest:
+                self._mlflow.delete(run.info.run_id)
+
+
+def _has_pictures(spec: RunSpec) -> bool:
+    """Not so the full annotation, whose regions are whole images."""
+    return spec.kind == "run"
+
+
+def _digest(*contents: bytes) -> str:
+    return hashlib.blake2b(b"".join(contents), digest_size=12).hexdigest()

@@ -1,0 +1,1 @@
+"""Synthetic data sets: digits, slides, phantom and streets, generated on demand, so that nothing is downloaded."""

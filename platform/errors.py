@@ -1,0 +1,19 @@
+"""Mistakes of the user, told in one sentence."""
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+
+class UserError(Exception):
+    """A mistake in what the user wrote; the message is one sentence that names the culprit and the mend."""
+
+
+class StorageError(OSError):
+    """The store refuses or cannot be reached; the message names the object and the mend."""
+
+
+def nearest(name: str, known: Mapping[str, Any]) -> str:
+    """``; did you mean 'x'?`` for the closest known name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

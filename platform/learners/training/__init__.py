@@ -1,0 +1,1 @@
+"""What trainings share: annotated pixels, crops, augmentation, schedules, several processes, pretrained weights."""

@@ -1,0 +1,86 @@
+"""Released weights of other code bases, read without unpickling and matched by name and shape."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from decomp.platform.errors import UserError
+
+NAMED = 4  # tensors named in an error
+
+
+def read_pretrained(file: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a safetensors file or of a PyTorch checkpoint, by name.
+
+    In a checkpoint they may lie under ``state_dict`` (mmsegmentation), ``model`` (classifiers) or at the top; the
+    prefix ``module.`` of distributed training is taken off.
+
+    Raises:
+        UserError: if the file cannot be read, needs unpickling of more than tensors, or holds no tensors.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            content = safetensors.torch.load_file(file)
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(
+            f"learner.pretrained: cannot read {file}: {error}; give the path of released weights."
+        ) from error
+    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise UserError(
+            f"learner.pretrained: {file} is no file of plain tensors ({reason}); save its state_dict as .safetensors."
+        ) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    tensors = (
+        {str(name).removeprefix("module."): value for name, value in content.items() if isinstance(value, torch.Tensor)}
+        if isinstance(content, Mapping)
+        else {}
+    )
+    if not tensors:
+        raise UserError(f"learner.pretrained: {file} holds no tensors by name; give a file with a state_dict.")
+    return tensors
+
+
+def load_pretrained(
+    network: nn.Module, tensors: Mapping[str, torch.Tensor], file: Path, optional: tuple[str, ...] = ()
+) -> None:
+    """Copy released weights into a network.
+
+    Args:
+        network: all of whose parameters and buffers must be there.
+        tensors: of the same names.
+        file: where they come from, for messages.
+        optional: prefixes of names that may be missing, superfluous or of another shape; such tensors are left alone.
+
+    Raises:
+        UserError: naming the first tensors that do not fit.
+    """
+    own = network.state_dict()
+    misfits = {
+        "missing": [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")],
+        "unknown": [name for name in tensors if name not in own],
+        "of another shape": [
+            f"{name} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+            for name in own
+            if name in tensors and own[name].shape != tensors[name].shape
+        ],
+    }
+    for kind, names in misfits.items():
+        wrong = [name for name in names if not name.startswith(optional)]
+        if wrong:
+            more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+            raise UserError(
+                f"learner.pretrained: {file} does not fit the network; {kind}: {', '.join(wrong[:NAMED])}{more}; give "
+                f"weights of this architecture, or correct the learner's options."
+            )
+    fitting = {name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape}
+    network.load_state_dict(fitting, strict=False)

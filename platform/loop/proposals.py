@@ -1,0 +1,83 @@
+"""Proposals: regions that shards choose in the selected images, and how the coordinator makes its choice of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from decomp.platform.arrow import column_of, matrix_of
+from decomp.platform.ledger import SCHEMA, Annotation, Ledger
+from decomp.platform.samplers import CandidateRegions
+
+FEATURES, RESIDUALS = "features", "residuals"
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Regions with what a `JointRegionSelector` selector reads of them.
+
+    Attributes:
+        ledger: N regions, by image in order of selection, then in order of choice.
+        features: shape (N, D), float32, or None; see `CandidateRegions`.
+        residuals: shape (N, C), float32, or None; see `CandidateRegions`.
+    """
+
+    ledger: Ledger
+    features: npt.NDArray[np.float32] | None = None
+    residuals: npt.NDArray[np.float32] | None = None
+
+    def to_arrow(self) -> pa.Table:
+        """Rows of the ledger, with the features as further columns."""
+        table = self.ledger.table
+        for name, matrix in ((FEATURES, self.features), (RESIDUALS, self.residuals)):
+            if matrix is not None:
+                table = table.append_column(name, column_of(np.asarray(matrix, np.float32)))
+        return table
+
+    @classmethod
+    def from_arrow(cls, tables: Sequence[pa.Table], images: Sequence[str]) -> "Proposals":
+        """Join answers given in any order; `images` is the order of selection."""
+        table = pa.concat_tables(tables)
+        place = {image: k for k, image in enumerate(images)}
+        # Stable, so an image's regions stay in order of choice.
+        order = np.argsort([place[image] for image in table["image"].to_pylist()], kind="stable")
+        table = table.take(pa.array(order, pa.int64())).combine_chunks()
+
+        features, residuals = (
+            matrix_of(table[name].combine_chunks()) if name in table.column_names else None
+            for name in (FEATURES, RESIDUALS)
+        )
+        return cls(Ledger(table.select(SCHEMA.names)), features, residuals)
+
+    def pool(self) -> CandidateRegions:
+        """The candidates as a `JointRegionSelector` selector sees them."""
+        assert self.features is not None
+        numbers: dict[str, int] = {}
+        image = [numbers.setdefault(name, len(numbers)) for name in self.ledger.table["image"].to_pylist()]
+        uncertainty = self.ledger.table["score"].to_numpy()
+        return CandidateRegions(np.array(image, np.int64), uncertainty, self.features, self.residuals)
+
+    def take(self, chosen: Sequence[int], per_image: int | None) -> Ledger:
+        """The chosen regions, by image and there in order of choice.
+
+        Args:
+            chosen: numbers of the chosen regions, in order of choice.
+            per_image: how many an image may give at most, in which case those of highest score are kept; None for any
+                number.
+        """
+        rows = self.ledger.annotations()
+        by_image: dict[str, list[Annotation]] = {row.region.image: [] for row in rows}
+        for k in chosen:
+            by_image[rows[k].region.image].append(rows[k])
+        if per_image is not None:
+            for mine in by_image.values():
+                # Candidates are in order of score, ties seeded, so their rank tells the better one.
+                kept = sorted(row.rank for row in mine)[:per_image]
+                mine[:] = [row for row in mine if row.rank in kept]
+        return Ledger.of(
+            Annotation(row.region, row.cycle, rank, row.drawn_class, row.score)
+            for mine in by_image.values()
+            for rank, row in enumerate(mine)
+        )

@@ -1,0 +1,177 @@
+"""Selection of one cycle: predict, weigh the classes, select images, choose regions in them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from decomp.platform.components import build_selectors
+from decomp.platform.datasets.base import Split
+from decomp.platform.ledger import Ledger
+from decomp.platform.loop.proposals import Proposals
+from decomp.platform.loop.shard import Checkpoint, ChooseTask, Choosing, PredictTask
+from decomp.platform.loop.workers import Workers
+from decomp.platform.predictions import Measure, PoolCounts
+from decomp.platform.randomness import stream
+from decomp.platform.regions import Region
+from decomp.platform.samplers import (
+    ImageSelector,
+    JointRegionSelector,
+    Need,
+    RegionSelector,
+    class_confidence,
+    class_weights,
+    select_images,
+)
+from decomp.platform.spec import Budget, Component, SamplerSpec
+
+Timed = Callable[[str], AbstractContextManager[None]]
+"""Measures the wall time of a phase by name."""
+
+FIRST_CYCLE = SamplerSpec("first cycle", Component("random"), Component("random"))
+"""The first cycle of every sampler (Sec. 1 of the method notes)."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The outcome: selected images, new rows of the ledger; delta and w, each of shape (C,), where they were needed."""
+
+    images: tuple[str, ...]
+    ledger: Ledger
+    class_confidence: npt.NDArray[np.float64] | None = None
+    class_weights: npt.NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Selecting:
+    """How to select in one cycle.
+
+    Attributes:
+        sampler: the sampler.
+        budget: budget per cycle.
+        classes: names of the classes.
+        split: the split whose images are selected.
+        seed, fold, cycle: key of the random streams.
+    """
+
+    sampler: SamplerSpec
+    budget: Budget
+    classes: Sequence[str]
+    split: Split
+    seed: int
+    fold: int
+    cycle: int
+
+    def run(
+        self,
+        workers: Workers,
+        timed: Timed,
+        candidates: Sequence[str],
+        shapes: Mapping[str, Sequence[int]],
+        ledger: Ledger,
+        model: Checkpoint | None,
+    ) -> Selection:
+        """Select regions among the candidates.
+
+        Only what the two selectors declare is predicted: nothing for RAND; the selected images alone where the images
+        are selected without a prediction and the regions need no class weights; all candidates otherwise.
+
+        Args:
+            workers: the run's workers.
+            timed: measures the phases ``predict`` and ``select``.
+            candidates: ids of the candidates, sorted.
+            shapes: spatial shape of every candidate.
+            ledger: all annotated regions.
+            model: the model of the cycle before; None in the first cycle.
+        """
+        by_image, by_region = build_selectors(self.sampler)
+        needs = by_image.needs | by_region.needs
+        choosing = self._choosing(by_region)
+        selected = self._images(by_image, _unpredicted(candidates, shapes), None) if not by_image.needs else None
+        delta = weights = None
+        if needs:
+            assert model is not None
+            predicted = selected if selected is not None and Need.COUNTS not in needs else candidates
+            predict = PredictTask(
+                model=model,
+                images=tuple(sorted(predicted)),
+                annotated=_within(ledger, predicted),
+                tau=self.sampler.tau_of(self.cycle),
+                measure=Measure(self.sampler.uncertainty) if self.sampler.uncertainty else None,
+                needs=needs,
+                ranking=by_image if by_image.needs and by_image.local else None,
+                selected=None if selected is None else frozenset(selected),
+                n_image=self.budget.n_image,
+                choosing=choosing,
+            )
+            with timed("predict"):
+                pool = workers.predict(predict)
+            if Need.COUNTS in needs:
+                delta = class_confidence(pool.open.sum(axis=0), pool.confident.sum(axis=0))
+                weights = class_weights(delta, self._emphasis(), self._background())
+            if selected is None:
+                selected = self._images(by_image, pool, weights)
+        assert selected is not None
+        choose = ChooseTask(
+            model=model if needs else None,
+            images=tuple(selected),
+            annotated=_within(ledger, selected),
+            weights=weights,
+            choosing=choosing,
+        )
+        with timed("select"):
+            proposals = workers.choose(choose)
+            chosen = self._among(proposals, by_region, selected, len(shapes[selected[0]]))
+        return Selection(tuple(selected), chosen, delta, weights)
+
+    def _images(self, selector: ImageSelector, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> list[str]:
+        """Select images among the candidates, best first."""
+        rng = stream(self.seed, self._purpose("images"), fold=self.fold, cycle=self.cycle)
+        return select_images(pool.images, selector.scores(pool, weights), self.budget.n_image, rng)
+
+    def _choosing(self, selector: RegionSelector) -> Choosing:
+        budget = self.budget
+        return Choosing(selector, budget.region, budget.n_region, self._background(), self.seed, self.fold, self.cycle)
+
+    def _among(self, proposals: Proposals, selector: RegionSelector, images: Sequence[str], axes: int) -> Ledger:
+        """The regions of this cycle; of a `JointRegionSelector` selector those that it selects among the proposals."""
+        if not isinstance(selector, JointRegionSelector):
+            return proposals.ledger
+        n = len(images) * self.budget.n_region
+        chosen: Sequence[int] = range(len(proposals.ledger))
+        if len(chosen) > n:
+            rng = stream(self.seed, self._purpose("pool"), fold=self.fold, cycle=self.cycle)
+            chosen = _distinct(selector.select(proposals.pool(), n, rng), len(chosen), n, type(selector).__name__)
+        # Of ROIs no image gives more than its share (Sec. 6 of the method notes).
+        return proposals.take(chosen, self.budget.n_region if axes == 1 else None)
+
+    def _purpose(self, decision: str) -> str:
+        return decision if self.split == "train" else f"{self.split} {decision}"
+
+    def _background(self) -> int | None:
+        return None if self.sampler.background is None else self.classes.index(self.sampler.background)
+
+    def _emphasis(self) -> npt.NDArray[np.float64]:
+        return np.array([self.sampler.emphasis.get(name, 1.0) for name in self.classes])
+
+
+def _distinct(chosen: npt.NDArray[np.int64], n_pool: int, n: int, name: str) -> list[int]:
+    """What a `JointRegionSelector` selector gave, checked against its contract."""
+    numbers = [int(k) for k in chosen]
+    if len(numbers) != n or len(set(numbers)) != n or not all(0 <= k < n_pool for k in numbers):
+        raise ValueError(f"{name} must select {n} distinct numbers below {n_pool}, but gave {numbers[:20]}.")
+    return numbers
+
+
+def _within(ledger: Ledger, images: Sequence[str]) -> dict[str, tuple[Region, ...]]:
+    return {image: ledger.by_image[image] for image in images if image in ledger.by_image}
+
+
+def _unpredicted(images: Sequence[str], shapes: Mapping[str, Sequence[int]]) -> PoolCounts:
+    """Counts of images that nothing is known of but their size."""
+    nothing = np.zeros((len(images), 0), np.int64)
+    pixels = np.array([int(np.prod(shapes[image])) for image in images], np.int64)
+    axes = len(shapes[images[0]])
+    return PoolCounts(tuple(images), pixels, nothing, nothing, nothing, np.full(len(images), np.nan), axes)

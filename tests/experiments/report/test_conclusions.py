@@ -1,0 +1,81 @@
+import pytest
+from helpers.fake_runs import fake_reference, fake_run
+
+from decomp.experiments.report.comparison import compare
+from decomp.experiments.report.conclusions import conclusions
+
+
+def told(*runs):
+    (sentences,) = conclusions(compare(runs, "miou")).values()
+    return " ".join(sentences)
+
+
+@pytest.fixture
+def made(tmp_path):
+    def make(sampler, *finals, middle=0.4):
+        return [fake_run(tmp_path, [0.2, middle, final], sampler=sampler, seed=k) for k, final in enumerate(finals)]
+
+    return make
+
+
+@pytest.fixture
+def full(tmp_path):
+    return fake_reference(tmp_path, 0.7)  # the target is 0.665
+
+
+def test_who_needs_least_annotation_comes_first_even_if_it_is_not_decomp(made, full):
+    text = told(*made("decomp", 0.67, 0.67), *made("uncert", 0.69, 0.69, middle=0.5), *made("rand", 0.6, 0.67), full)
+    assert "uncert (2.87 %) reaches 95% of the full-annotation score (mIoU 0.665)" in text
+    assert "before decomp (2.98 %)" in text
+    assert "In some repeats only: rand in 1 of 2." in text
+    assert "decomp is number 2 of 2 by the annotation needed, behind uncert" in text
+    assert "number 2 of 3 by the height of its curve, behind uncert" in text
+
+
+def test_decomp_leads_where_it_does(made, full):
+    text = told(*made("rand", 0.5, 0.5), *made("decomp", 0.69, 0.69), full)
+    assert "decomp leads by the annotation needed and leads by the height of its curve" in text
+    assert "Never: rand." in text
+
+
+def test_that_decomp_misses_the_score_is_said(made, full):
+    text = told(*made("rand", 0.69, 0.69), *made("decomp", 0.5, 0.5), full)
+    assert "decomp does not reach that score in every repeat" in text
+
+
+def test_that_nobody_reaches_the_score_is_said(made, full):
+    assert "No sampler reaches 95%" in told(*made("rand", 0.5, 0.5), *made("decomp", 0.5, 0.5), full)
+    text = told(*made("uncert", 0.5, 0.69), *made("decomp", 0.5, 0.5), full)
+    assert "No sampler reaches" in text
+    assert "In some repeats only: uncert in 1 of 2. Never: decomp." in text
+
+
+def test_without_a_reference_there_is_no_score_to_reach(made):
+    assert "no score to reach" in told(*made("rand", 0.5, 0.5), *made("decomp", 0.6, 0.6))
+
+
+def test_two_repeats_are_too_few_for_any_claim(made, full):
+    text = told(*made("rand", 0.5, 0.5), *made("decomp", 0.69, 0.69), full)
+    assert "No difference in it can be called significant" in text
+    assert "significantly" not in text
+
+
+@pytest.mark.parametrize(("decomp", "rand", "claim"), [(0.69, 0.5, "better than rand"), (0.5, 0.69, "worse than rand")])
+def test_significant_differences_are_named_with_their_direction(made, full, decomp, rand, claim):
+    scores = [[score + 0.001 * k for k in range(8)] for score in (decomp, rand)]
+    text = told(*made("decomp", *scores[0]), *made("rand", *scores[1]), full)
+    better, worse = ("decomp", "rand") if decomp > rand else ("rand", "decomp")
+    assert f"Of 1 pair(s) of samplers, 1 differ significantly in it: {better} over {worse}." in text
+    assert f"is significantly {claim}" in text
+
+
+def test_equal_samplers_differ_significantly_from_none(made, full):
+    mixed = [0.5, 0.6] * 4
+    text = told(*made("decomp", *mixed), *made("rand", *mixed[::-1]), full)
+    assert "None of the 1 pair(s) of samplers differs significantly" in text
+    assert "differs significantly from no other" in text
+
+
+def test_nothing_is_summed_up_before_a_repeat_is_finished(tmp_path):
+    text = told(fake_run(tmp_path, [0.2, 0.3]), fake_run(tmp_path, [0.2, 0.3], sampler="decomp"))
+    assert text == "No repeat is finished by all samplers yet, so nothing is summed up."

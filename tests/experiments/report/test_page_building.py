@@ -1,0 +1,116 @@
+from dataclasses import dataclass
+from types import MappingProxyType
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from helpers.fake_runs import Tiny, fake_reference, fake_run, spec
+from helpers.toy_runs import run_locally
+
+from decomp.experiments.plan import make_plan
+from decomp.experiments.report.comparison import compare
+from decomp.experiments.report.page_building import analyse, headline, with_page
+from decomp.experiments.report.report import compile_report
+from decomp.experiments.schema import load_experiment
+from decomp.platform.spec import Budget
+from decomp.platform.storage.runs import RunStore
+
+SAMPLERS = ("rand", "decomp")
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return [
+        *(fake_run(tmp_path, [0.2, 0.4, 0.6], sampler=name, seed=seed) for name in SAMPLERS for seed in (0, 1)),
+        fake_reference(tmp_path, 0.72),
+    ]
+
+
+def analysed(runs, dataset):
+    return analyse(runs, dataset, compare(runs, "miou"))
+
+
+def parts(found):
+    return {section.title: section for section in found}
+
+
+def test_a_computed_experiment_makes_a_whole_page(toy_file, tmp_path):
+    entries = yaml.safe_load(toy_file.read_text())
+    entries["samplers"] += [{"images": "uncertainty", "regions": "decomposition"}, {"sampler": "decomp", "tau": 0.3}]
+    entries["budgets"][0]["cycles"] = 3
+    toy_file.write_text(yaml.safe_dump(entries))
+    plan = make_plan(load_experiment(toy_file))
+    run_locally(plan.experiment.root, *plan.references, *plan.runs)
+    report = with_page(compile_report(plan.compared, tmp_path / "report", plan.metric), plan).write()
+    names = [each.name for each in (*report.tables, *report.drawings)]
+    drawings = [drawing.name for drawing in report.drawings]
+    assert drawings[0] == "learning_curves"
+    assert {"class_scores", "class_confidence", "annotated_classes", "chosen_regions", "ablation_1"} <= set(drawings)
+    assert len(set(drawings)) == len(drawings)
+    assert {"summary", "class_scores", "class_confidence", "annotated_classes", "ablations", "wall_time"} <= set(names)
+    html = report.page.read_text()
+    tree = ElementTree.fromstring(html.removeprefix("<!DOCTYPE html>"))
+    links = [link.get("href") for link in tree.iter() if link.tag.rsplit("}")[-1] == "a"]
+    assert "chosen_regions.png" in links
+    assert all((report.folder / link).is_file() for link in links if not link.startswith("#"))
+    assert html == with_page(compile_report(plan.compared, tmp_path / "again", plan.metric), plan).html
+    assert "10 of 10 runs" in html
+
+
+def test_what_is_missing_is_said_at_the_top(tmp_path, runs):
+    found = headline(compare([*runs, RunStore(tmp_path, spec("decomp", seed=7))], "miou"), [], [])
+    assert "decomp: seed 7 fold 0 has 0 cycle(s) and is not finished." in found.text
+    assert "Not complete" not in headline(compare(runs, "miou"), [], []).text
+
+
+def test_a_long_list_of_what_is_missing_is_cut(tmp_path, runs):
+    planned = [RunStore(tmp_path, spec("decomp", seed=seed)) for seed in range(7, 27)]
+    lines = headline(compare([*runs, *planned], "miou"), [], []).text.splitlines()
+    assert sum("decomp: seed" in line or "rand: seed" in line for line in lines) == 12
+    assert lines[-1] == "- and 28 more."
+
+
+def test_without_a_reference_the_page_says_what_it_lacks(runs):
+    found = parts(analysed(runs[:-1], Tiny()))
+    assert "share of the pool is not known" in found["Scores by class"].text
+    assert "share of the pool is not known" in found["Annotated classes"].text
+    assert [table.name for table in found["Scores by class"].tables] == ["class_scores"]
+    assert {row[3] for row in found["Scores by class"].tables[0].rows} == {None}
+
+
+def test_nothing_computed_gives_no_analysis(tmp_path):
+    assert analysed([RunStore(tmp_path, spec())], Tiny()) == []
+
+
+def test_after_the_first_cycle_alone_there_is_no_choice_to_show(tmp_path):
+    found = parts(analysed([fake_run(tmp_path, [0.2], sampler=name) for name in SAMPLERS], Tiny()))
+    assert "common to all samplers" in found["Chosen regions"].text
+    assert "no sampler here computes" in found["Class confidence"].text
+    assert not found["Time"].drawings
+
+
+def test_of_several_budgets_each_has_its_figures(tmp_path, runs):
+    more = [fake_run(tmp_path, [0.2, 0.4, 0.6], sampler=name, budget=Budget(2, 2, (4, 4))) for name in SAMPLERS]
+    found = parts(analysed([*runs, *more], Tiny()))
+    names = [drawing.name for drawing in found["Scores by class"].drawings]
+    assert names == ["class_scores_1x2-4x4", "class_scores_2x2-4x4"]
+    assert all("budget" in drawing.title for drawing in found["Chosen regions"].drawings)
+    assert len({row[0] for row in found["Annotated classes"].tables[0].rows}) == 2
+
+
+def test_confidence_of_single_classes_is_not_set_against_scores_of_nested_ones(runs):
+    @dataclass(frozen=True)
+    class Nested(Tiny):
+        nested = MappingProxyType({"road (wet)": (1, 2), "tree": (2,), "ground": (0,)})
+
+    found = parts(analysed(runs, Nested()))["Class confidence"]
+    assert found.text.startswith("Left out")
+    assert not found.tables
+
+
+def test_slides_have_no_picture(runs):
+    @dataclass(frozen=True)
+    class Slides(Tiny):
+        task = "roi"
+
+    assert parts(analysed(runs, Slides()))["Chosen regions"].text.startswith("Left out")

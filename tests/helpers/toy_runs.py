@@ -1,0 +1,73 @@
+"""Runs of the toy data set and learner, computed in this process: the oracle for everything distributed."""
+
+from dataclasses import replace
+
+from helpers.toys import Blobs
+
+from decomp.platform.components import build_dataset, build_learner
+from decomp.platform.loop.loop import Loop
+from decomp.platform.loop.shard import PoolShard
+from decomp.platform.loop.workers import LocalWorkers
+from decomp.platform.samplers import SAMPLERS
+from decomp.platform.spec import Budget, Component, RunSpec, SamplerSpec
+from decomp.platform.storage.objects import ObjectPath
+from decomp.platform.storage.runs import RunStore
+
+BASE = RunSpec(
+    "run",
+    Component("helpers.toys:Blobs"),
+    Blobs().fingerprint(),
+    Component("helpers.toys:Centroids"),
+    seed=1,
+    budget=Budget(2, 3, (4, 4)),
+    sampler=SamplerSpec("rand", Component("random"), Component("random")),
+    cycles=7,
+)
+PAIRS = [
+    *SAMPLERS.items(),
+    ("rand_decomp", ("random", "decomposition")),
+    ("decomp_uncert", ("decomposition", "uncertainty")),
+    ("decomp_badge", ("decomposition", "badge")),
+    ("uncert_decomp", ("uncertainty", "decomposition")),
+]
+RUNS = [replace(BASE, sampler=SamplerSpec(name, *map(Component, pair))) for name, pair in PAIRS]
+DECOMP = next(run for run in RUNS if run.sampler.name == "decomp")
+SLOW = replace(DECOMP, learner=Component("helpers.toys:Centroids", {"seconds": 0.5}))
+SLIDES = {"train_slides": 10, "validation_slides": 4, "test_slides": 4}
+ROI = replace(
+    BASE,
+    dataset=Component("slides", SLIDES),
+    fingerprint="slides",
+    learner=Component("mlp", {"epochs": 4}),
+    budget=Budget(3, 4, (1,)),
+    cycles=5,
+)
+ROI_RUNS = [replace(ROI, sampler=SamplerSpec(name, *map(Component, pair))) for name, pair in SAMPLERS.items()]
+REFERENCE = replace(BASE, kind="reference", budget=None, sampler=None, cycles=1)
+
+
+def run_locally(root, *specs, observer=None):
+    """Compute the runs, and the first cycles that they share, one after the other."""
+    firsts = {spec.first.key: spec.first for spec in specs if spec.kind == "run"}
+    for spec in (*firsts.values(), *specs):
+        learner = build_learner(spec.learner)
+        dataset = learner.prepare(build_dataset(spec.dataset))
+        workers = LocalWorkers(PoolShard(dataset, learner, "cpu"))
+        Loop(RunStore(root, spec), dataset, workers, *([observer] if observer else [])).run()
+
+
+def results(root):
+    """Bytes of every result file below a folder, by relative path; wall times are no results."""
+    if isinstance(root, ObjectPath):
+        own = [path for path in root.walk() if path.name != "published"]
+        # The name of the attempt that was published stands between the folder and its files.
+        names = [f"{path.parent.parent}/{path.name}".removeprefix(f"{root}/") for path in own]
+        assert len(set(names)) == len(names), "attempts were left behind"
+    else:
+        own = [path for path in sorted(root.rglob("*")) if path.is_file()]
+        names = [str(path.relative_to(root)) for path in own]
+    return {
+        name: path.read_bytes()
+        for name, path in zip(names, own, strict=True)
+        if f"/{name}".rsplit("/", 2)[-2].startswith("cycle-") and path.name != "timing.json"
+    }

@@ -1,0 +1,53 @@
+import pytest
+
+from decomp.platform.ledger import Annotation, Ledger
+from decomp.platform.loop.candidates import candidates
+from decomp.platform.regions import Region
+from decomp.platform.spec import Component
+
+SHAPES = {name: (4, 4) for name in "abc"}
+
+
+def after(*visits, region=(2, 2), shapes=SHAPES):
+    """Candidates after visits, each given as (cycle, image, start); a start of None is a visit that gave no region."""
+    rows = [Annotation(Region(image, start, (2, 2)), cycle, 0) for cycle, image, start in visits if start is not None]
+    last = max((cycle for cycle, _, _ in visits), default=0)
+    by_cycle = [[image for c, image, _ in visits if c == cycle] for cycle in range(1, last + 1)]
+    return candidates(shapes, region, Ledger.of(rows), by_cycle)
+
+
+def test_all_images_at_first():
+    assert after() == ["a", "b", "c"]
+
+
+def test_a_selected_image_leaves_the_candidates():
+    assert after((1, "b", (0, 0))) == ["a", "c"]
+
+
+def test_a_selected_image_leaves_the_candidates_even_if_it_gave_no_region():
+    assert after((1, "b", (0, 0)), (1, "a", None)) == ["c"]
+
+
+def test_a_new_loop_starts_when_none_is_left():
+    visited = [(1, "b", (0, 0)), (2, "a", (0, 0)), (2, "c", (0, 0))]
+    assert after(*visited) == ["a", "b", "c"]
+    assert after(*visited, (3, "a", (2, 2))) == ["b", "c"]
+
+
+def test_an_image_without_a_free_window_is_no_candidate_again():
+    assert after((1, "a", (0, 0)), (1, "b", (1, 1)), (1, "c", (0, 0))) == ["a", "c"]
+
+
+def test_an_exhausted_pool_has_no_candidates():
+    assert after((1, "a", (1, 1)), (1, "b", (1, 1)), (1, "c", (1, 1))) == []
+
+
+def test_of_a_partition_what_is_not_annotated_remains():
+    small = {"a": (2, 2), "b": (2, 3)}
+    visited = [(1, "a", (0, 0)), (1, "b", (0, 0))]
+    assert after(*visited, region=Component("slic"), shapes=small) == ["b"]
+
+
+def test_a_ledger_that_goes_on_after_the_end_is_damaged():
+    with pytest.raises(ValueError, match="damaged"):
+        after((1, "a", (1, 1)), (1, "b", (1, 1)), (1, "c", (1, 1)), (2, "a", (1, 1)))

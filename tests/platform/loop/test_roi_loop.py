@@ -1,0 +1,78 @@
+"""The loop on ROIs: slides are images of one axis, the validation split is annotated too."""
+
+from dataclasses import replace
+
+import pytest
+from helpers.toy_runs import REFERENCE, ROI, ROI_RUNS, run_locally
+
+from decomp.platform.components import build_dataset
+from decomp.platform.spec import Budget
+from decomp.platform.storage.runs import RunStore
+
+DATASET = build_dataset(ROI.dataset)
+TRAIN, VALIDATION = (DATASET.ids(split, 0) for split in ("train", "validation"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    root = tmp_path_factory.mktemp("rois")
+    run_locally(root, *ROI_RUNS)
+    return [RunStore(root, spec) for spec in ROI_RUNS]
+
+
+def test_the_validation_split_is_annotated_with_a_third_of_the_images(finished):
+    for run in finished:
+        selected = [folder.record.selected for folder in run.committed()]
+        # 10 training slides, 3 per cycle: the fourth cycle takes the one that is left.
+        assert [sum(slide in TRAIN for slide in slides) for slides in selected] == [3, 3, 3, 1, 3]
+        assert [sum(slide in VALIDATION for slide in slides) for slides in selected] == [1, 1, 1, 1, 1]
+
+
+def test_no_slide_gives_more_rois_than_the_budget_and_none_is_annotated_twice(finished):
+    for run in finished:
+        for folder in run.committed():
+            for image, regions in folder.ledger.by_image.items():
+                assert len(regions) <= min(ROI.budget.n_region, DATASET.shape(image)[0])
+        for regions in run.ledger(run.committed()).by_image.values():
+            assert len({region.start for region in regions}) == len(regions)
+            assert all(region.size == (1,) for region in regions)
+
+
+def test_every_slide_is_processed_before_any_is_processed_again(finished):
+    for run in finished:
+        visited = [image for folder in run.committed() for image in folder.record.selected]
+        train = [image for image in visited if image in TRAIN]
+        validation = [image for image in visited if image in VALIDATION]
+        assert set(train[: len(TRAIN)]) == set(TRAIN)
+        assert set(validation[: len(VALIDATION)]) == set(VALIDATION)
+        assert len(train) > len(TRAIN)  # slides with ROIs left are processed a second time
+
+
+def test_records_count_slides_and_rois_of_both_splits(finished):
+    for run in finished:
+        folders = run.committed()
+        ledger, annotated = run.ledger(folders), folders[-1].record.annotated
+        total = sum(DATASET.shape(slide)[0] for slide in (*TRAIN, *VALIDATION))
+        assert annotated.pixels == annotated.regions == len(ledger)
+        assert annotated.share == pytest.approx(len(ledger) / total)
+        assert annotated.image_share == pytest.approx(len(ledger.by_image) / (len(TRAIN) + len(VALIDATION)))
+        assert sum(annotated.class_pixels) == len(ledger)
+
+
+def test_a_run_ends_when_no_roi_of_the_train_split_is_left(tmp_path):
+    spec = replace(ROI_RUNS[-1], budget=Budget(6, 40, (1,)), cycles=50)
+    run_locally(tmp_path, spec)
+    run = RunStore(tmp_path, spec)
+    folders = run.committed()
+    assert len(folders) < 50
+    assert folders[-1].record.exhausted
+    by_image = run.ledger(folders).by_image
+    assert all(len(by_image[slide]) == DATASET.shape(slide)[0] for slide in TRAIN)
+
+
+def test_the_reference_sees_both_splits(tmp_path):
+    spec = replace(REFERENCE, dataset=ROI.dataset, learner=ROI.learner, fingerprint=ROI.fingerprint)
+    run_locally(tmp_path, spec)
+    (folder,) = RunStore(tmp_path, spec).committed()
+    assert folder.record.annotated.share == 1.0
+    assert set(folder.ledger.by_image) == {*TRAIN, *VALIDATION}
