@@ -78,7 +78,7 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
     from decomp.experiments.lock import sole_driver
     from decomp.experiments.status import StatusWriter
 
-    root, resources = plan.experiment.root, plan.experiment.resources.spec()
+    root, resources = plan.experiment.root, plan.experiment.resources
     with _stoppable(), sole_driver(root):
         _announce(plan)
         missing = {store.spec.label: store for store in plan.stores(plan.specs) if not store.finished}
@@ -116,9 +116,9 @@ def check(file: File, overrides: Overrides = None) -> None:
     table.add_row("first cycles, shared by all samplers", str(len(plan.firsts)), "1", str(len(plan.firsts)))
     for sampler in plan.experiment.samplers:
         for budget in plan.experiment.budgets:
-            count = sum(r.sampler == sampler.spec() and r.budget == budget.spec() for r in plan.runs)
+            count = sum(r.sampler == sampler and r.budget == budget.of_cycle for r in plan.runs)
             table.add_row(
-                f"{sampler.spec().name} {budget.spec().label}",
+                f"{sampler.name} {budget.label}",
                 str(count),
                 str(budget.cycles),
                 str(count * (budget.cycles - 1)),
@@ -201,7 +201,7 @@ def report(
         raise UserError(f"name an experiment file too, e.g. {program()} report experiments/digits.yaml {overrides[0]}.")
     chosen = {}
     for file, plan in plans.items():
-        axes = axes_of(plan.metric, plan.experiment.annotation_seconds.spec())
+        axes = axes_of(plan.metric, plan.experiment.annotation_seconds)
         chosen[file] = axes[0] if axis is None else find_axis(axes, axis)
         if not any(store.committed() for store in plan.stores(plan.specs)):
             raise UserError(f"{file}: nothing is computed yet in {plan.experiment.root}; type '{program()} run' first.")
@@ -355,7 +355,7 @@ def _write_report(plan: Plan) -> "Report":
     from decomp.experiments.report.page_building import with_page
     from decomp.experiments.report.report import compile_report
 
-    folder, seconds = plan.experiment.folder / "report", plan.experiment.annotation_seconds.spec()
+    folder, seconds = plan.experiment.folder / "report", plan.experiment.annotation_seconds
     report = with_page(compile_report(plan.compared, folder, plan.metric, seconds), plan)
     try:
         return report.write()

@@ -57,7 +57,7 @@ class Plan:
 
     def epochs(self) -> int | None:
         """Epochs of all these trainings if no run ends early; None where the learner cannot tell."""
-        learner = build_learner(self.experiment.learner.component())
+        learner = build_learner(self.experiment.learner)
         total = 0
         for spec in self.specs:
             if spec.budget is None:
@@ -101,11 +101,11 @@ def make_plan(experiment: Experiment) -> Plan:
     Raises:
         UserError: with one line per mistake.
     """
-    source = build_dataset(experiment.dataset.component())
+    source = build_dataset(experiment.dataset)
     problems = _learner_problems(experiment)
     try:
         # Without a learner the other mistakes are looked for in the data as they are, so that all are named at once.
-        dataset = source if problems else build_learner(experiment.learner.component()).prepare(source)
+        dataset = source if problems else build_learner(experiment.learner).prepare(source)
         problems += [*_sampler_problems(experiment, dataset), *_budget_problems(experiment, dataset)]
         fingerprint = dataset.fingerprint()
     except UserError as error:  # one file is damaged: are there more?
@@ -122,9 +122,9 @@ def make_plan(experiment: Experiment) -> Plan:
     repeats = [(seed, fold) for seed in experiment.seeds for fold in folds]
     base = RunSpec(
         kind="reference",
-        dataset=experiment.dataset.component(),
+        dataset=experiment.dataset,
         fingerprint=fingerprint,
-        learner=experiment.learner.component(),
+        learner=experiment.learner,
         seed=0,
     )
     runs = [
@@ -134,8 +134,8 @@ def make_plan(experiment: Experiment) -> Plan:
             seed=seed,
             fold=fold,
             warm_start=experiment.warm_start,
-            budget=budget.spec(),
-            sampler=sampler.spec(),
+            budget=budget.of_cycle,
+            sampler=sampler,
             cycles=budget.cycles,
         )
         for seed, fold in repeats
@@ -144,7 +144,7 @@ def make_plan(experiment: Experiment) -> Plan:
     ]
     references = []
     if experiment.reference is not None:
-        learner = experiment.learner.component(experiment.reference)
+        learner = experiment.learner.with_options(experiment.reference)
         references = [replace(base, learner=learner, seed=seed, fold=fold) for seed, fold in repeats]
     firsts = {run.first.key: run.first for run in runs}
     return Plan(experiment, dataset, tuple(firsts.values()), tuple(references), tuple(runs))
@@ -155,7 +155,7 @@ def _learner_problems(experiment: Experiment) -> list[str]:
     together = experiment.resources.training_workers
     for key, overrides in (("learner", {}), ("reference", experiment.reference or {})):
         try:
-            most = build_learner(experiment.learner.component(overrides)).most_processes
+            most = build_learner(experiment.learner.with_options(overrides)).most_processes
         except UserError as error:
             if key == "learner":
                 return [str(error)]
@@ -172,8 +172,8 @@ def _learner_problems(experiment: Experiment) -> list[str]:
 
 def _sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
     problems = []
-    for number, entry in enumerate(experiment.samplers):
-        sampler, key = entry.spec(), f"samplers[{number}]"
+    for number, sampler in enumerate(experiment.samplers):
+        key = f"samplers[{number}]"
         try:
             build_selectors(sampler)
         except UserError as error:
@@ -191,8 +191,8 @@ def _sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
 
 def _budget_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
     problems = []
-    for number, entry in enumerate(experiment.budgets):
-        budget, key = entry.spec(), f"budgets[{number}]"
+    for number, budget in enumerate(experiment.budgets):
+        key = f"budgets[{number}]"
         if isinstance(budget.region, Component):
             if dataset.task == "roi":
                 problems.append(f"{key}.region: the images are sets of ROIs, so a region is [1].")

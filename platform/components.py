@@ -13,7 +13,7 @@ from decomp.platform.errors import UserError, nearest
 from decomp.platform.learners import LEARNERS, Learner
 from decomp.platform.partitions import PARTITIONS, Partition
 from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, RegionSelector
-from decomp.platform.spec import Component, SamplerSpec
+from decomp.platform.spec import Component, Sampler
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def build_learner(component: Component) -> Learner:
     return _build("learner", component, resolve("learner", component.name, LEARNERS, Learner))  # type: ignore[type-abstract]
 
 
-def build_selectors(sampler: SamplerSpec) -> tuple[ImageSelector, RegionSelector]:
+def build_selectors(sampler: Sampler) -> tuple[ImageSelector, RegionSelector]:
     """Make the pair of selectors; `UserError` for an unknown name or a wrong option."""
     images = resolve("image selector", sampler.images.name, IMAGE_SELECTORS, ImageSelector)  # type: ignore[type-abstract]
     regions = resolve("region selector", sampler.regions.name, REGION_SELECTORS, RegionSelector)  # type: ignore[type-abstract]

@@ -17,3 +17,9 @@ def nearest(name: str, known: Mapping[str, Any]) -> str:
     """``; did you mean 'x'?`` for the closest known name, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def describe(problem: Any) -> str:
+    """What pydantic says of one mistake, to be said after the name of its culprit and a colon."""
+    message = problem["msg"].removeprefix("Value error, ")
+    return str(message[:1].lower() + message[1:])

@@ -1,76 +1,213 @@
-"""What identifies a run: everything that can change its results, and nothing else."""
+"""What identifies a run: everything that can change its results, and nothing else.
+
+An experiment file holds these types too. What a file may leave out or write shorter is said at each of them; in a run's
+identity, which is JSON, everything is written out.
+"""
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import InitVar, asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field, StrictFloat, StrictInt, ValidationInfo
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from decomp.platform.errors import nearest
+from decomp.platform.predictions import Measure
+from decomp.platform.samplers import SAMPLERS
 
 Kind = Literal["first", "reference", "run"]
 
 FORMAT = 4
 """Version of what runs leave on disk; raised with every change after which earlier runs can't be read or continued."""
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""Names become folders and MLflow names."""
 
-@dataclass(frozen=True)
+
+def check_name(name: str) -> str:
+    """The name itself; `ValueError` if it is no `NAME`."""
+    if not NAME.fullmatch(name):
+        raise ValueError("use letters, digits, '.', '_' and '-' only, beginning with a letter or digit")
+    return name
+
+
+@pydantic_dataclass(frozen=True, config={"extra": "forbid"})
 class Component:
-    """A data set or learner as the experiment file names it.
-
-    Attributes:
-        name: a registered name, or ``module:attribute`` of the user's own class.
-        options: keyword arguments of the class.
-    """
+    """A data set, learner, selector or partition; in a file the options stand beside the name, or the name alone."""
 
     name: str
+    """A registered name, or ``module:attribute`` of the user's own class."""
+
     options: Mapping[str, Any] = field(default_factory=dict)
+    """Keyword arguments of the class."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _from_file(cls, written: Any, info: ValidationInfo) -> Any:
+        if isinstance(written, str):
+            return {"name": written}
+        if isinstance(written, Mapping) and info.mode == "python":
+            options = {key: value for key, value in written.items() if key != "name"}
+            return {key: value for key, value in written.items() if key == "name"} | {"options": options}
+        return written
+
+    def with_options(self, options: Mapping[str, Any]) -> "Component":
+        """The same component with some options added or replaced."""
+        return replace(self, options={**self.options, **options})
 
 
-@dataclass(frozen=True)
-class SamplerSpec:
-    """A sampler: an image selector, a region selector and what both read of the predictions (Sec. 2, 3 and 6).
+_COMPONENT = pydantic.TypeAdapter(Component)
 
-    Attributes:
-        name: what the sampler is called in reports and folders.
-        images: the image selector.
-        regions: the region selector.
-        tau: schedule of the confidence threshold of Eq. 1: pairs of a cycle and the threshold from that cycle on, in
-            order; the first pair holds for earlier cycles too.
-        emphasis: factor on 1 - delta_c by class name; 1 for the classes that are not named.
-        background: class that is never sampled, or None.
-        uncertainty: a `Measure`; None for the learner's own.
-    """
+
+@pydantic_dataclass(frozen=True, config={"extra": "forbid"})
+class Sampler:
+    """A sampler: an image selector, a region selector and what both read of the predictions (Sec. 2, 3 and 6)."""
 
     name: str
+    """What the sampler is called in reports and folders; by default as the paper calls it, e.g. ``uncert_decomp``."""
+
     images: Component
+    """The image selector."""
+
     regions: Component
+    """The region selector."""
+
     tau: tuple[tuple[int, float], ...] = ((1, 0.7),)
-    emphasis: Mapping[str, float] = field(default_factory=dict)
+    """Schedule of the confidence threshold of Eq. 1: pairs of a cycle and the threshold from that cycle on, in order;
+    the first pair holds for earlier cycles too. In a file a number, or a mapping of cycles to numbers."""
+
+    emphasis: Mapping[str, Annotated[StrictFloat, Field(gt=0)]] = field(default_factory=dict)
+    """Factor on 1 - delta_c by class name; 1 for the classes that are not named."""
+
     background: str | None = None
-    uncertainty: str | None = None
+    """Class that is never sampled, or None."""
+
+    uncertainty: Measure | None = None
+    """The measure of uncertainty; None for the learner's own."""
+
+    sampler: InitVar[str | None] = None
+    """In a file, one of `SAMPLERS` in place of the two selectors."""
 
     def tau_of(self, cycle: int) -> float:
         """The confidence threshold in the selection of a cycle."""
         return [tau for first, tau in self.tau if first <= cycle or first == self.tau[0][0]][-1]
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _from_file(cls, written: Any) -> Any:
+        if isinstance(written, str):
+            written = {"sampler": written}
+        if not isinstance(written, Mapping):
+            return written
+        fields = {"name": "", **written}
+        selectors = [fields.get("images"), fields.get("regions")]
+        if fields.get("sampler") is None:
+            if None in selectors:
+                raise ValueError(f"give a sampler ({', '.join(SAMPLERS)}), or both images and regions")
+            return fields
+        if selectors != [None, None]:
+            raise ValueError("give either sampler, or images and regions, not both")
+        # An unknown sampler is told at its own key, which needs a pair of some kind here.
+        images, regions = SAMPLERS.get(str(fields["sampler"]), ("random", "random"))
+        return {**fields, "images": images, "regions": regions}
+
+    @pydantic.field_validator("sampler")
+    @classmethod
+    def _check_sampler(cls, sampler: str | None) -> str | None:
+        if sampler is not None and sampler not in SAMPLERS:
+            raise ValueError(
+                f"unknown sampler {sampler!r}{nearest(sampler, SAMPLERS)}; known are {', '.join(SAMPLERS)}, "
+                f"or give a pair as {{images: ..., regions: ...}}"
+            )
+        return sampler
+
+    @pydantic.field_validator("tau", mode="before")
+    @classmethod
+    def _constant_or_schedule(cls, tau: Any, info: ValidationInfo) -> Any:
+        if isinstance(tau, tuple) or info.mode == "json":
+            return tau
+        schedule = {1: tau} if isinstance(tau, int | float) and not isinstance(tau, bool) else tau
+        if not isinstance(schedule, Mapping) or not schedule:
+            raise ValueError("give a number, or a schedule like {2: 0.5, 10: 0.7} (from cycle 2 on, from cycle 10 on)")
+        for cycle, value in schedule.items():
+            if not (isinstance(cycle, int) and cycle >= 1):
+                raise ValueError(f"{cycle!r} is no cycle; the keys of a schedule are cycles from 1 on")
+            if not (isinstance(value, int | float) and 0 <= value < 1):
+                raise ValueError("a confidence threshold is at least 0 and less than 1")
+        return tuple(sorted(schedule.items()))
+
+    @pydantic.field_validator("uncertainty", mode="before")
+    @classmethod
+    def _check_measure(cls, measure: Any) -> Any:
+        known = {str(name): None for name in Measure}
+        if measure is not None and measure not in list(known):
+            raise ValueError(f"unknown measure{nearest(str(measure), known)}; known are {', '.join(known)}")
+        return measure
+
+    @pydantic.model_validator(mode="after")
+    def _check_name(self) -> "Sampler":
+        object.__setattr__(self, "name", check_name(self.name or self._default_name()))
+        return self
+
+    def _default_name(self) -> str:
+        """As the paper calls it, e.g. ``uncert_decomp``: images as UNCERT, regions as DECOMP; then what is special."""
+        words = [_pair_name(self.images.name, self.regions.name)]
+        for selector in (self.images, self.regions):
+            words += [f"{key}-{value}" for key, value in sorted(selector.options.items())]
+        thresholds = [tau for _, tau in self.tau]
+        if thresholds != [0.7]:
+            words.append("-".join(["tau", *map(str, thresholds)]))
+        words += [f"{name}-x{factor:g}" for name, factor in sorted(self.emphasis.items())]
+        words += [f"without-{self.background}"] if self.background else []
+        words += [self.uncertainty] if self.uncertainty else []
+        return re.sub(r"[^A-Za-z0-9._-]", "-", "_".join(words).replace("+", "p"))
+
+
+def _pair_name(images: str, regions: str) -> str:
+    """Name of a pair of selectors: the sampler's own if it is one of the paper's, else e.g. ``uncert_decomp``."""
+    for name, pair in SAMPLERS.items():
+        if pair == (images, regions):
+            return name
+    by_image = {pair[0]: name for name, pair in SAMPLERS.items() if name in ("rand", "uncert", "decomp")}
+    by_region = {pair[1]: name for name, pair in SAMPLERS.items()}
+    return f"{by_image.get(images, images)}_{by_region.get(regions, regions)}"
 
 
 RegionShape = tuple[int, ...] | Component
 """Size of a window per axis, or a partition of the image into irregular regions."""
 
 
-@dataclass(frozen=True)
+@pydantic_dataclass(frozen=True, config={"extra": "forbid"})
 class Budget:
-    """Annotation budget of one cycle (Sec. 1).
+    """Annotation budget of one cycle (Sec. 1)."""
 
-    Attributes:
-        n_image: images selected per cycle.
-        n_region: regions selected per image.
-        region: shape of a region.
-    """
+    n_image: Annotated[StrictInt, Field(ge=1)]
+    """Images selected per cycle."""
 
-    n_image: int
-    n_region: int
+    n_region: Annotated[StrictInt, Field(ge=1)]
+    """Regions selected per image."""
+
     region: RegionShape
+    """Shape of a region: pixels per axis, or a partition."""
+
+    @pydantic.field_validator("region", mode="plain")
+    @classmethod
+    def _window_or_partition(cls, region: Any, info: ValidationInfo) -> RegionShape:
+        if isinstance(region, Component):
+            return region
+        if isinstance(region, Mapping) and info.mode == "json":
+            return Component(**region)
+        if isinstance(region, str | Mapping):
+            return _COMPONENT.validate_python(region)
+        is_window = isinstance(region, list | tuple) and all(type(size) is int and size >= 1 for size in region)
+        if not is_window or not 1 <= len(region) <= 3:
+            raise ValueError("give pixels per axis, like [16, 16], or the name of a partition, like {name: slic, ...}")
+        return tuple(region)
 
     @property
     def label(self) -> str:
@@ -84,32 +221,38 @@ class Budget:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One run of the active-learning loop, its shared first cycle, or a full-annotation reference.
-
-    Attributes:
-        kind: ``run``; ``first`` for the first cycle that all samplers of a seed share; ``reference`` for a training
-            on the fully annotated training images.
-        dataset: the data set.
-        fingerprint: `Dataset.fingerprint` of its data.
-        learner: the learner.
-        seed: seed of the repeat.
-        fold: cross-validation fold.
-        warm_start: whether a cycle starts from the weights of the one before.
-        budget: budget per cycle; None for a reference.
-        sampler: the sampler; None unless `kind` is ``run``.
-        cycles: how many cycles to go; no part of the identity, so a longer experiment goes on where it stopped.
-    """
+    """One run of the active-learning loop, its shared first cycle, or a full-annotation reference."""
 
     kind: Kind
+    """``run``; ``first`` for the first cycle that all samplers of a seed share; ``reference`` for a training on the
+    fully annotated training images."""
+
     dataset: Component
+    """The data set."""
+
     fingerprint: str
+    """`Dataset.fingerprint` of its data."""
+
     learner: Component
+    """The learner."""
+
     seed: int
+    """Seed of the repeat."""
+
     fold: int = 0
+    """Cross-validation fold."""
+
     warm_start: bool = False
+    """Whether a cycle starts from the weights of the one before."""
+
     budget: Budget | None = None
-    sampler: SamplerSpec | None = None
+    """Budget per cycle; None for a reference."""
+
+    sampler: Sampler | None = None
+    """The sampler; None unless `kind` is ``run``."""
+
     cycles: int = 1
+    """How many cycles to go; no part of the identity, so a longer experiment goes on where it stopped."""
 
     @cached_property
     def first(self) -> "RunSpec":
@@ -122,9 +265,9 @@ class RunSpec:
         Not on what it is computed: a GPU in place of a CPU, or several processes that train together, change the order
         of additions and so the last bits. A sweep may go on with other resources.
         """
-        parts = json.loads(json.dumps(asdict(self)))
-        del parts["cycles"]
-        return {"format": FORMAT, **parts}
+        fields = json.loads(json.dumps(asdict(self)))
+        del fields["cycles"]
+        return {"format": FORMAT, **fields}
 
     @cached_property
     def key(self) -> str:
@@ -134,34 +277,21 @@ class RunSpec:
     @property
     def label(self) -> str:
         """Human-readable name; also the folder, below which the key tells runs of different identity apart."""
-        parts = [
+        folders = [
             {"first": "first-cycle", "reference": "full-annotation", "run": ""}[self.kind],
             self.sampler.name if self.sampler else "",
             self.budget.label if self.budget else "",
             f"seed-{self.seed}-fold-{self.fold}",
         ]
-        return "/".join(part for part in parts if part)
+        return "/".join(folder for folder in folders if folder)
 
     @classmethod
-    def from_identity(cls, identity: Mapping[str, Any]) -> "RunSpec":
-        """Inverse of `identity` (with one cycle)."""
-        parts = dict(identity)
-        del parts["format"]
-        parts["dataset"] = Component(**parts["dataset"])
-        parts["learner"] = Component(**parts["learner"])
-        if parts["budget"] is not None:
-            budget = dict(parts["budget"])
-            region = budget.pop("region")
-            parts["budget"] = Budget(
-                region=Component(**region) if isinstance(region, Mapping) else tuple(region), **budget
-            )
-        if parts["sampler"] is not None:
-            sampler = dict(parts["sampler"])
-            for role in ("images", "regions"):
-                sampler[role] = Component(**sampler[role])
-            sampler["tau"] = tuple((int(first), float(tau)) for first, tau in sampler["tau"])
-            parts["sampler"] = SamplerSpec(**sampler)
-        return cls(**parts)
+    def from_json(cls, identity: bytes | str) -> "RunSpec":
+        """Inverse of `identity`, written as JSON (with one cycle); `ValueError` if it is none."""
+        return _RUN_SPEC.validate_json(identity)
+
+
+_RUN_SPEC = pydantic.TypeAdapter(RunSpec)
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

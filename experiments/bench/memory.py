@@ -25,7 +25,7 @@ from decomp.platform.datasets import Dataset
 from decomp.platform.learners import Learner, Predictor, Training
 from decomp.platform.loop.shard import Checkpoint, Choosing, PoolShard, PredictTask
 from decomp.platform.predictions import Prediction, UncertaintyMap, Wanted
-from decomp.platform.spec import Component, SamplerSpec
+from decomp.platform.spec import Component, Sampler
 
 SHAPE = (1024, 2048)
 N_CLASSES = 19
@@ -95,7 +95,7 @@ class Recorded(Learner, Predictor):
 
 def keep(pair: tuple[str, str], n: int, n_image: int) -> None:
     """Predict for one sampler and print what was kept."""
-    images, regions = build_selectors(SamplerSpec("", Component(pair[0]), Component(pair[1])))
+    images, regions = build_selectors(Sampler("", Component(pair[0]), Component(pair[1])))
     shard = PoolShard(Numbers(n), Recorded(), "cpu")
     task = PredictTask(
         model=Checkpoint(Path("recorded"), ""),

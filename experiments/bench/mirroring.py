@@ -45,7 +45,7 @@ from decomp.platform.datasets import Dataset, Split
 from decomp.platform.errors import UserError
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.regions import Region
-from decomp.platform.spec import Budget, Component, RunSpec, SamplerSpec
+from decomp.platform.spec import Budget, Component, RunSpec, Sampler
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing
 from decomp.platform.storage.runs import RunStore
 
@@ -218,7 +218,7 @@ def commit_runs(root: Path, dataset: Plots, n_runs: int, cycles: int) -> list[Ru
             Component("learner", {"iterations": 1000, "batch": 8}),
             seed,
             budget=Budget(2, N_REGION[budget], REGION),
-            sampler=SamplerSpec(SAMPLERS[sampler], Component("entropy"), Component("entropy")),
+            sampler=Sampler(SAMPLERS[sampler], Component("entropy"), Component("entropy")),
             cycles=cycles,
         )
         run = RunStore(root, spec)

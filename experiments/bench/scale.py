@@ -36,7 +36,7 @@ from decomp.platform.datasets import Dataset, Split
 from decomp.platform.learners import Learner, Predictor, Training
 from decomp.platform.loop.loop import Loop
 from decomp.platform.predictions import LEVELS, Prediction, UncertaintyMap, Wanted
-from decomp.platform.spec import Budget, Component, RunSpec, SamplerSpec
+from decomp.platform.spec import Budget, Component, RunSpec, Sampler
 from decomp.platform.storage.runs import RunStore
 
 N_CLASSES = 19
@@ -165,7 +165,7 @@ BASE = RunSpec(
     learner=Component("decomp.experiments.bench.scale:Recorded"),
     seed=0,
     budget=Budget(100, 4, (16, 16)),
-    sampler=SamplerSpec("decomp", Component("decomposition"), Component("decomposition")),
+    sampler=Sampler("decomp", Component("decomposition"), Component("decomposition")),
     cycles=2,
 )
 

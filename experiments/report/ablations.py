@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from decomp.platform.spec import Component, SamplerSpec
+from decomp.platform.spec import Component, Sampler
 
 
 class Varied(StrEnum):
@@ -30,7 +30,7 @@ class Ablation:
     members: tuple[tuple[str, str], ...]
 
 
-def ablations(samplers: Sequence[SamplerSpec]) -> tuple[Ablation, ...]:
+def ablations(samplers: Sequence[Sampler]) -> tuple[Ablation, ...]:
     """All groups of at least two samplers that differ in their images, their regions or their thresholds alone."""
     return (
         *_groups(Varied.REGIONS, samplers, lambda s: (_words(s.images), *_rest(s), s.tau), _regions, _by_images),
@@ -41,12 +41,12 @@ def ablations(samplers: Sequence[SamplerSpec]) -> tuple[Ablation, ...]:
 
 def _groups(
     varied: Varied,
-    samplers: Sequence[SamplerSpec],
-    common: Callable[[SamplerSpec], Hashable],
-    own: Callable[[SamplerSpec], str],
-    fixed: Callable[[SamplerSpec], str],
+    samplers: Sequence[Sampler],
+    common: Callable[[Sampler], Hashable],
+    own: Callable[[Sampler], str],
+    fixed: Callable[[Sampler], str],
 ) -> list[Ablation]:
-    groups: dict[Hashable, dict[str, SamplerSpec]] = {}
+    groups: dict[Hashable, dict[str, Sampler]] = {}
     for sampler in samplers:
         # Two samplers that differ in nothing but their names show nothing; the first stands for both.
         groups.setdefault(common(sampler), {}).setdefault(own(sampler), sampler)
@@ -59,41 +59,41 @@ def _groups(
     ]
 
 
-def _rest(sampler: SamplerSpec) -> tuple[Hashable, ...]:
+def _rest(sampler: Sampler) -> tuple[Hashable, ...]:
     return tuple(sorted(sampler.emphasis.items())), sampler.background, sampler.uncertainty
 
 
-def _images(sampler: SamplerSpec) -> str:
+def _images(sampler: Sampler) -> str:
     return _words(sampler.images)
 
 
-def _regions(sampler: SamplerSpec) -> str:
+def _regions(sampler: Sampler) -> str:
     return _words(sampler.regions)
 
 
-def _tau(sampler: SamplerSpec) -> str:
+def _tau(sampler: Sampler) -> str:
     if len(sampler.tau) == 1:
         return f"{sampler.tau[0][1]:g}"
     return ", ".join(f"{tau:g} from cycle {cycle}" for cycle, tau in sampler.tau)
 
 
-def _by_images(sampler: SamplerSpec) -> str:
+def _by_images(sampler: Sampler) -> str:
     return f"images by {_words(sampler.images)}{_special(sampler)}{_threshold(sampler)}"
 
 
-def _by_regions(sampler: SamplerSpec) -> str:
+def _by_regions(sampler: Sampler) -> str:
     return f"regions by {_words(sampler.regions)}{_special(sampler)}{_threshold(sampler)}"
 
 
-def _by_both(sampler: SamplerSpec) -> str:
+def _by_both(sampler: Sampler) -> str:
     return f"images by {_words(sampler.images)}, regions by {_words(sampler.regions)}{_special(sampler)}"
 
 
-def _threshold(sampler: SamplerSpec) -> str:
+def _threshold(sampler: Sampler) -> str:
     return "" if _tau(sampler) == "0.7" else f", threshold {_tau(sampler)}"
 
 
-def _special(sampler: SamplerSpec) -> str:
+def _special(sampler: Sampler) -> str:
     parts = [f"{name} emphasised by {factor:g}" for name, factor in sorted(sampler.emphasis.items())]
     parts += [f"{sampler.background} never drawn"] if sampler.background is not None else []
     parts += [f"uncertainty by {sampler.uncertainty}"] if sampler.uncertainty is not None else []

@@ -3,31 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from decomp.experiments.schema import AnnotationSeconds
 from decomp.platform.errors import UserError, nearest
 from decomp.platform.storage.records import Annotated
-
-
-@dataclass(frozen=True)
-class AnnotationSeconds:
-    """Time that an expert's actions take; the defaults are assumptions, not measurements.
-
-    They suppose 10 s to open an image and find one's way in it, 5 s to find a region, and 2 s per click, be it a
-    vertex of an outline or the name of a part.
-
-    Attributes:
-        image: seconds per opening of an image.
-        region: seconds per region, before its first click.
-        click: seconds per click.
-    """
-
-    image: float = 10.0
-    region: float = 5.0
-    click: float = 2.0
-
-    def hours(self, annotated: Annotated) -> float:
-        """``(image * openings + region * regions + click * clicks) / 3600``."""
-        seconds = self.image * annotated.openings + self.region * annotated.regions + self.click * annotated.clicks
-        return seconds / 3600
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from decomp.experiments.report.curves import Repeat
-from decomp.platform.spec import RunSpec, SamplerSpec
+from decomp.platform.spec import RunSpec, Sampler
 from decomp.platform.storage.records import CycleRecord, Timing
 from decomp.platform.storage.runs import RunStore
 
@@ -55,7 +55,7 @@ class Cohort:
     budget: str
     cycle: int
     repeats: tuple[Repeat, ...]
-    samplers: tuple[SamplerSpec, ...]
+    samplers: tuple[Sampler, ...]
     histories: Mapping[tuple[str, Repeat], History]
 
     @property

@@ -82,10 +82,10 @@ def about(plan: Plan) -> dict[str, str]:
     start = "with the weights of the one before" if experiment.warm_start else "from scratch"
     return {
         "Experiment": experiment.name,
-        "Data set": f"{_component(experiment.dataset.component())}, {len(plan.dataset.classes)} classes",
-        "Learner": f"{_component(experiment.learner.component())}; every cycle starts {start}",
-        "Samplers": ", ".join(sampler.spec().name for sampler in experiment.samplers),
-        "Budgets": ", ".join(f"{budget.spec().label} ({budget.cycles} cycles)" for budget in experiment.budgets),
+        "Data set": f"{_component(experiment.dataset)}, {len(plan.dataset.classes)} classes",
+        "Learner": f"{_component(experiment.learner)}; every cycle starts {start}",
+        "Samplers": ", ".join(sampler.name for sampler in experiment.samplers),
+        "Budgets": ", ".join(f"{budget.label} ({budget.cycles} cycles)" for budget in experiment.budgets),
         "Repeats": f"{seeds} seed(s), {folds} fold(s)",
         "Finished": f"{finished} of {len(plan.compared)} runs, full annotations among them",
     }

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from decomp.experiments.report.axes import AnnotationSeconds, Axis, axes_of
+from decomp.experiments.report.axes import Axis, axes_of
 from decomp.experiments.report.comparison import (
     FULL_SHARE,
     BudgetResult,
@@ -24,6 +24,7 @@ from decomp.experiments.report.pairs import Pair, Verdict, family_notes, pairs_o
 from decomp.experiments.report.report_tables import COVER, REPEATS, caveats, report_tables
 from decomp.experiments.report.statistics import Spread
 from decomp.experiments.report.tables import Table
+from decomp.experiments.schema import AnnotationSeconds
 from decomp.platform.storage.location import write_whole
 from decomp.platform.storage.runs import RunStore
 

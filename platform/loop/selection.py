@@ -13,7 +13,7 @@ from decomp.platform.ledger import Ledger
 from decomp.platform.loop.proposals import Proposals
 from decomp.platform.loop.shard import Checkpoint, ChooseTask, Choosing, PredictTask
 from decomp.platform.loop.workers import Workers
-from decomp.platform.predictions import Measure, PoolCounts
+from decomp.platform.predictions import PoolCounts
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
 from decomp.platform.samplers import (
@@ -25,12 +25,12 @@ from decomp.platform.samplers import (
     class_weights,
     select_images,
 )
-from decomp.platform.spec import Budget, Component, SamplerSpec
+from decomp.platform.spec import Budget, Component, Sampler
 
 Timed = Callable[[str], AbstractContextManager[None]]
 """Measures the wall time of a phase by name."""
 
-FIRST_CYCLE = SamplerSpec("first cycle", Component("random"), Component("random"))
+FIRST_CYCLE = Sampler("first-cycle", Component("random"), Component("random"))
 """The first cycle of every sampler (Sec. 1 of the method notes)."""
 
 
@@ -56,7 +56,7 @@ class Selecting:
         seed, fold, cycle: key of the random streams.
     """
 
-    sampler: SamplerSpec
+    sampler: Sampler
     budget: Budget
     classes: Sequence[str]
     split: Split
@@ -99,7 +99,7 @@ class Selecting:
                 images=tuple(sorted(predicted)),
                 annotated=_within(ledger, predicted),
                 tau=self.sampler.tau_of(self.cycle),
-                measure=Measure(self.sampler.uncertainty) if self.sampler.uncertainty else None,
+                measure=self.sampler.uncertainty,
                 needs=needs,
                 ranking=by_image if by_image.needs and by_image.local else None,
                 selected=None if selected is None else frozenset(selected),

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from pydantic import TypeAdapter
+
 
 @dataclass(frozen=True)
 class Annotated:
@@ -65,13 +67,7 @@ class CycleRecord:
     @classmethod
     def from_json(cls, content: bytes) -> "CycleRecord":
         """Inverse of `to_json`."""
-        parts = json.loads(content)
-        parts["annotated"]["class_pixels"] = tuple(parts["annotated"]["class_pixels"])
-        parts["annotated"] = Annotated(**parts["annotated"])
-        parts["selected"] = tuple(parts["selected"])
-        for name in ("class_confidence", "class_weights"):
-            parts[name] = None if parts[name] is None else tuple(parts[name])
-        return cls(**parts)
+        return _RECORD.validate_json(content)
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,10 @@ class Timing:
     @classmethod
     def from_json(cls, content: bytes) -> "Timing":
         """Inverse of `to_json`."""
-        return cls(**json.loads(content))
+        return _TIMING.validate_json(content)
+
+
+_RECORD, _TIMING = TypeAdapter(CycleRecord), TypeAdapter(Timing)
 
 
 def _to_json(record: CycleRecord | Timing) -> bytes:

@@ -165,12 +165,13 @@ def stored_runs(root: Location) -> Iterator[RunStore]:
         UserError: naming a description that is damaged.
     """
     for description in storage.find(root, "run.json"):
+        identity = description.read_bytes()
         try:
-            identity = json.loads(description.read_bytes())
+            spec = RunSpec.from_json(identity) if json.loads(identity).get("format") == FORMAT else None
         except ValueError as error:
             raise UserError(f"{description} is damaged; delete it, and 'decomp run' writes it again.") from error
-        if identity.get("format") == FORMAT:
-            yield RunStore(root, RunSpec.from_identity(identity))
+        if spec is not None:
+            yield RunStore(root, spec)
 
 
 @contextmanager

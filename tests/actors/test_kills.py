@@ -11,7 +11,7 @@ from decomp.actors.progress import open_progress
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep
 from decomp.platform.errors import UserError
-from decomp.platform.spec import Component, SamplerSpec
+from decomp.platform.spec import Component, Sampler
 from decomp.platform.storage.runs import RunStore
 
 SPEC = replace(DECOMP, cycles=4)
@@ -46,7 +46,7 @@ def shard_while_predicting(grave):
 
 def shard_while_choosing(grave):
     regions = Component("helpers.toys:MortalRegions", {"grave": grave})
-    return replace(SPEC, sampler=SamplerSpec("decomp", Component("decomposition"), regions))
+    return replace(SPEC, sampler=Sampler("decomp", Component("decomposition"), regions))
 
 
 def coordinator_within_a_cycle(grave):

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from decomp.experiments.plan import make_plan
-from decomp.experiments.report.axes import AnnotationSeconds
-from decomp.experiments.schema import load_experiment
+from decomp.experiments.schema import AnnotationSeconds, load_experiment
 from decomp.platform.errors import UserError
 from decomp.platform.spec import Component
 
@@ -20,10 +19,10 @@ def test_overrides_replace_values(toy_file):
     experiment = load_experiment(
         toy_file, ["samplers=[decomp,rand]", "seeds=10", "budgets[0].cycles=9", "learner={name: mine, depth: 3}"]
     )
-    assert [sampler.spec().name for sampler in experiment.samplers] == ["decomp", "rand"]
+    assert [sampler.name for sampler in experiment.samplers] == ["decomp", "rand"]
     assert experiment.seeds == list(range(10))
     assert experiment.budgets[0].cycles == 9
-    assert experiment.learner.component().options == {"depth": 3}
+    assert experiment.learner.options == {"depth": 3}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +44,7 @@ def test_overrides_replace_values(toy_file):
 )
 def test_a_sampler_is_one_of_the_papers_or_a_pair_named_as_in_its_ablations(toy_file, entry, name, images, regions):
     (sampler,) = load_experiment(toy_file, [f"samplers=[{entry}]"]).samplers
-    spec = sampler.spec()
+    spec = sampler
     assert spec.name == name
     if images:
         assert (spec.images.name, spec.regions.name) == (images, regions)
@@ -53,12 +52,12 @@ def test_a_sampler_is_one_of_the_papers_or_a_pair_named_as_in_its_ablations(toy_
 
 def test_tau_may_be_a_schedule(toy_file):
     (sampler,) = load_experiment(toy_file, ["samplers=[{sampler: decomp, tau: {9: 0.7, 2: 0.5}}]"]).samplers
-    assert [sampler.spec().tau_of(cycle) for cycle in (1, 2, 8, 9, 40)] == [0.5, 0.5, 0.5, 0.7, 0.7]
+    assert [sampler.tau_of(cycle) for cycle in (1, 2, 8, 9, 40)] == [0.5, 0.5, 0.5, 0.7, 0.7]
 
 
 def test_a_region_is_a_window_or_a_part_of_a_partition(toy_file):
     def region(text):
-        return load_experiment(toy_file, [f"budgets[0].region={text}"]).budgets[0].spec()
+        return load_experiment(toy_file, [f"budgets[0].region={text}"]).budgets[0]
 
     assert region("[1, 8, 9]").region == (1, 8, 9)
     assert region("[1, 8, 9]").label == "2x3-1x8x9"
@@ -144,7 +143,7 @@ def test_an_option_can_be_added_to_the_short_form(toy_file):
     text = toy_file.read_text()
     toy_file.write_text(text.replace("learner:\n  name: helpers.toys:Centroids", "learner: helpers.toys:Centroids"))
     assert toy_file.read_text() != text
-    assert load_experiment(toy_file, ["learner.jitter=0.1"]).learner.component().options == {"jitter": 0.1}
+    assert load_experiment(toy_file, ["learner.jitter=0.1"]).learner.options == {"jitter": 0.1}
 
 
 def test_a_file_may_extend_another(toy_file, tmp_path):
@@ -152,9 +151,9 @@ def test_a_file_may_extend_another(toy_file, tmp_path):
     file = tmp_path / "deep" / "more.yaml"
     file.write_text("extends: ../toy.yaml\nname: more\nsamplers: [badge]\nlearner: {name: mine}\n")
     more, toy = load_experiment(file, ["seeds=7"]), load_experiment(toy_file)
-    assert (more.name, [sampler.spec().name for sampler in more.samplers], len(more.seeds)) == ("more", ["badge"], 7)
+    assert (more.name, [sampler.name for sampler in more.samplers], len(more.seeds)) == ("more", ["badge"], 7)
     assert (more.dataset, more.budgets) == (toy.dataset, toy.budgets)
-    assert more.learner.component() == Component("mine")
+    assert more.learner == Component("mine")
 
 
 @pytest.mark.parametrize(
@@ -172,9 +171,9 @@ def test_what_cannot_be_extended(tmp_path, text, message):
 
 
 def test_annotation_seconds_may_be_given_in_part_and_as_whole_numbers(toy_file):
-    assert load_experiment(toy_file).annotation_seconds.spec() == AnnotationSeconds()
+    assert load_experiment(toy_file).annotation_seconds == AnnotationSeconds()
     experiment = load_experiment(toy_file, ["annotation_seconds={click: 3, image: 0}"])
-    assert experiment.annotation_seconds.spec() == AnnotationSeconds(image=0.0, click=3.0)
+    assert experiment.annotation_seconds == AnnotationSeconds(image=0.0, click=3.0)
 
 
 def test_annotation_seconds_are_no_part_of_a_run(toy_file):
@@ -192,5 +191,5 @@ def test_annotation_seconds_are_no_part_of_a_run(toy_file):
 def test_training_workers_must_be_workers_with_whole_gpus(toy_file, resources, message):
     with pytest.raises(UserError, match=message):
         load_experiment(toy_file, [f"resources={resources}"])
-    both = load_experiment(toy_file, ["resources={workers: 2, training_workers: 2, gpus: 1}"]).resources.spec()
+    both = load_experiment(toy_file, ["resources={workers: 2, training_workers: 2, gpus: 1}"]).resources
     assert (both.workers, both.training_workers) == (2, 2)

@@ -7,7 +7,7 @@ import numpy as np
 from decomp.platform.datasets.base import IGNORE, Dataset
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.regions import Region
-from decomp.platform.spec import Budget, Component, RunSpec, SamplerSpec
+from decomp.platform.spec import Budget, Component, RunSpec, Sampler
 from decomp.platform.storage.durable import checksum
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing
 from decomp.platform.storage.runs import RunStore
@@ -19,7 +19,7 @@ BASE = RunSpec(
     Component("learner", {"iterations": 5}),
     seed=0,
     budget=Budget(1, 2, (4, 4)),
-    sampler=SamplerSpec("rand", Component("random"), Component("random")),
+    sampler=Sampler("rand", Component("random"), Component("random")),
     cycles=3,
 )
 PIXELS = 4 * 16 * 24
@@ -57,7 +57,7 @@ class Tiny(Dataset):
 def spec(sampler="rand", seed=0, fold=0, cycles=3, **changes):
     return replace(
         BASE,
-        sampler=SamplerSpec(sampler, Component("a"), Component("b")),
+        sampler=Sampler(sampler, Component("a"), Component("b")),
         seed=seed,
         fold=fold,
         cycles=cycles,

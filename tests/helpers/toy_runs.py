@@ -9,7 +9,7 @@ from decomp.platform.loop.loop import Loop
 from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.workers import LocalWorkers
 from decomp.platform.samplers import SAMPLERS
-from decomp.platform.spec import Budget, Component, RunSpec, SamplerSpec
+from decomp.platform.spec import Budget, Component, RunSpec, Sampler
 from decomp.platform.storage.objects import ObjectPath
 from decomp.platform.storage.runs import RunStore
 
@@ -20,7 +20,7 @@ BASE = RunSpec(
     Component("helpers.toys:Centroids"),
     seed=1,
     budget=Budget(2, 3, (4, 4)),
-    sampler=SamplerSpec("rand", Component("random"), Component("random")),
+    sampler=Sampler("rand", Component("random"), Component("random")),
     cycles=7,
 )
 PAIRS = [
@@ -30,7 +30,7 @@ PAIRS = [
     ("decomp_badge", ("decomposition", "badge")),
     ("uncert_decomp", ("uncertainty", "decomposition")),
 ]
-RUNS = [replace(BASE, sampler=SamplerSpec(name, *map(Component, pair))) for name, pair in PAIRS]
+RUNS = [replace(BASE, sampler=Sampler(name, *map(Component, pair))) for name, pair in PAIRS]
 DECOMP = next(run for run in RUNS if run.sampler.name == "decomp")
 SLOW = replace(DECOMP, learner=Component("helpers.toys:Centroids", {"seconds": 0.5}))
 SLIDES = {"train_slides": 10, "validation_slides": 4, "test_slides": 4}
@@ -42,7 +42,7 @@ ROI = replace(
     budget=Budget(3, 4, (1,)),
     cycles=5,
 )
-ROI_RUNS = [replace(ROI, sampler=SamplerSpec(name, *map(Component, pair))) for name, pair in SAMPLERS.items()]
+ROI_RUNS = [replace(ROI, sampler=Sampler(name, *map(Component, pair))) for name, pair in SAMPLERS.items()]
 REFERENCE = replace(BASE, kind="reference", budget=None, sampler=None, cycles=1)
 
 

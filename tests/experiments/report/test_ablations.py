@@ -1,9 +1,11 @@
+from pydantic import TypeAdapter
+
 from decomp.experiments.report.ablations import Varied, ablations
-from decomp.experiments.schema import SamplerEntry
+from decomp.platform.spec import Sampler
 
 
 def found(*entries):
-    samplers = [SamplerEntry.model_validate(entry).spec() for entry in entries]
+    samplers = [TypeAdapter(Sampler).validate_python(entry) for entry in entries]
     return [(group.varied, group.fixed, group.members) for group in ablations(samplers)]
 
 

@@ -1,6 +1,7 @@
 import pytest
 
-from decomp.experiments.report.axes import AnnotationSeconds, axes_of, find_axis
+from decomp.experiments.report.axes import axes_of, find_axis
+from decomp.experiments.schema import AnnotationSeconds
 from decomp.platform.errors import UserError
 from decomp.platform.storage.records import Annotated
 

@@ -7,11 +7,12 @@ import pytest
 from helpers.fake_runs import fake_reference, fake_run, spec
 from rich.console import Console
 
-from decomp.experiments.report.axes import AnnotationSeconds, axes_of
+from decomp.experiments.report.axes import axes_of
 from decomp.experiments.report.comparison import compare, compare_over
 from decomp.experiments.report.figures import learning_curves, style_of, styles
 from decomp.experiments.report.report import WIDTH, compile_report, console_tables, summary_markdown
 from decomp.experiments.report.report_tables import report_tables
+from decomp.experiments.schema import AnnotationSeconds
 from decomp.platform.storage.runs import RunStore
 
 

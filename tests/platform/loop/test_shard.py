@@ -15,7 +15,7 @@ from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.workers import LocalWorkers
 from decomp.platform.partitions import Partition
 from decomp.platform.samplers import Choice, ImageView, Need, RegionSelector
-from decomp.platform.spec import Budget, Component, SamplerSpec
+from decomp.platform.spec import Budget, Component, Sampler
 from decomp.platform.storage.runs import RunStore
 
 PREDICTED: Counter[str] = Counter()
@@ -101,8 +101,8 @@ class Both(RegionSelector):
 
 @pytest.mark.parametrize("images", ["random", "uncertainty", "decomposition"])
 def test_a_selector_that_needs_weights_and_maps_chooses_as_from_the_maps_alone(tmp_path, images):
-    own = SamplerSpec("both", Component(images), Component(f"{__name__}:Both"))
-    same = SamplerSpec("same", Component(images), Component("uncertainty"))
+    own = Sampler("both", Component(images), Component(f"{__name__}:Both"))
+    same = Sampler("same", Component(images), Component("uncertainty"))
     specs = [replace(BASE, sampler=sampler, cycles=3) for sampler in (own, same)]
     run_locally(tmp_path, *specs)
     one, other = ([f.ledger.by_image for f in RunStore(tmp_path, spec).committed()] for spec in specs)
@@ -178,7 +178,7 @@ def test_a_partition_must_cover_the_image(tmp_path):
 
 
 def test_an_image_without_its_only_unsampled_class_gives_no_region_and_the_run_goes_on(tmp_path):
-    sampler = SamplerSpec("x", Component("random"), Component("decomposition"), background="ground")
+    sampler = Sampler("x", Component("random"), Component("decomposition"), background="ground")
     spec = replace(BASE, sampler=sampler, cycles=6)
     run_locally(tmp_path, spec)
     records = [folder.record for folder in RunStore(tmp_path, spec).committed()]

@@ -10,11 +10,9 @@ from scipy.stats import chisquare
 from decomp.platform.components import build_selectors
 from decomp.platform.regions import Region
 from decomp.platform.samplers import REGION_SELECTORS, CandidateRegions, JointRegionSelector
-from decomp.platform.spec import Component, SamplerSpec
+from decomp.platform.spec import Component, Sampler
 
-SELECTORS = {
-    name: build_selectors(SamplerSpec("", Component("random"), Component(name)))[1] for name in REGION_SELECTORS
-}
+SELECTORS = {name: build_selectors(Sampler("", Component("random"), Component(name)))[1] for name in REGION_SELECTORS}
 POOLED = {name: selector for name, selector in SELECTORS.items() if isinstance(selector, JointRegionSelector)}
 
 every_selector = pytest.mark.parametrize("selector", list(SELECTORS.values()), ids=list(SELECTORS))

@@ -7,7 +7,7 @@ import pytest
 
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.regions import Region
-from decomp.platform.spec import FORMAT, Budget, Component, RunSpec, SamplerSpec
+from decomp.platform.spec import FORMAT, Budget, Component, RunSpec, Sampler
 from decomp.platform.storage import location as storage
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing
 from decomp.platform.storage.runs import RunStore, stored_runs
@@ -19,7 +19,7 @@ SPEC = RunSpec(
     Component("unet", {"widths": [16, 32]}),
     seed=3,
     budget=Budget(2, 3, (4, 4)),
-    sampler=SamplerSpec("decomp", Component("decomposition"), Component("decomposition")),
+    sampler=Sampler("decomp", Component("decomposition"), Component("decomposition")),
     cycles=4,
 )
 LEDGER = Ledger.of([Annotation(Region("a", (0, 0), (4, 4)), cycle=1, rank=0, drawn_class=1, score=7.0)])
@@ -65,7 +65,7 @@ def test_what_is_committed_is_read_back(store):
 
 
 def test_cycle_1_is_the_shared_one(store):
-    other = RunStore(store.root, replace(SPEC, sampler=SamplerSpec("rand", Component("random"), Component("random"))))
+    other = RunStore(store.root, replace(SPEC, sampler=Sampler("rand", Component("random"), Component("random"))))
     assert [f.path for f in store.committed()] == [f.path for f in other.committed()]
     assert len(store.committed()) == 1
 
@@ -146,7 +146,7 @@ def test_runs_of_another_format_are_passed_over(store):
         {"warm_start": True},
         {"budget": Budget(2, 3, (4, 5))},
         {"learner": Component("unet", {"widths": [16, 33]})},
-        {"sampler": SamplerSpec("decomp", Component("decomposition"), Component("decomposition"), ((1, 0.5),))},
+        {"sampler": Sampler("decomp", Component("decomposition"), Component("decomposition"), ((1, 0.5),))},
     ],
 )
 def test_what_changes_a_result_changes_the_key(change):
