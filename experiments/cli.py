@@ -9,31 +9,22 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import Annotated, get_args
 
 import typer
 from rich.table import Table
 
-from decomp.experiments.console import CONSOLE, SweepProgress, duration, prepare_environment, program
+from decomp.experiments.checking import missing_gpus, notes, occupation, plan_table, summary
+from decomp.experiments.console import CONSOLE, duration, prepare_environment, program, show
 from decomp.experiments.plan import Plan, make_plan
+from decomp.experiments.reporting import mirroring, print_report, write_report
 from decomp.experiments.schema import load_experiment
 from decomp.platform.errors import StorageError, UserError
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from decomp.actors.coordinator import Outcome
-    from decomp.actors.progress import ProgressReport
-    from decomp.experiments.report.axes import Axis
-    from decomp.experiments.report.report import Report
-    from decomp.experiments.tracking.mirror import MirrorThread
-
-MLFLOW_PATIENCE = 600.0
-"""Seconds that the end of a command waits for MLflow while it takes what is left."""
+from decomp.platform.version import package_version
 
 
 class Published(StrEnum):
@@ -61,6 +52,21 @@ Address = Annotated[
 ]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"decomp {package_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """Run the command line."""
     with _clear_mistakes():
@@ -73,32 +79,17 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
     prepare_environment(verbose=verbose)
     plan = _plan(file, overrides)
     _check_data(file, plan)
-    from decomp.actors import session
-    from decomp.actors.scheduler import Sweep
+    from decomp.experiments import running  # Ray reads the environment when it is imported
     from decomp.experiments.lock import sole_driver
-    from decomp.experiments.status import StatusWriter
 
-    root, resources = plan.experiment.root, plan.experiment.resources
-    with _stoppable(), sole_driver(root):
-        _announce(plan)
+    with _stoppable(), sole_driver(plan.experiment.root):
+        CONSOLE.print(summary(plan), highlight=False)
+        for note in notes(plan):
+            CONSOLE.print(note, highlight=False)
         missing = {store.spec.label: store for store in plan.stores(plan.specs) if not store.finished}
-        failed: list[Outcome] = []
-        with _mirroring(plan, file, overrides, verbose=verbose) as mirror:
-            if missing:
-                session.start(address, verbose=verbose)
-                cycles = {label: store.spec.cycles for label, store in missing.items()}
-                with SweepProgress(cycles) as progress, closing(StatusWriter(root)) as desk:
-
-                    def listen(news: "ProgressReport", ended: "Sequence[Outcome]") -> None:
-                        progress.update(news, ended)
-                        # Runs that end too: what the notice board knew is lost with it.
-                        for label in dict.fromkeys([*news.committed, *(o.spec.label for o in ended)]):
-                            mirror.submit(missing[label])
-                        desk.update(news.active, {o.spec.label: o.error for o in ended if o.error is not None})
-
-                    failed = [o for o in Sweep(root, plan.specs, resources).run(listen) if o.error is not None]
-                session.stop()
-            mirror.summarise(_report(plan, file, overrides))
+        with mirroring(plan, file, overrides, verbose=verbose) as mirror:
+            failed = running.compute(plan, missing, mirror, address, verbose=verbose) if missing else []
+            mirror.summarise(print_report(plan, file, overrides))
     if failed:
         CONSOLE.print(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again.", style="red")
         raise typer.Exit(1)
@@ -109,35 +100,11 @@ def check(file: File, overrides: Overrides = None) -> None:
     """Validate an experiment file and print the plan without computing anything."""
     plan = _plan(file, overrides)
     _check_data(file, plan)
-    _check_gpus(plan)
-    table = Table(
-        "what", "runs", "cycles each", "trainings", title=f"Plan of {plan.experiment.name}", title_justify="left"
-    )
-    table.add_row("first cycles, shared by all samplers", str(len(plan.firsts)), "1", str(len(plan.firsts)))
-    for sampler in plan.experiment.samplers:
-        for budget in plan.experiment.budgets:
-            count = sum(r.sampler == sampler and r.budget == budget.of_cycle for r in plan.runs)
-            table.add_row(
-                f"{sampler.name} {budget.label}",
-                str(count),
-                str(budget.cycles),
-                str(count * (budget.cycles - 1)),
-            )
-    table.add_row("full-annotation references", str(len(plan.references)), "1", str(len(plan.references)))
-    table.add_section()
-    table.add_row("total", str(len(plan.specs)), "", str(plan.trainings()))
-    table.add_row(
-        "of which done", str(sum(s.finished for s in plan.stores(plan.specs))), "", str(plan.trainings_done())
-    )
-    _print(table)
-    resources = plan.experiment.resources
-    together = f", {resources.training_workers} of which train together" if resources.training_workers > 1 else ""
-    typer.echo(
-        f"Each run occupies {resources.workers} worker(s) of {resources.cpus:g} CPU and {resources.gpus:g} GPU"
-        f"{together}. Results go to {plan.experiment.root}."
-    )
-    for note in _notes(plan):
-        typer.echo(note)
+    for line in missing_gpus(plan):
+        typer.echo(line)
+    show(plan_table(plan))
+    for line in (occupation(plan), *notes(plan)):
+        typer.echo(line)
 
 
 @app.command()
@@ -148,17 +115,17 @@ def status(file: File, overrides: Overrides = None) -> None:
 
     plan = _plan(file, overrides)
     root = plan.experiment.root
-    told = Status.read(root) if is_driven(root) else None
-    rows = progress_of(plan, told)
+    driver = Status.read(root) if is_driven(root) else None
+    rows = progress_of(plan, driver)
     table = Table("run", "cycle", plan.metric, "doing", "left")
     for row in (row for row in rows if row.doing not in ("finished", "waiting")):
         score = "" if row.score is None else f"{row.score:.3f}"
         left = "" if row.seconds_left is None else duration(row.seconds_left)
         table.add_row(row.label, f"{row.done} of {row.cycles}", score, row.doing, left)
     if table.rows:
-        _print(table)
+        show(table)
     count = Counter(row.doing for row in rows)
-    by = f"driven by process {told.pid} on {told.host}" if told else "nobody works on it"
+    by = f"driven by process {driver.pid} on {driver.host}" if driver else "nobody works on it"
     typer.echo(
         f"{plan.experiment.name}: {count['finished']} of {len(rows)} runs finished, {count['waiting']} waiting; {by}."
     )
@@ -208,11 +175,11 @@ def report(
     for file, plan in plans.items():
         if len(plans) > 1:
             typer.echo(f"{file}:\n")
-        written = _report(plan, file, overrides, chosen[file])
+        written = print_report(plan, file, overrides, chosen[file])
         if is_driven(plan.experiment.root):  # MLflow has one writer
             CONSOLE.print("MLflow gets the report from the command that works on this experiment, when that ends.")
             continue
-        with sole_driver(plan.experiment.root), _mirroring(plan, file, overrides, verbose=verbose) as mirror:
+        with sole_driver(plan.experiment.root), mirroring(plan, file, overrides, verbose=verbose) as mirror:
             mirror.summarise(written)
 
 
@@ -222,8 +189,8 @@ def sync(file: File, overrides: Overrides = None, verbose: Verbose = False) -> N
     plan = _plan(file, overrides)
     from decomp.experiments.lock import sole_driver
 
-    with sole_driver(plan.experiment.root), _mirroring(plan, file, overrides, verbose=verbose) as mirror:
-        mirror.summarise(_write_report(plan))
+    with sole_driver(plan.experiment.root), mirroring(plan, file, overrides, verbose=verbose) as mirror:
+        mirror.summarise(write_report(plan))
     if mirror.warning:
         raise typer.Exit(1)
 
@@ -271,34 +238,20 @@ def convert(
 
 
 @app.command(name="list")
-def list_() -> None:
-    """List the samplers, selectors, partitions, data sets and learners that an experiment file may name."""
-    from decomp.platform.components import resolve
-    from decomp.platform.datasets import DATASETS, Dataset
-    from decomp.platform.learners import LEARNERS, Learner
-    from decomp.platform.partitions import PARTITIONS, Partition
-    from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, SAMPLERS, ImageSelector, RegionSelector
+def list_(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show the options of this one, e.g. nnunet or module:Class.")
+    ] = None,
+) -> None:
+    """List what an experiment file may name: samplers, selectors, partitions, data sets, learners; or one's options."""
+    from decomp.experiments.listing import table_of_names, tables_of_options
 
-    table = Table(box=None, show_header=False, padding=(0, 2))
-    for name, (images, regions) in SAMPLERS.items():
-        table.add_row("sampler", name, f"images: {images}, regions: {regions}")
-    for kind, known, base in (
-        ("image selector", IMAGE_SELECTORS, ImageSelector),
-        ("region selector", REGION_SELECTORS, RegionSelector),
-        ("partition", PARTITIONS, Partition),
-        ("data set", DATASETS, Dataset),
-        ("learner", LEARNERS, Learner),
-    ):
-        for name in known:
-            doc = resolve(kind, name, known, base).__doc__ or ""
-            table.add_row(kind, name, doc.strip().splitlines()[0])
-    _print(table)
+    _find_own_classes()
+    show(table_of_names() if name is None else tables_of_options(name))
 
 
 def _plan(file: Path, overrides: list[str] | None) -> Plan:
-    # The user's own classes are found beside where the command is typed, as with `python -m`.
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    _find_own_classes()
     experiment = load_experiment(file, overrides or [])
     try:
         return make_plan(experiment)
@@ -306,108 +259,15 @@ def _plan(file: Path, overrides: list[str] | None) -> Plan:
         raise UserError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from error
 
 
+def _find_own_classes() -> None:
+    """The user's own classes are found beside where the command is typed, as with `python -m`."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
 def _check_data(file: Path, plan: Plan) -> None:
     if problems := plan.dataset.problems():
         raise UserError("\n".join(f"{file}: {problem}" for problem in problems))
-
-
-def _check_gpus(plan: Plan) -> None:
-    needed = plan.experiment.resources.gpus
-    if needed:
-        import torch
-
-        if torch.cuda.device_count() < needed:
-            typer.echo(
-                f"Note: a worker needs {needed:g} GPU and this machine has {torch.cuda.device_count()}; "
-                f"run on a cluster that has them with --address, or set resources.gpus=0."
-            )
-
-
-def _announce(plan: Plan) -> None:
-    left = plan.trainings() - plan.trainings_done()
-    CONSOLE.print(
-        f"{plan.experiment.name}: {len(plan.specs)} runs, {plan.trainings()} trainings, {left} of them to do; "
-        f"results go to {plan.experiment.root}",
-        highlight=False,
-    )
-    for note in _notes(plan):
-        CONSOLE.print(note, highlight=False)
-
-
-def _notes(plan: Plan) -> list[str]:
-    """What the user should know before anything is computed, a line each."""
-    resources = plan.experiment.resources
-    if resources.seconds_per_epoch is None:
-        return plan.changes()
-    epochs = plan.epochs()
-    if epochs is None:
-        return ["resources.seconds_per_epoch: this learner has no epochs, so nothing is estimated.", *plan.changes()]
-    hours = epochs * resources.seconds_per_epoch / 3600
-    device = "GPU" if resources.gpus else "worker"
-    estimate = (
-        f"Training takes at most {epochs:,} epochs; at {resources.seconds_per_epoch:g} s each that is {hours:,.1f} "
-        f"{device} hours: {duration(3600 * hours)} on one {device}, {duration(3600 * hours / 8)} on eight."
-    )
-    return [estimate, *plan.changes()]
-
-
-def _write_report(plan: Plan) -> "Report":
-    from decomp.experiments.report.page_building import with_page
-    from decomp.experiments.report.report import compile_report
-
-    folder, seconds = plan.experiment.folder / "report", plan.experiment.annotation_seconds
-    report = with_page(compile_report(plan.compared, folder, plan.metric, seconds), plan)
-    try:
-        return report.write()
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written: {error.strerror}; mend that, then '{program()} report' writes it."
-        ) from error
-
-
-def _report(plan: Plan, file: Path, overrides: list[str] | None, axis: "Axis | None" = None) -> "Report":
-    from decomp.experiments.report.comparison import compare_over
-    from decomp.experiments.report.report import console_tables
-
-    written = _write_report(plan)
-    comparison = compare_over(axis, written.comparison) if axis else written.comparison
-    _print(console_tables(comparison))
-    typer.echo(f"Learning curves: {os.path.relpath(written.figure_over(comparison.axis))}")
-    typer.echo(f"Report:          {os.path.relpath(written.page)}")
-    storage = [override for override in overrides or [] if override.startswith("storage=")]
-    typer.echo(f"MLflow:          {' '.join([program(), 'ui', str(file), *storage])}")
-    return written
-
-
-@contextmanager
-def _mirroring(plan: Plan, file: Path, overrides: list[str] | None, *, verbose: bool) -> Iterator["MirrorThread"]:
-    """Mirror to MLflow what is committed, now and while the body runs; warn of what could not be written."""
-    from decomp.experiments.tracking.mirror import MirrorThread
-    from decomp.experiments.tracking.tracker import Tracker, tracking_uri
-
-    uri = tracking_uri(plan.experiment.folder.parent)
-    remedy = " ".join([program(), "sync", str(file), *(overrides or [])])
-    mirror = MirrorThread(
-        lambda: Tracker(uri, plan.experiment.name, metric=plan.metric, verbose=verbose),
-        uri,
-        plan.dataset,
-        remedy=remedy,
-    )
-    with mirror:
-        for store in plan.compared:
-            mirror.submit(store)
-        yield mirror
-        with CONSOLE.status("Writing to MLflow"):
-            mirror.close(timeout=MLFLOW_PATIENCE)
-    if mirror.warning:
-        CONSOLE.print(f"warning: {mirror.warning}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _print(what: "RenderableType") -> None:
-    from rich.console import Console
-
-    # A file or pipe has no width, for which rich assumes 80 columns.
-    Console(width=None if sys.stdout.isatty() else 100).print(what)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 CONSOLE = Console(stderr=True)
@@ -28,6 +28,12 @@ def prepare_environment(*, verbose: bool) -> None:
     if not verbose:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
+
+
+def show(results: RenderableType) -> None:
+    """Print on standard output."""
+    # A file or pipe has no width, for which rich assumes 80 columns.
+    Console(width=None if sys.stdout.isatty() else 100).print(results)
 
 
 def program() -> str:

@@ -1,5 +1,6 @@
 """The plan of an experiment: all its runs, what is done already, and what cannot work."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -158,8 +159,8 @@ def _learner_problems(experiment: Experiment) -> list[str]:
             most = build_learner(experiment.learner.with_options(overrides)).most_processes
         except UserError as error:
             if key == "learner":
-                return [str(error)]
-            problems.append(str(error).replace("learner", "reference", 1))
+                return str(error).splitlines()
+            problems += re.sub("^learner", "reference", str(error), flags=re.MULTILINE).splitlines()
         else:
             if together > most:
                 processes = "one process" if most == 1 else f"at most {most} processes"
@@ -177,7 +178,8 @@ def _sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
         try:
             build_selectors(sampler)
         except UserError as error:
-            problems.append(f"{key}.{error}" if str(error).startswith(("images", "regions")) else f"{key}: {error}")
+            lines = str(error).splitlines()
+            problems += [f"{key}{'.' if line.startswith(('images', 'regions')) else ': '}{line}" for line in lines]
         named = [("emphasis", name) for name in sampler.emphasis]
         named += [("background", sampler.background)] if sampler.background is not None else []
         problems += [
@@ -199,7 +201,8 @@ def _budget_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
             try:
                 build_partition(budget.region)
             except UserError as error:
-                problems.append(f"{key}.{error}" if str(error).startswith("region") else f"{key}.region: {error}")
+                lines = str(error).splitlines()
+                problems += [f"{key}.{'' if line.startswith('region') else 'region: '}{line}" for line in lines]
         for fold in range(dataset.folds):
             pool = dataset.ids("train", fold)
             if budget.n_image > len(pool):

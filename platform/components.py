@@ -1,16 +1,15 @@
 """Build the data sets, learners and selectors that an experiment file names."""
 
-import dataclasses
 import importlib
-import inspect
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 import pydantic
 
 from decomp.platform.datasets import DATASETS, Dataset
-from decomp.platform.errors import UserError, nearest
+from decomp.platform.errors import UserError, describe, nearest
 from decomp.platform.learners import LEARNERS, Learner
+from decomp.platform.options import REQUIRED, defaults_of, hints_of
 from decomp.platform.partitions import PARTITIONS, Partition
 from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, RegionSelector
 from decomp.platform.spec import Component, Sampler
@@ -19,25 +18,25 @@ T = TypeVar("T")
 
 
 def build_dataset(component: Component) -> Dataset:
-    """Make the data set; `UserError` for an unknown name or a wrong option."""
+    """Make the data set; `UserError` for an unknown name or wrong options, all of them."""
     # mypy wants concrete classes here, but the contract is what is asked for.
     return _build("dataset", component, resolve("dataset", component.name, DATASETS, Dataset))  # type: ignore[type-abstract]
 
 
 def build_learner(component: Component) -> Learner:
-    """Make the learner; `UserError` for an unknown name or a wrong option."""
+    """Make the learner; `UserError` for an unknown name or wrong options, all of them."""
     return _build("learner", component, resolve("learner", component.name, LEARNERS, Learner))  # type: ignore[type-abstract]
 
 
 def build_selectors(sampler: Sampler) -> tuple[ImageSelector, RegionSelector]:
-    """Make the pair of selectors; `UserError` for an unknown name or a wrong option."""
+    """Make the pair of selectors; `UserError` for an unknown name or wrong options, all of them."""
     images = resolve("image selector", sampler.images.name, IMAGE_SELECTORS, ImageSelector)  # type: ignore[type-abstract]
     regions = resolve("region selector", sampler.regions.name, REGION_SELECTORS, RegionSelector)  # type: ignore[type-abstract]
     return _build("images", sampler.images, images), _build("regions", sampler.regions, regions)
 
 
 def build_partition(component: Component) -> Partition:
-    """Make the partition; `UserError` for an unknown name or a wrong option."""
+    """Make the partition; `UserError` for an unknown name or wrong options, all of them."""
     return _build("region", component, resolve("partition", component.name, PARTITIONS, Partition))  # type: ignore[type-abstract]
 
 
@@ -61,33 +60,36 @@ def resolve(kind: str, name: str, known: Mapping[str, str], base: type[T]) -> ty
             f"or give your own class as 'module:attribute'."
         )
     try:
-        found = getattr(importlib.import_module(module_name), attribute)
+        cls = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise UserError(f"Cannot import {kind} {name!r}: {error}; is its module installed or on PYTHONPATH?") from error
-    if not (isinstance(found, type) and issubclass(found, base)):
+    if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError(f"The {kind} {name!r} is no subclass of {base.__module__}.{base.__name__}; make it one.")
-    return found
+    return cls
 
 
 def _build(kind: str, component: Component, cls: type[T]) -> T:
-    hints = get_type_hints(cls.__init__) if not dataclasses.is_dataclass(cls) else get_type_hints(cls)
-    parameters = [name for name in inspect.signature(cls).parameters if name not in ("args", "kwargs")]
+    hints, defaults = hints_of(cls), defaults_of(cls)
     options: dict[str, Any] = {}
+    problems = []
     for name, value in component.options.items():
-        if name not in parameters:
-            raise UserError(
-                f"{kind}.{name}: {component.name} has no such option{nearest(name, dict.fromkeys(parameters))}; "
-                f"its options are {', '.join(parameters) or 'none'}."
+        if name not in defaults:
+            problems.append(
+                f"{kind}.{name}: {component.name} has no such option{nearest(name, defaults)}; "
+                f"its options are {', '.join(defaults) or 'none'}."
             )
+            continue
         try:
             options[name] = pydantic.TypeAdapter(hints.get(name, Any)).validate_python(value)
         except pydantic.ValidationError as error:
-            raise UserError(f"{kind}.{name}: {error.errors()[0]['msg']}, got {value!r}.") from error
-    missing = [
-        name
-        for name, parameter in inspect.signature(cls).parameters.items()
-        if name in parameters and parameter.default is parameter.empty and name not in options
+            problem = error.errors()[0]
+            place = "".join(f"[{part}]" for part in problem["loc"] if isinstance(part, int))
+            problems.append(f"{kind}.{name}{place}: {describe(problem)}, got {problem['input']!r}.")
+    problems += [
+        f"{kind}: {component.name} needs the option {name!r}; add it under {kind!r}."
+        for name, default in defaults.items()
+        if default is REQUIRED and name not in component.options
     ]
-    if missing:
-        raise UserError(f"{kind}: {component.name} needs the option {missing[0]!r}; add it under {kind!r}.")
+    if problems:
+        raise UserError("\n".join(problems))
     return cls(**options)

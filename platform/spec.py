@@ -112,7 +112,7 @@ class Sampler:
             return fields
         if selectors != [None, None]:
             raise ValueError("give either sampler, or images and regions, not both")
-        # An unknown sampler is told at its own key, which needs a pair of some kind here.
+        # An unknown sampler is refused at its own key, for which a pair of some kind is needed here.
         images, regions = SAMPLERS.get(str(fields["sampler"]), ("random", "random"))
         return {**fields, "images": images, "regions": regions}
 

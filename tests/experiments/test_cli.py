@@ -16,6 +16,7 @@ from decomp.experiments.bench.processes import births, descendants, is_ours, out
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.experiments.status import Status
+from decomp.platform.version import package_version
 
 ROOT = Path(__file__).parents[2]
 
@@ -379,6 +380,21 @@ def test_list_names_everything_and_says_nothing_else():
     assert (status, err) == (0, "")  # every learner is imported, with libraries that like to warn
     for name in ("rand", "badge", "decomp", "core-set", "slic", "digits", "bracs", "unet", "hactnet"):
         assert any(name in line.split() for line in out.splitlines())
+
+
+def test_list_shows_the_options_of_a_name_at_100_columns(tmp_path):
+    (tmp_path / "mine.py").write_text("from helpers.toys import Centroids\n\nclass Mine(Centroids):\n    'Mine.'\n")
+    status, out, err = decomp("list", "mine:Mine", cwd=tmp_path)
+    assert (status, err) == (0, "")
+    assert "learner mine:Mine" in out
+    assert "jitter" in out
+    status, out, err = decomp("list", "nnunett", cwd=tmp_path)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: There is nothing of the name 'nnunett' (did you mean 'nnunet'?)")
+
+
+def test_the_version_is_printed():
+    assert decomp("--version", cwd=ROOT) == (0, f"decomp {package_version()}\n", "")
 
 
 def test_help_shows_every_command():

@@ -88,8 +88,10 @@ def test_a_change_of_a_result_relevant_key_is_named(toy_file):
         ("dataset=digit", "did you mean 'digits'"),
         ("dataset=helpers.toys:Centroids", "is no subclass of decomp.platform.datasets.base.Dataset"),
         ("learner.jiter=3", r"learner.jiter: helpers.toys:Centroids has no such option \(did you mean 'jitter'\?\)"),
-        ("learner.jitter=much", "learner.jitter: Input should be a valid number"),
+        ("learner.jitter=much", "learner.jitter: input should be a valid number"),
         ("reference={jiter: 3}", "reference.jiter"),
+        ("reference={jiter: 3, jitter: much}", r"reference.jiter: .*\nreference.jitter: input should be"),
+        ("budgets[0].region={name: slic, sigma: a}", r"budgets\[0\].region.sigma: .*\nbudgets\[0\].region: slic needs"),
         ("samplers=[{images: randm, regions: random}]", r"samplers\[0\]: Unknown image selector 'randm'"),
         ("samplers=[{images: {name: random, cap: 3}, regions: random}]", r"samplers\[0\].images.cap: .*no such option"),
         (

@@ -1,0 +1,77 @@
+"""What the user is told of a plan before anything is computed."""
+
+from rich.table import Table
+
+from decomp.experiments.console import duration
+from decomp.experiments.plan import Plan
+
+
+def summary(plan: Plan) -> str:
+    """How much there is to do, and where results go."""
+    left = plan.trainings() - plan.trainings_done()
+    return (
+        f"{plan.experiment.name}: {len(plan.specs)} runs, {plan.trainings()} trainings, {left} of them to do; "
+        f"results go to {plan.experiment.root}"
+    )
+
+
+def plan_table(plan: Plan) -> Table:
+    """Runs, cycles and trainings of every sampler under every budget, and how many of them are done."""
+    table = Table(
+        "what", "runs", "cycles each", "trainings", title=f"Plan of {plan.experiment.name}", title_justify="left"
+    )
+    table.add_row("first cycles, shared by all samplers", str(len(plan.firsts)), "1", str(len(plan.firsts)))
+    for sampler in plan.experiment.samplers:
+        for budget in plan.experiment.budgets:
+            count = sum(run.sampler == sampler and run.budget == budget.of_cycle for run in plan.runs)
+            trainings = count * (budget.cycles - 1)
+            table.add_row(f"{sampler.name} {budget.label}", str(count), str(budget.cycles), str(trainings))
+    table.add_row("full-annotation references", str(len(plan.references)), "1", str(len(plan.references)))
+    table.add_section()
+    table.add_row("total", str(len(plan.specs)), "", str(plan.trainings()))
+    finished = sum(store.finished for store in plan.stores(plan.specs))
+    table.add_row("of which done", str(finished), "", str(plan.trainings_done()))
+    return table
+
+
+def occupation(plan: Plan) -> str:
+    """What a run occupies and where results go."""
+    resources = plan.experiment.resources
+    together = f", {resources.training_workers} of which train together" if resources.training_workers > 1 else ""
+    return (
+        f"Each run occupies {resources.workers} worker(s) of {resources.cpus:g} CPU and {resources.gpus:g} GPU"
+        f"{together}. Results go to {plan.experiment.root}."
+    )
+
+
+def notes(plan: Plan) -> list[str]:
+    """What takes how long and what starts anew, a line each."""
+    resources = plan.experiment.resources
+    if resources.seconds_per_epoch is None:
+        return plan.changes()
+    epochs = plan.epochs()
+    if epochs is None:
+        return ["resources.seconds_per_epoch: this learner has no epochs, so nothing is estimated.", *plan.changes()]
+    hours = epochs * resources.seconds_per_epoch / 3600
+    device = "GPU" if resources.gpus else "worker"
+    estimate = (
+        f"Training takes at most {epochs:,} epochs; at {resources.seconds_per_epoch:g} s each that is {hours:,.1f} "
+        f"{device} hours: {duration(3600 * hours)} on one {device}, {duration(3600 * hours / 8)} on eight."
+    )
+    return [estimate, *plan.changes()]
+
+
+def missing_gpus(plan: Plan) -> list[str]:
+    """A line if a worker needs more GPUs than this machine has."""
+    needed = plan.experiment.resources.gpus
+    if not needed:
+        return []
+    import torch  # takes seconds to load
+
+    available = torch.cuda.device_count()
+    if available >= needed:
+        return []
+    return [
+        f"Note: a worker needs {needed:g} GPU and this machine has {available}; run on a cluster that has them with "
+        f"--address, or set resources.gpus=0."
+    ]

@@ -1,0 +1,125 @@
+"""What an experiment file may name: `decomp list` prints all of it, `decomp list NAME` the options of one."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from rich.box import SIMPLE
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from decomp.platform.components import resolve
+from decomp.platform.datasets import DATASETS, Dataset
+from decomp.platform.errors import UserError, nearest
+from decomp.platform.learners import LEARNERS, Learner
+from decomp.platform.options import REQUIRED, Option, options_of
+from decomp.platform.partitions import PARTITIONS, Partition
+from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, SAMPLERS, ImageSelector, RegionSelector
+from decomp.platform.spec import Sampler
+
+
+class Kind(NamedTuple):
+    """A kind of classes that an experiment file names."""
+
+    name: str
+    known: Mapping[str, str]
+    contract: type
+
+
+IMAGES = Kind("image selector", IMAGE_SELECTORS, ImageSelector)
+REGIONS = Kind("region selector", REGION_SELECTORS, RegionSelector)
+KINDS = (
+    IMAGES,
+    REGIONS,
+    Kind("partition", PARTITIONS, Partition),
+    Kind("data set", DATASETS, Dataset),
+    Kind("learner", LEARNERS, Learner),
+)
+
+
+def table_of_names() -> Table:
+    """All samplers, selectors, partitions, data sets and learners that come along, a line each."""
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    for name, (images, regions) in SAMPLERS.items():
+        table.add_row("sampler", name, f"images: {images}, regions: {regions}")
+    for kind in KINDS:
+        for name in kind.known:
+            table.add_row(kind.name, name, _summary(resolve(kind.name, name, kind.known, kind.contract)))
+    return table
+
+
+def tables_of_options(name: str) -> RenderableType:
+    """The options of everything that has a name; of a sampler also those of its two selectors.
+
+    Args:
+        name: of a sampler, selector, partition, data set or learner, or ``module:Class``.
+
+    Raises:
+        UserError: if there is none of that name.
+    """
+    if ":" in name:
+        cls = resolve("class", name, {}, object)
+        kinds = [kind.name for kind in KINDS if issubclass(cls, kind.contract)]
+        if not kinds:
+            raise UserError(f"{name} is none of these: {', '.join(kind.name for kind in KINDS)}; make it one.")
+        return _table(f"{' and '.join(kinds)} {name}", _summary(cls), options_of(cls))
+    tables = []
+    classes = {(kind.name, name): kind for kind in KINDS if name in kind.known}
+    if name in SAMPLERS:
+        images, regions = SAMPLERS[name]
+        tables = [_table(f"sampler {name}", f"images: {images}, regions: {regions}", _sampler_options())]
+        classes = {(IMAGES.name, images): IMAGES, (REGIONS.name, regions): REGIONS} | classes
+    for (_, class_name), kind in classes.items():
+        cls = resolve(kind.name, class_name, kind.known, kind.contract)
+        tables.append(_table(f"{kind.name} {class_name}", _summary(cls), options_of(cls)))
+    if not tables:
+        known = dict.fromkeys([*SAMPLERS, *(name for kind in KINDS for name in kind.known)])
+        raise UserError(
+            f"There is nothing of the name {name!r}{nearest(name, known)}; type 'decomp list' for all names, or give a "
+            f"class of your own as 'module:Class'."
+        )
+    return Group(*tables)
+
+
+def _sampler_options() -> list[Option]:
+    """The keys of a sampler beside its selectors, as a file writes them."""
+    options = [o for o in options_of(Sampler) if o.name not in ("images", "regions", "sampler")]
+    as_written: dict[str, dict[str, Any]] = {
+        "name": {"default": None},
+        "tau": {"type": "number or {cycle: number}", "rule": "at least 0, below 1", "default": 0.7},
+    }
+    return [replace(option, **as_written.get(option.name, {})) for option in options]
+
+
+def _table(heading: str, summary: str, options: list[Option]) -> RenderableType:
+    lines: list[RenderableType] = [Text(heading, style="bold"), Text(summary)]
+    if not options:
+        return Group(*lines, Text("It has no options.\n"))
+    table = Table("option", "value", "default", "meaning", box=SIMPLE, padding=(0, 1, 0, 0))
+    for option in options:
+        value = ", ".join(filter(None, [option.type, option.rule]))
+        meaning = re.sub(r"\bNone\b", "null", option.sentence).replace("``", "`")
+        table.add_row(*map(Text, (option.name, value, _written(option.default), meaning)))
+    for column, width in zip(table.columns, (20, 24, 12, None), strict=True):
+        column.max_width, column.overflow = width, "fold"
+    return Group(*lines, table)
+
+
+def _summary(cls: type) -> str:
+    """The first line of a class's docstring."""
+    return (cls.__doc__ or "").strip().partition("\n")[0]
+
+
+def _written(default: Any) -> str:
+    """A default as an experiment file writes it."""
+    if default is REQUIRED:
+        return "required"
+    if default is None or isinstance(default, bool):
+        return {None: "null", True: "true", False: "false"}[default]
+    if isinstance(default, Mapping):
+        return f"{{{', '.join(f'{key}: {_written(value)}' for key, value in default.items())}}}"
+    if isinstance(default, list | tuple):
+        return f"[{', '.join(map(_written, default))}]"
+    return str(default)
