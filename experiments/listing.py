@@ -14,9 +14,10 @@ from decomp.platform.components import resolve
 from decomp.platform.datasets import DATASETS, Dataset
 from decomp.platform.errors import UserError, nearest
 from decomp.platform.learners import LEARNERS, Learner
+from decomp.platform.names import SAMPLERS
 from decomp.platform.options import REQUIRED, Option, options_of
 from decomp.platform.partitions import PARTITIONS, Partition
-from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, SAMPLERS, ImageSelector, RegionSelector
+from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, RegionSelector
 from decomp.platform.spec import Sampler
 
 

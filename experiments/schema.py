@@ -17,7 +17,8 @@ from pydantic.dataclasses import dataclass
 
 from decomp.actors.resources import Resources
 from decomp.platform.errors import UserError, describe, nearest
-from decomp.platform.spec import Budget, Component, Sampler, check_name
+from decomp.platform.names import check_name
+from decomp.platform.spec import Budget, Component, Sampler
 from decomp.platform.storage import records
 from decomp.platform.storage.location import Location, parse_location
 
@@ -197,7 +198,7 @@ def _sentence(problem: Any) -> str:
         return f"unknown key {key!r}{nearest(str(location[-1]), known)}; keys here are {', '.join(known)}."
     if problem["type"] == "missing":
         return f"the key {key!r} is missing; add it."
-    message = describe(problem)
+    message = "give keys and values" if problem["type"] == "dataclass_type" else describe(problem)
     if not key or message.startswith(f"{key}."):  # a rule over several keys names its own
         return f"{message}."
     return f"{key}: {message}, got {problem['input']!r}."

@@ -17,23 +17,13 @@ from pydantic import Field, StrictFloat, StrictInt, ValidationInfo
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from decomp.platform.errors import nearest
+from decomp.platform.names import SAMPLERS, check_name, pair_name
 from decomp.platform.predictions import Measure
-from decomp.platform.samplers import SAMPLERS
 
 Kind = Literal["first", "reference", "run"]
 
 FORMAT = 4
 """Version of what runs leave on disk; raised with every change after which earlier runs can't be read or continued."""
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""Names become folders and MLflow names."""
-
-
-def check_name(name: str) -> str:
-    """The name itself; `ValueError` if it is no `NAME`."""
-    if not NAME.fullmatch(name):
-        raise ValueError("use letters, digits, '.', '_' and '-' only, beginning with a letter or digit")
-    return name
 
 
 @pydantic_dataclass(frozen=True, config={"extra": "forbid"})
@@ -52,6 +42,8 @@ class Component:
         if isinstance(written, str):
             return {"name": written}
         if isinstance(written, Mapping) and info.mode == "python":
+            if wrong := [key for key in written if not isinstance(key, str)]:
+                raise ValueError(f"the name of an option is text, not {wrong[0]!r}")
             options = {key: value for key, value in written.items() if key != "name"}
             return {key: value for key, value in written.items() if key == "name"} | {"options": options}
         return written
@@ -91,7 +83,7 @@ class Sampler:
     """The measure of uncertainty; None for the learner's own."""
 
     sampler: InitVar[str | None] = None
-    """In a file, one of `SAMPLERS` in place of the two selectors."""
+    """In a file, the name of one of the paper's samplers in place of the two selectors."""
 
     def tau_of(self, cycle: int) -> float:
         """The confidence threshold in the selection of a cycle."""
@@ -156,7 +148,7 @@ class Sampler:
 
     def _default_name(self) -> str:
         """As the paper calls it, e.g. ``uncert_decomp``: images as UNCERT, regions as DECOMP; then what is special."""
-        words = [_pair_name(self.images.name, self.regions.name)]
+        words = [pair_name(self.images.name, self.regions.name)]
         for selector in (self.images, self.regions):
             words += [f"{key}-{value}" for key, value in sorted(selector.options.items())]
         thresholds = [tau for _, tau in self.tau]
@@ -166,16 +158,6 @@ class Sampler:
         words += [f"without-{self.background}"] if self.background else []
         words += [self.uncertainty] if self.uncertainty else []
         return re.sub(r"[^A-Za-z0-9._-]", "-", "_".join(words).replace("+", "p"))
-
-
-def _pair_name(images: str, regions: str) -> str:
-    """Name of a pair of selectors: the sampler's own if it is one of the paper's, else e.g. ``uncert_decomp``."""
-    for name, pair in SAMPLERS.items():
-        if pair == (images, regions):
-            return name
-    by_image = {pair[0]: name for name, pair in SAMPLERS.items() if name in ("rand", "uncert", "decomp")}
-    by_region = {pair[1]: name for name, pair in SAMPLERS.items()}
-    return f"{by_image.get(images, images)}_{by_region.get(regions, regions)}"
 
 
 RegionShape = tuple[int, ...] | Component

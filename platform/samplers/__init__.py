@@ -31,20 +31,9 @@ REGION_SELECTORS = {
     "decomposition": "decomp.platform.samplers.decomposition:DecompositionRegions",
 }
 
-SAMPLERS = {
-    "rand": ("random", "random"),
-    "uncert": ("uncertainty", "uncertainty"),
-    "divers-cluster": ("uncertainty", "cluster"),
-    "divers-core-set": ("uncertainty", "core-set"),
-    "badge": ("uncertainty", "badge"),
-    "decomp": ("decomposition", "decomposition"),
-}
-"""Samplers of the paper by their usual names: image selector, region selector."""
-
 __all__ = [
     "IMAGE_SELECTORS",
     "REGION_SELECTORS",
-    "SAMPLERS",
     "CandidateRegions",
     "Choice",
     "ImageSelector",

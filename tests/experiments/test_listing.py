@@ -7,7 +7,7 @@ from decomp.experiments.listing import table_of_names, tables_of_options
 from decomp.platform.datasets import DATASETS
 from decomp.platform.errors import UserError
 from decomp.platform.learners import LEARNERS
-from decomp.platform.samplers import SAMPLERS
+from decomp.platform.names import SAMPLERS
 
 
 def printed(renderable):

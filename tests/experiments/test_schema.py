@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,9 @@ def test_a_region_is_a_window_or_a_part_of_a_partition(toy_file):
         ("resources.gpu=2", r"unknown key 'resources.gpu' \(did you mean 'gpus'\?\)"),
         ("budgets[0].n_imag=2", r"unknown key 'budgets\[0\].n_imag' \(did you mean 'n_image'\?\)"),
         ("samplers=[decmp]", r"samplers\[0\].sampler: unknown sampler 'decmp' \(did you mean 'decomp'\?\)"),
+        ("samplers=[5]", r"samplers\[0\]: give keys and values, got 5"),
+        ("learner={name: mine, 1: 2}", "learner: the name of an option is text, not 1"),
+        ("samplers=[{sampler: decomp, name: a b}]", r"samplers\[0\]: use letters, digits"),
         ("samplers=[]", "samplers: list should have at least 1 item"),
         ("samplers=[rand,rand]", "samplers: 'rand' is given twice"),
         ("seeds=many", "seeds: input should be a valid list, got 'many'"),
@@ -83,7 +87,10 @@ def test_a_region_is_a_window_or_a_part_of_a_partition(toy_file):
         ("resources={gpus: 1.5}", "resources.gpus: give 0, a fraction of a single GPU from 0.0001 on, or a whole"),
         ("resources={gpus: 0.00001}", "resources.gpus: give 0, a fraction of a single GPU from 0.0001 on"),
         ("resources={cpus: .inf}", "resources.cpus: input should be a finite number"),
-        ("resources={autoscaling: true}", "say with resources.runs_at_once how far the cluster may grow"),
+        (
+            "resources={autoscaling: true}",
+            "toy.yaml: resources.autoscaling: say with resources.runs_at_once how far",
+        ),
         ("seeds=[-1]", r"seeds\[0\]: input should be greater than or equal to 0, got -1"),
         ("budgets[0].n_image='2'", r"budgets\[0\].n_image: input should be a valid integer, got '2'"),
         ("budgets[0].cycles=0", r"budgets\[0\].cycles: input should be greater than or equal to 1"),
@@ -116,6 +123,12 @@ def test_all_mistakes_are_reported_at_once(toy_file):
         load_experiment(toy_file, ["sedes=3", "warm_start=maybe", "budgets[0].cycles=0"])
     assert len(str(caught.value).splitlines()) == 3
     assert all(line.startswith(str(toy_file)) for line in str(caught.value).splitlines())
+
+
+def test_all_mistakes_of_a_sampler_are_reported_at_once(toy_file):
+    with pytest.raises(UserError) as caught:
+        load_experiment(toy_file, ["samplers=[{sampler: decmp, tau: 5, emphasys: {}}]"])
+    assert sorted(re.findall(r"samplers\[0\]\.(\w+)", str(caught.value))) == ["emphasys", "sampler", "tau"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.loop.loop import Loop
 from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.workers import LocalWorkers
-from decomp.platform.samplers import SAMPLERS
+from decomp.platform.names import SAMPLERS
 from decomp.platform.spec import Budget, Component, RunSpec, Sampler
 from decomp.platform.storage.objects import ObjectPath
 from decomp.platform.storage.runs import RunStore
