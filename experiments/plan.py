@@ -246,9 +246,9 @@ def _shape(sizes: Sequence[int]) -> str:
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     before, after = flatten(old), flatten(new)
-    parts = [
+    changes = [
         f"{key} changed from {before.get(key, 'unset')} to {after.get(key, 'unset')}"
         for key in sorted(before | after)
         if before.get(key) != after.get(key)
     ]
-    return ", ".join(parts).replace(".options.", ".")
+    return ", ".join(changes).replace(".options.", ".")

@@ -101,7 +101,9 @@ def page(title: str, about: Mapping[str, str], sections: Sequence[Section]) -> s
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = environment.from_string(resources.files("decomp.experiments").joinpath("page.html").read_text("utf-8"))
+    template = environment.from_string(
+        resources.files("decomp.experiments.report").joinpath("page.html").read_text("utf-8")
+    )
     return template.render(
         title=title,
         about=about,
