@@ -22,7 +22,9 @@ from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *(ROOT / "docs").rglob("*.md")]
+)
 LAYERS = ("platform", "actors", "experiments")
 COMMANDS = typer.main.get_command(app).commands
 COMMAND = re.compile(r"(?:^|[\s/`'])decomp ([a-z][^`'#]*)")
