@@ -18,47 +18,53 @@ LONGEST = 320
 
 MAY_IMPORT = {
     "platform": "",
-    "platform.storage": "platform",
     "platform.samplers": "platform",
+    "platform.spec": "platform samplers",
+    "platform.storage": "platform spec",
     "platform.datasets.base": "platform",
     "platform.metrics": "platform datasets.base",
     "platform.partitions": "platform datasets.base",
     "platform.datasets.formats": "platform datasets.base",
     "platform.datasets": "platform datasets.base datasets.formats",
     "platform.datasets.synthetic": "platform datasets.base datasets.formats datasets",
-    "platform.learners.base": "platform datasets.base metrics",
+    "platform.learners.base": "platform metrics datasets.base",
     "platform.learners.reproducible": "",
+    "platform.learners.devices": "platform learners.reproducible",
     "platform.learners.checkpoints": "platform",
-    "platform.learners.training": "platform datasets.base learners.base",
-    "platform.learners.networks": "learners.training",
-    "platform.learners.inference": "platform metrics datasets.base learners.base learners.reproducible",
+    "platform.learners.networks": "datasets.formats",
+    "platform.learners.training": "platform datasets.base learners.base learners.devices learners.networks",
+    "platform.learners.inference": "platform metrics datasets.base learners.base learners.reproducible learners.devices "
+    "learners.networks",
     "platform.learners": "platform metrics datasets.base datasets.formats learners.base learners.reproducible "
-    "learners.checkpoints learners.training learners.networks learners.inference",
+    "learners.devices learners.checkpoints learners.networks learners.training learners.inference",
     "platform.learners.nnunet": "platform storage metrics datasets.base datasets.formats datasets learners.base "
+    "learners.reproducible learners.devices learners.checkpoints learners.training learners.inference",
+    "platform.components": "platform spec samplers partitions datasets learners",
+    "platform.loop": "platform spec storage samplers metrics partitions datasets.base learners.base components",
+    "platform.api": "platform samplers metrics partitions datasets.base datasets.formats datasets learners.base "
     "learners.reproducible learners.checkpoints learners.training learners.inference",
-    "platform.components": "platform samplers partitions datasets learners",
-    "platform.loop": "platform storage samplers metrics partitions datasets.base learners.base components",
-    "platform.api": "platform samplers metrics partitions datasets.base learners.base learners.reproducible "
-    "learners.checkpoints learners.inference",
-    "platform.testing": "platform samplers metrics partitions datasets.base learners.base components loop",
-    "actors": "platform storage datasets.base datasets learners.base learners.training components loop",
+    "platform.testing": "platform spec samplers metrics partitions datasets.base learners.base",
+    "actors": "platform spec storage datasets.base datasets learners.base learners.training components loop",
     "experiments": "",
     "experiments.console": "",
     "experiments.convert": "platform datasets.base datasets.formats datasets",
-    "experiments.lease": "platform storage",
-    "experiments.lock": "platform storage experiments.lease",
-    "experiments.report.axes": "platform storage",
-    "experiments.schema": "platform storage samplers actors experiments.report.axes",
-    "experiments.plan": "platform storage metrics datasets.base datasets components experiments.schema",
+    "experiments.listing": "platform spec samplers partitions datasets learners components",
+    "experiments.lock": "platform storage",
+    "experiments.schema": "platform spec storage samplers actors",
+    "experiments.plan": "platform spec storage samplers metrics datasets.base datasets components experiments.schema",
     "experiments.status": "platform storage actors experiments.plan",
-    "experiments.report": "platform storage metrics datasets.base experiments.report.axes experiments.plan",
-    "experiments.tracking": "platform storage datasets.base experiments.report.axes experiments.report",
+    "experiments.checking": "platform experiments.console experiments.plan",
+    "experiments.report": "platform spec storage metrics datasets.base experiments.schema experiments.plan",
+    "experiments.tracking": "platform spec storage datasets.base experiments.report",
+    "experiments.reporting": "platform experiments.console experiments.plan experiments.report experiments.tracking",
+    "experiments.running": "platform storage actors experiments.console experiments.plan experiments.status "
+    "experiments.tracking",
     "experiments.cli": "ANY",
     "experiments.__main__": "experiments.cli",
     "experiments.bench": "ANY",
 }
 """What a package, or a module that has a row of its own, may import besides itself: rows above it, without their
-``platform.``. The row ``platform`` stands for the nouns at its root (regions, ledger, predictions, spec, ...)."""
+``platform.``. The row ``platform`` stands for the nouns at its root (regions, ledger, predictions, ...)."""
 
 ENGINES = {
     "ray": ("actors", "experiments.cli", "experiments.bench"),
