@@ -22,7 +22,9 @@ from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *(ROOT / "docs").rglob("*.md")]
+)
 LAYERS = ("platform", "actors", "experiments")
 COMMANDS = typer.main.get_command(app).commands
 COMMAND = re.compile(r"(?:^|[\s/`'])decomp ([a-z][^`'#]*)")
@@ -113,8 +115,8 @@ def test_every_documented_name_has_its_reference(site):
         "partitions.Partition",
         "ledger.Ledger",
         "regions.Region",
-        "records.CycleRecord",
-        "store.RunStore",
+        "storage.records.CycleRecord",
+        "storage.runs.RunStore",
     ],
 )
 def test_contracts_are_on_the_first_pages_of_the_reference(site, contract):
@@ -167,6 +169,18 @@ def test_yaml_is_valid_in_an_experiment(page, tmp_path):
         part = "name" not in yaml.safe_load(block)
         file.write_text(f"extends: {ROOT}/experiments/digits.yaml\n{block}" if part else block)
         load_experiment(file)
+
+
+def test_every_module_that_the_architecture_names_is_there():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    layer, missing = "", []
+    for line in text.splitlines():
+        layer = match[1] if (match := re.match(r"\| `(platform|actors|experiments)/` \| \|$", line)) else layer
+        for name in re.findall(r"`([\w/]+(?:/|\.py))`", line):
+            missing += [name] if not any((ROOT / base / name).exists() for base in ("", layer)) else []
+    assert missing == []
+    packages = {path.parent for layer in LAYERS for path in (ROOT / layer).glob("*/*.py")}
+    assert [package.name for package in packages if f"`{package.name}/" not in text] == []
 
 
 def test_there_are_commands_and_experiments_to_check():

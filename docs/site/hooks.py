@@ -22,6 +22,9 @@ SECTION = re.compile(r"Sec\. (?P<first>\d)(?: and (?P<second>\d))?(?=\s+of\s+the
 LITERAL = re.compile(r"::</p>(?=\s*<(?:div|pre))")
 """Docstrings announce a block of code with two colons."""
 
+ROOT_PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+"""Pages of the site whose sources lie in the root, where whoever opens the repository looks for them."""
+
 OUTSIDE = re.compile(r"\]\((?P<link>(?:\.\./)+[^)#\s]+)\)")
 
 
@@ -37,7 +40,12 @@ def on_config(config: Any) -> None:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add a page for every module that no written page describes."""
+    """Add the pages that lie in the root, and one for every module that no written page describes."""
+    for source, page in ROOT_PAGES.items():
+        content = (ROOT / source).read_text().replace("](docs/", "](")
+        for name, address in ROOT_PAGES.items():
+            content = content.replace(f"]({name})", f"]({address})")
+        files.append(File.generated(config, page, content=content))
     written = "\n".join(path.read_text() for path in (ROOT / "docs" / "api").glob("*.md"))
     described = set(re.findall(r"^::: (\S+)", written, re.MULTILINE))
     packages: dict[str, list[dict[str, str]]] = {}
@@ -56,16 +64,19 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Bring along the files of the repository outside docs/ that a page links to, so that links work in both."""
+    """Bring along the files of the repository outside docs/ that a page links to, so that links work in both places."""
 
     def copied(match: re.Match[str]) -> str:
         target = (Path(page.file.abs_src_path).parent / match["link"]).resolve()
         if target.is_relative_to(ROOT / "docs") or not target.is_file():
             return match[0]
+        to_root = "../" * page.file.src_uri.count("/")
+        if target.name in ROOT_PAGES:
+            return f"]({to_root}{ROOT_PAGES[target.name]})"
         name = f"repository/{target.relative_to(ROOT)}"
         if files.get_file_from_path(name) is None:
             files.append(File.generated(config, name, abs_src_path=str(target)))
-        return f"]({'../' * page.file.src_uri.count('/')}{name})"
+        return f"]({to_root}{name})"
 
     return OUTSIDE.sub(copied, markdown)
 
