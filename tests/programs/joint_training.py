@@ -43,9 +43,11 @@ def train(processes, learner, dataset, ledger, checkpoint, warm_start=None):
     seen, added = [], Group.sum
     before = segmentation.REPORT_EVERY, unet.REPORT_EVERY
 
-    def add(self, value):
-        seen.append(added(self, value))
-        return seen[-1]
+    def add(self, values):
+        total = added(self, values)
+        if not total.ndim:
+            seen.append(float(total))
+        return total
 
     def measure(optimiser, *_):
         parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,22 +47,13 @@ class Group:
         rank, count = self.processes.rank, self.processes.count
         return slice(n * rank // count, n * (rank + 1) // count)
 
-    def sum(self, value: float) -> float:
-        """Sum of a number over the processes, the same in all of them."""
-        if self.processes.count == 1:
-            return value
-        # On the host, for which a GPU's queue of work need not be waited for.
-        total = torch.tensor(value, dtype=torch.float64)
-        distributed.all_reduce(total)
-        return total.item()
-
-    def total(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Sum of counts over the processes, the same in all of them."""
-        if self.processes.count == 1:
-            return counts
-        total = torch.from_numpy(counts.copy())
-        distributed.all_reduce(total)
-        return total.numpy()
+    def sum(self, values: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Sum of numbers of any shape over the processes, the same in all of them."""
+        total = np.array(values)
+        if self.processes.count > 1:
+            # On the host, for which a GPU's queue of work need not be waited for.
+            distributed.all_reduce(torch.from_numpy(total))
+        return total
 
     def parallel(self, network: nn.Module) -> nn.Module:
         """The network, to be called in its place in training: backward leaves the mean of all processes' gradients."""

@@ -1,7 +1,4 @@
-import hashlib
 import math
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,18 +9,21 @@ import numpy.typing as npt
 import pytest
 import safetensors.torch
 import torch
+from helpers.trainings import same_bytes_in_another_process, scrambled, trained
 from torch.nn import functional
 
-from decomp.platform.datasets import IGNORE, Dataset, Split
+from decomp.platform.components import build_learner
+from decomp.platform.datasets import Dataset, Split
 from decomp.platform.datasets.base import Task
 from decomp.platform.datasets.formats.graphs import RoiGraph
 from decomp.platform.errors import UserError
-from decomp.platform.learners import Training
-from decomp.platform.learners.hactnet import Batch, HactNet, Network
+from decomp.platform.learners.hactnet import HactNet
+from decomp.platform.learners.networks.hactnet import Batch, Network
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
+from decomp.platform.spec import Component
 
 FAST = HactNet(epochs=3, batch=4, layers=2, width=8, learning_rate=0.01)
 EVERYTHING = Wanted(tau=0.7, measure=Measure.ENTROPY, confidence=True, regions=True)
@@ -75,18 +75,6 @@ class Tissue(Dataset):
         return "0"
 
 
-@dataclass(frozen=True)
-class Scrambled(Tissue):
-    """The same with other labels outside `LEDGER`."""
-
-    def labels(self, image: str) -> npt.NDArray[np.uint8]:
-        labels = (self.truth(image) + np.uint8(1)) % np.uint8(3)
-        labels[0] = IGNORE
-        for region in LEDGER.regions(image):
-            region.mark(labels, region.of(self.truth(image)))
-        return labels
-
-
 WHOLE = Ledger.whole({f"{split}-{index}": (6,) for split in ("train", "validation") for index in range(4)})
 LEDGER = Ledger.of(
     Annotation(Region(f"{split}-{index}", (start,), (1,)), 1, start)
@@ -95,19 +83,11 @@ LEDGER = Ledger.of(
     for start in (1, 3, 4)
 )
 
-DIGEST = """
-import hashlib, runpy, sys
-from pathlib import Path
-module = runpy.run_path(sys.argv[1])
-print(hashlib.sha256(module["fitted"](Path(sys.argv[2]) / "other")).hexdigest())
-"""
-
 
 def fitted(
-    path: Path, learner: HactNet = FAST, dataset: Dataset | None = None, ledger: Ledger = LEDGER, seed=0, **options
+    path: Path, learner: HactNet = FAST, dataset: Dataset | None = None, ledger: Ledger = LEDGER, **options
 ) -> bytes:
-    learner.fit(dataset or Tissue(), Training(ledger, stream(seed, "training"), **options), path)
-    return path.read_bytes()
+    return trained(learner, dataset or Tissue(), ledger, path, **options)
 
 
 def accuracy(learner: HactNet, checkpoint: Path) -> float:
@@ -296,13 +276,11 @@ def test_same_inputs_give_the_same_bytes(tmp_path):
 
 
 def test_another_process_gives_the_same_bytes(tmp_path):
-    here = hashlib.sha256(fitted(tmp_path / "here")).hexdigest()
-    command = [sys.executable, "-c", DIGEST, __file__, str(tmp_path)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == here
+    assert same_bytes_in_another_process(__file__, tmp_path, fitted(tmp_path / "here"))
 
 
 def test_labels_of_other_rois_never_matter(tmp_path):
-    assert fitted(tmp_path / "a") == fitted(tmp_path / "b", dataset=Scrambled())
+    assert fitted(tmp_path / "a") == fitted(tmp_path / "b", dataset=scrambled(Tissue(), LEDGER))
 
 
 def test_checkpoint_holds_the_whole_network(tmp_path):
@@ -445,7 +423,7 @@ def test_foreign_files_are_user_errors(tmp_path):
 )
 def test_senseless_options_are_user_errors(option, value):
     with pytest.raises(UserError, match=f"learner.{option}"):
-        HactNet(**{option: value})
+        build_learner(Component("hactnet", {option: value}))
 
 
 @pytest.mark.gpu

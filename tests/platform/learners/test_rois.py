@@ -12,7 +12,7 @@ from decomp.platform.errors import UserError
 from decomp.platform.learners import Training, rois
 from decomp.platform.learners.mlp import Mlp
 from decomp.platform.learners.reproducible import reproducible
-from decomp.platform.learners.rois import annotated_rois, batch_sizes
+from decomp.platform.learners.training.annotated_rois import annotated_rois, batch_sizes
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.metrics import confusion_matrix, weighted_f1
 from decomp.platform.randomness import stream

@@ -6,10 +6,12 @@ import safetensors.torch
 import torch
 from torch.nn import functional
 
+from decomp.platform.components import build_learner
 from decomp.platform.errors import UserError
-from decomp.platform.learners.segmentation import Descent
+from decomp.platform.learners.networks.upernet import Network
 from decomp.platform.learners.training.distributed import Group
-from decomp.platform.learners.upernet import Network, UperNet
+from decomp.platform.learners.upernet import UperNet
+from decomp.platform.spec import Component
 
 TINY = UperNet(
     channels=16, depths=(1, 1, 2, 1), groups=(1, 2, 4, 8), decoder_channels=8, auxiliary_channels=4, drop_path=0.0
@@ -194,7 +196,7 @@ def test_layer_decay_slows_the_layers_near_the_input():
     assert made.layers_above("backbone.patch_embed.conv1.weight") == 6
 
     learner = replace(TINY, layer_decay=0.5, iterations=10, warmup=0, learning_rate=1.0, weight_decay=0.1)
-    descent = Descent(learner, made, torch.ones(5).numpy(), torch.device("cpu"), Group())
+    descent = learner.descent(made, torch.ones(5).numpy(), torch.device("cpu"), Group())
     names = {id(parameter): name for name, parameter in made.named_parameters()}
     seen = {}
     for group, share in zip(descent._optimiser.param_groups, descent._shares, strict=True):
@@ -221,4 +223,4 @@ def test_layer_decay_slows_the_layers_near_the_input():
 )
 def test_senseless_sizes_are_user_errors(option, value):
     with pytest.raises(UserError, match=f"learner.{option}"):
-        UperNet(**{option: value})
+        build_learner(Component("upernet", {option: value}))
