@@ -22,7 +22,7 @@ class Processes:
     Attributes:
         rank: number of this process, from 0; process 0 writes the checkpoint.
         count: how many they are.
-        address: ``host:port`` where they meet, see `decomp.platform.learners.training.distributed.open_meeting`; not
+        address: ``host:port`` where they meet, see `decomp.platform.learners.training.distributed.open_rendezvous`; not
             needed alone.
     """
 

@@ -23,7 +23,7 @@ from decomp.platform.learners.inference.segmentation import SegmentationPredicto
 from decomp.platform.learners.networks.segmentation import SegmentationNetwork
 from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.learners.training.descent import Descent
-from decomp.platform.learners.training.distributed import Group, joined
+from decomp.platform.learners.training.distributed import Group, process_group
 from decomp.platform.learners.training.pretrained import read_pretrained
 from decomp.platform.learners.training.schedules import Patience, warmed_polynomial
 from decomp.platform.learners.training.streamed_crops import StreamedCrops
@@ -142,21 +142,21 @@ class Segmentation(Learner):
         """A network with random weights."""
 
     @abstractmethod
-    def take_released(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
-        """Replace random weights by released ones, which were read from `file`; `UserError` if they do not fit."""
+    def take_pretrained(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+        """Replace random weights by pretrained ones, which were read from `file`; `UserError` if they do not fit."""
 
     def load_pretrained(self, network: SegmentationNetwork) -> None:
         """Replace random weights by those of `pretrained`, if any; `UserError` if they do not fit."""
         if self.pretrained is not None:
             file = self.pretrained.expanduser()
-            self.take_released(network, read_pretrained(file), file)
+            self.take_pretrained(network, read_pretrained(file), file)
 
     @override
     def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:
         """Train on the annotated regions and write a safetensors file to exactly the path `checkpoint`.
 
         Raises:
-            UserError: if nothing is annotated, or released weights or the warm start's checkpoint do not fit.
+            UserError: if nothing is annotated, or pretrained weights or the warm start's checkpoint do not fit.
             RuntimeError: if the training diverges.
         """
         if dataset.task != "segmentation":
@@ -174,7 +174,7 @@ class Segmentation(Learner):
         )
         device = torch.device(training.device)
         seed = int(training.rng.integers(2**63))
-        with joined(training.processes, device) as group, reproducible(self.threads, device, seed, self.strict):
+        with process_group(training.processes, device) as group, reproducible(self.threads, device, seed, self.strict):
             network = self._initial_network(dataset, training, crops).to(device).to(memory_format=torch.channels_last)
             self._train(network, crops, dataset, training, group)
         if training.processes.rank > 0:

@@ -63,7 +63,7 @@ class Smp(Segmentation):
         return Network(options["architecture"], options["encoder"], in_channels, n_classes)
 
     @override
-    def take_released(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+    def take_pretrained(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
         assert isinstance(network, Network)
         if any(name.startswith("encoder.") for name in tensors):
             load_pretrained(network.model, tensors, file, ("segmentation_head.",))

@@ -19,7 +19,7 @@ from decomp.platform.learners.inference.segmentation import SegmentationPredicto
 from decomp.platform.learners.networks.unet import Network
 from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.learners.training.crops import Crops
-from decomp.platform.learners.training.distributed import Group, joined
+from decomp.platform.learners.training.distributed import Group, process_group
 from decomp.platform.learners.training.losses import weighted_cross_entropy
 from decomp.platform.learners.training.schedules import one_cycle
 
@@ -91,7 +91,7 @@ class UNet(Learner):
         """
         crops = Crops(dataset, training.ledger, self.crop, self.batch, self.balanced, self.jitter)
         device = torch.device(training.device)
-        with joined(training.processes, device) as group, reproducible(self.threads, device):
+        with process_group(training.processes, device) as group, reproducible(self.threads, device):
             network = self._initial_network(dataset, training, crops).to(device).to(memory_format=torch.channels_last)
             self._train(network, crops, training, device, group)
         if training.processes.rank > 0:
@@ -134,7 +134,7 @@ class UNet(Learner):
                 parameters["lr"] = self.learning_rate * one_cycle((iteration + 0.5) / self.iterations, self.warmup)
             pixels, labels = crops.draw(training.rng)
             optimiser.zero_grad(set_to_none=True)
-            with group.as_one(self.batch):
+            with group.global_batch(self.batch):
                 logits, _ = trained(to_device(pixels[part], device).permute(0, 3, 1, 2))
             loss = weighted_cross_entropy(
                 logits, to_device(labels[part], device), class_weights, float(weights[labels].sum())

@@ -18,6 +18,7 @@ from decomp.platform.learners.networks.internimage import InternImage
 from decomp.platform.learners.networks.segmentation import SegmentationNetwork
 from decomp.platform.learners.networks.upernet import Network
 from decomp.platform.learners.segmentation import Segmentation
+from decomp.platform.learners.training.global_batch import as_before
 from decomp.platform.learners.training.pretrained import load_pretrained
 
 CLASSIFIER = ("conv_head.", "head.", "fc_norm.", "clip_projector.")
@@ -90,12 +91,17 @@ class UperNet(Segmentation):
     def network(self, options: Mapping[str, Any], in_channels: int, n_classes: int) -> "Network":
         """A network of the sizes in `options`."""
         backbone = InternImage(
-            in_channels, options["channels"], options["depths"], options["groups"], self.drop_path, self.checkpointing
+            in_channels,
+            options["channels"],
+            options["depths"],
+            options["groups"],
+            self.drop_path,
+            as_before if self.checkpointing else None,
         )
         return Network(backbone, in_channels, n_classes, options["decoder_channels"], options["auxiliary_channels"])
 
     @override
-    def take_released(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+    def take_pretrained(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
         assert isinstance(network, Network)
         if any(name.startswith("backbone.") for name in tensors):
             load_pretrained(network, tensors, file, HEADS)

@@ -79,7 +79,7 @@ class Descent:
         pixels = to_device(batch.pixels, self._device).permute(0, 3, 1, 2).float()
         labels = to_device(batch.labels, self._device).long()
         self._optimiser.zero_grad(set_to_none=True)
-        with self._group.as_one(self._batch), autocast(self._device, self._precision):
+        with self._group.global_batch(self._batch), autocast(self._device, self._precision):
             logits, auxiliary = self._network(pixels)
         # Enlarging may lose a lone annotated pixel: a batch without any has the loss 0.
         total_weight = max(total_weight, EPSILON)

@@ -11,7 +11,6 @@ from decomp.platform.datasets.base import Task
 from decomp.platform.errors import UserError
 from decomp.platform.learners import Training, rois
 from decomp.platform.learners.mlp import Mlp
-from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.learners.training.annotated_rois import annotated_rois, batch_sizes
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.metrics import confusion_matrix, weighted_f1
@@ -214,16 +213,3 @@ def test_progress_rises_to_one(tmp_path):
     seen: list[float] = []
     FAST.fit(Slides(), training(whole("train"), progress=seen.append), tmp_path / "a")
     assert seen == [0.25, 0.5, 0.75, 1]
-
-
-def test_reproducible_restores_the_global_state():
-    torch.manual_seed(3)
-    threads, expected = torch.get_num_threads(), torch.rand(4)
-    torch.manual_seed(3)
-    with reproducible(threads + 1, torch.device("cpu"), seed=5):
-        assert torch.get_num_threads() == threads + 1
-        first = torch.rand(2)
-    assert torch.get_num_threads() == threads
-    assert torch.equal(torch.rand(4), expected)
-    with reproducible(1, torch.device("cpu"), seed=5):
-        assert torch.equal(torch.rand(2), first)
