@@ -104,8 +104,8 @@ class NnUNet(Learner):
     """Weight decay of the stochastic gradient descent."""
 
     loaders: Annotated[int, Field(ge=0)] = 0
-    """Processes that make batches, where one thread is too slow for a GPU; 0 for none. Results depend on their number,
-    as they do on a seed."""
+    """Processes that make batches, where one thread is too slow for a GPU, and 0 for none; results depend on their
+    number, as they do on a seed."""
 
     mirroring: bool = True
     """Whether predictions are averaged over all mirrorings, as nnU-Net does; 8 times the time (2-D: 4)."""
