@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from decomp.actors.resources import Resources
 from decomp.actors.worker import Job, Worker
 from decomp.platform.learners.base import Processes, Training
-from decomp.platform.learners.training.distributed import Deserted
+from decomp.platform.learners.training.distributed import PeerFailed
 from decomp.platform.loop.oracle import Revealed
 from decomp.platform.loop.proposals import Proposals
 from decomp.platform.loop.shard import Checkpoint, ChooseTask, PredictTask, StaleShard
@@ -160,7 +160,7 @@ class WorkerGroup:
         finally:
             for call in pending:
                 ray.kill(self.workers[calls.index(call)], no_restart=False)
-        for failure in sorted(failures, key=lambda failure: isinstance(failure, Deserted)):
+        for failure in sorted(failures, key=lambda failure: isinstance(failure, PeerFailed)):
             raise failure
         return [ray.get(call) for call in calls]
 

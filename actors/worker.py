@@ -18,7 +18,7 @@ import ray
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets import Dataset
 from decomp.platform.learners.base import Training
-from decomp.platform.learners.training.distributed import open_meeting
+from decomp.platform.learners.training.distributed import open_rendezvous
 from decomp.platform.loop.oracle import Revealed
 from decomp.platform.loop.shard import Checkpoint, ChooseTask, PoolShard, PredictTask
 from decomp.platform.loop.workers import assist, fit
@@ -65,7 +65,7 @@ class Worker:
 
     def meet(self, job: Job) -> str:
         """Open a meeting place for one training of several workers on this node; its address."""
-        self._meeting, address = open_meeting(ray.util.get_node_ip_address())
+        self._meeting, address = open_rendezvous(ray.util.get_node_ip_address())
         return address
 
     def assist(self, job: Job, training: Training, start: Checkpoint | None) -> None:

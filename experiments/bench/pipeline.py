@@ -31,7 +31,7 @@ import torch
 from decomp.platform.datasets.cityscapes import Cityscapes
 from decomp.platform.datasets.synthetic.streets import write_streets
 from decomp.platform.learners.inference.decode import decode
-from decomp.platform.learners.unet import Network
+from decomp.platform.learners.networks.unet import Network
 from decomp.platform.predictions import Prediction, Wanted
 from decomp.platform.prefetch import prefetch
 from decomp.platform.samplers import ImageView
@@ -90,7 +90,7 @@ class Model:
         with torch.inference_mode():
             images = torch.from_numpy(pixels).to(self.device)[None].permute(0, 3, 1, 2).float()
             # A trained network is more certain than one of random weights.
-            logits: torch.Tensor = 8 * self._network(images)[0].contiguous()
+            logits: torch.Tensor = 8 * self._network(images)[0][0].contiguous()
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         return logits

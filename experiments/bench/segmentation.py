@@ -23,7 +23,6 @@ import torch
 from decomp.experiments.bench.decode import device_name
 from decomp.platform.datasets import IGNORE
 from decomp.platform.learners.inference.segmentation import SegmentationPredictor
-from decomp.platform.learners.segmentation import Descent
 from decomp.platform.learners.training.distributed import Group
 from decomp.platform.learners.training.streamed_crops import Batch
 from decomp.platform.learners.upernet import UperNet
@@ -61,7 +60,7 @@ def main() -> None:
     pixels = rng.integers(0, 256, (options.batch, *options.crop, 3)).astype(np.uint8)
     labels = rng.integers(0, options.classes, (options.batch, *options.crop)).astype(np.uint8)
     labels[:, :, options.crop[1] // 4 :] = IGNORE
-    descent = Descent(learner, network, np.ones(options.classes, np.float32), device, Group())
+    descent = learner.descent(network, np.ones(options.classes, np.float32), device, Group())
     step = partial(descent, 1000, Batch(pixels, labels), float((labels != IGNORE).sum()))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()

@@ -1,7 +1,7 @@
 """What a model is: something that is trained on annotated regions and predicts whole images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.datasets.base import Dataset
-from decomp.platform.errors import UserError
 from decomp.platform.ledger import Ledger
 from decomp.platform.metrics import confusion_matrix
 from decomp.platform.predictions import Measure, Prediction, Wanted
@@ -23,7 +22,7 @@ class Processes:
     Attributes:
         rank: number of this process, from 0; process 0 writes the checkpoint.
         count: how many they are.
-        address: ``host:port`` where they meet, see `decomp.platform.learners.training.distributed.open_meeting`; not
+        address: ``host:port`` where they meet, see `decomp.platform.learners.training.distributed.open_rendezvous`; not
             needed alone.
     """
 
@@ -82,18 +81,6 @@ class Predictor(ABC):
         """
         labels = self.predict(pixels, Wanted()).labels
         return confusion_matrix(dataset.labels(image), labels, len(dataset.classes))
-
-
-def check_options(learner: object, rules: Mapping[str, tuple[bool, str]]) -> None:
-    """Raise `UserError` for the first option that is unfit.
-
-    Args:
-        learner: whose options they are.
-        rules: for each option whether its value is fit, and what it must be.
-    """
-    for option, (fulfilled, rule) in rules.items():
-        if not fulfilled:
-            raise UserError(f"learner.{option}: must be {rule}, not {getattr(learner, option)!r}.")
 
 
 class Learner(ABC):

@@ -4,16 +4,19 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import Field
 from torch import nn
 from torch.nn import functional
+from typing_extensions import override
 
 from decomp.platform.errors import UserError
-from decomp.platform.learners.rois import Descend, Inputs, RoiLearner, RoiNetwork
+from decomp.platform.learners.networks.rois import Descend, Inputs, RoiNetwork
+from decomp.platform.learners.rois import RoiLearner
 
 Layers = list[tuple[torch.Tensor, torch.Tensor]]
 """Weight, shape (m, n), and bias, shape (m,), of each layer."""
@@ -25,20 +28,15 @@ class Mlp(RoiLearner):
 
     The features are standardised by mean and standard deviation over the annotated ROIs of the train split; the hidden
     layers have rectified activations with dropout.
-
-    Attributes:
-        widths: neurons per hidden layer; the last layer's activations are the features of the samplers.
     """
 
     title: ClassVar[str] = "MLP"
     format: ClassVar[str] = "decomp-mlp-1"
 
-    widths: tuple[int, ...] = (64,)
+    widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (64,)
+    """Neurons per hidden layer; the last layer's activations are the features of the samplers."""
 
-    def _rules(self) -> dict[str, tuple[bool, str]]:
-        widths = (bool(self.widths) and min(self.widths) >= 1, "one or more positive numbers")
-        return super()._rules() | {"widths": widths}
-
+    @override
     def new_network(self, contents: Sequence[Any], n_classes: int) -> RoiNetwork:
         """A network that standardises by the statistics of `contents`."""
         features = _matrix(contents)
@@ -49,10 +47,12 @@ class Mlp(RoiLearner):
         network.std.copy_(torch.from_numpy(np.where(std > 1e-6 * size, std, 1)))
         return network
 
+    @override
     def described_network(self, options: Mapping[str, Any], n_classes: int) -> RoiNetwork:
         """A network of the number of features and the widths that `options` name."""
         return Network(options["n_features"], n_classes, tuple(options["widths"]), self.dropout)
 
+    @override
     def inputs(self, network: RoiNetwork, contents: Sequence[Any], device: torch.device) -> Inputs:
         """Standardised features of the ROIs, all on the device."""
         assert isinstance(network, Network)
@@ -91,18 +91,21 @@ class Network(RoiNetwork):
         self.register_buffer("std", torch.ones(n_features))
         # Uniform within 1 / sqrt(fan in), as nn.Linear has it.
         bounds = [1 / math.sqrt(n) for n in sizes[:-1] for _ in range(2)]
-        parts = [torch.empty(math.prod(s)).uniform_(-b, b) for s, b in zip(self.shapes, bounds, strict=True)]
-        self.weights = nn.Parameter(torch.cat(parts))
+        tensors = [torch.empty(math.prod(s)).uniform_(-b, b) for s, b in zip(self.shapes, bounds, strict=True)]
+        self.weights = nn.Parameter(torch.cat(tensors))
 
+    @override
     def embed(self, inputs: torch.Tensor) -> torch.Tensor:
         """Activations of the last hidden layer, shape (B, D)."""
         return self._hidden(self._layers(self.weights), inputs)[-1]
 
+    @override
     def classify(self, embedded: torch.Tensor) -> torch.Tensor:
         """Logits, shape (B, C)."""
         weight, bias = self._layers(self.weights)[-1]
         return functional.linear(embedded, weight, bias)
 
+    @override
     def descent(self) -> Descend:
         """As of any `RoiNetwork`, but without autograd."""
         self.weights.grad = torch.zeros_like(self.weights)
@@ -136,8 +139,8 @@ class Network(RoiNetwork):
 
     def _layers(self, flat: torch.Tensor) -> Layers:
         """Views of `flat`."""
-        parts = torch.split(flat, [math.prod(shape) for shape in self.shapes])
-        views = [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        flats = torch.split(flat, [math.prod(shape) for shape in self.shapes])
+        views = [one.view(shape) for one, shape in zip(flats, self.shapes, strict=True)]
         return list(zip(views[::2], views[1::2], strict=True))
 
 

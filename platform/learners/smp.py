@@ -3,22 +3,21 @@
 Iakubovskii, "Segmentation Models PyTorch", https://github.com/qubvel-org/segmentation_models.pytorch.
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch.nn import functional
+from typing_extensions import override
 
 from decomp.platform.errors import UserError, nearest
-from decomp.platform.learners.inference.segmentation import SegmentationNetwork
+from decomp.platform.learners.networks.segmentation import SegmentationNetwork
+from decomp.platform.learners.networks.torchscript import without_deprecation_warnings
 from decomp.platform.learners.segmentation import Segmentation
 from decomp.platform.learners.training.pretrained import load_pretrained
 
-with warnings.catch_warnings():  # that torchvision uses TorchScript is no business of the user's
-    warnings.simplefilter("ignore", FutureWarning)
+with without_deprecation_warnings():
     import segmentation_models_pytorch
 
 ARCHITECTURES = tuple(name for name in segmentation_models_pytorch.MODEL_ARCHITECTURES_MAPPING if name != "dpt")
@@ -33,35 +32,38 @@ class Smp(Segmentation):
     """A model of segmentation-models-pytorch; the options of training are those of `Segmentation`.
 
     Nothing is downloaded. Whether two trainings on CUDA give the same bytes depends on the model's operations.
-
-    Attributes:
-        architecture: name of the model, e.g. ``"unet"``, ``"fpn"``, ``"deeplabv3plus"`` or ``"segformer"``.
-        encoder: name of the encoder, e.g. ``"resnet34"``, ``"mit_b0"`` or a timm encoder ``"tu-..."``.
-        pretrained: local file of weights for the encoder, or for the whole model, .safetensors or .pth.
+    Pretrained weights may be those of the encoder or of the whole model.
     """
 
     title: ClassVar[str] = "model of segmentation-models-pytorch"
     format: ClassVar[str] = "decomp-smp-1"
 
     architecture: str = "unet"
+    """Name of the model, e.g. ``unet``, ``fpn``, ``deeplabv3plus`` or ``segformer``."""
+
     encoder: str = "resnet18"
+    """Name of the encoder, e.g. ``resnet34``, ``mit_b0`` or a timm encoder ``tu-...``."""
 
-    def _rules(self) -> dict[str, tuple[bool, str]]:
-        close = nearest(self.architecture, dict.fromkeys(ARCHITECTURES))
-        return super()._rules() | {
-            "architecture": (self.architecture in ARCHITECTURES, f"one of {', '.join(ARCHITECTURES)}{close}"),
-        }
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.architecture not in ARCHITECTURES:
+            raise UserError(
+                f"learner.architecture: must be one of {', '.join(ARCHITECTURES)}, not {self.architecture!r}"
+                f"{nearest(self.architecture, dict.fromkeys(ARCHITECTURES))}."
+            )
 
+    @override
     def network_options(self) -> dict[str, Any]:
         """Names of the parts."""
         return {"architecture": self.architecture, "encoder": self.encoder}
 
+    @override
     def network(self, options: Mapping[str, Any], in_channels: int, n_classes: int) -> "Network":
         """The model of these names; `UserError` if there is none."""
         return Network(options["architecture"], options["encoder"], in_channels, n_classes)
 
-    def take_released(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
-        """See `Segmentation.take_released`."""
+    @override
+    def take_pretrained(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
         assert isinstance(network, Network)
         if any(name.startswith("encoder.") for name in tensors):
             load_pretrained(network.model, tensors, file, ("segmentation_head.",))
@@ -84,19 +86,18 @@ class Network(SegmentationNetwork):
             ) from error
         self.stride = int(self.model.encoder.output_stride)
 
+    @override
     def encode(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """The encoder's maps, the first of which is the padded image."""
-        height, width = pixels.shape[-2:]
-        x = (pixels - self.mean) / self.std
-        if height % self.stride or width % self.stride:
-            x = functional.pad(x, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
-        return list(self.model.encoder(x))
+        return list(self.model.encoder(self.padded(pixels)))
 
+    @override
     def decode(self, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
         """Logits of the image without its padding."""
         logits: torch.Tensor = self.model.segmentation_head(self.model.decoder(maps))
         return logits.float()[..., : size[0], : size[1]]
 
+    @override
     def layers_above(self, name: str) -> int:
         """The encoder counts as one layer."""
         return int(name.startswith("model.encoder."))

@@ -1,34 +1,33 @@
-"""UperNet with InternImage as its encoder, the paper's model on Cityscapes.
+"""UperNet with InternImage as its encoder, the paper's model on Cityscapes; its network is `networks.upernet`.
 
-Xiao et al., "Unified Perceptual Parsing for Scene Understanding", ECCV 2018; pyramid pooling: Zhao et al., "Pyramid
-Scene Parsing Network", CVPR 2017; InternImage: Wang et al., CVPR 2023, whose published configuration
-``upernet_internimage_t_512x1024_160k_cityscapes`` gives the defaults. Parameters are named as in mmsegmentation, so
-that released segmentors load.
+The defaults are those of the published configuration ``upernet_internimage_t_512x1024_160k_cityscapes``: Wang et al.,
+"InternImage: Exploring Large-Scale Vision Foundation Models with Deformable Convolutions", CVPR 2023.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
-from torch import nn
-from torch.nn import functional
+from pydantic import Field
+from typing_extensions import override
 
-from decomp.platform.learners.inference.segmentation import SegmentationNetwork
-from decomp.platform.learners.networks.internimage import InternImage, layers_below
+from decomp.platform.errors import UserError
+from decomp.platform.learners.networks.internimage import InternImage
+from decomp.platform.learners.networks.segmentation import SegmentationNetwork
+from decomp.platform.learners.networks.upernet import Network
 from decomp.platform.learners.segmentation import Segmentation
+from decomp.platform.learners.training.global_batch import as_before
 from decomp.platform.learners.training.pretrained import load_pretrained
-
-POOL_SCALES = (1, 2, 3, 6)
-DROPOUT = 0.1
-AUXILIARY_STAGE = 2
 
 CLASSIFIER = ("conv_head.", "head.", "fc_norm.", "clip_projector.")
 """What follows the encoder in released image classifiers."""
 
-OWN = ("mean", "std", "decode_head.conv_seg.", "auxiliary_head.conv_seg.")
-"""What need not fit in a released segmentor: it may have been trained for other classes."""
+HEADS = ("mean", "std", "decode_head.conv_seg.", "auxiliary_head.conv_seg.")
+"""What need not fit in released weights of mmsegmentation: the model may have been trained for other classes."""
+
+Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -39,45 +38,45 @@ class UperNet(Segmentation):
     `grid_sample`, the heart of the deformable convolution, is summed by atomic additions, as are those of the adaptive
     pooling and of the resizing. Predictions do not differ.
 
-    Attributes:
-        pretrained: released weights, .safetensors or .pth: of an InternImage classifier (the encoder is taken) or of an
-            mmsegmentation segmentor (all is taken, but for the last layers where the classes are others).
-        channels: of the encoder's first stage.
-        depths: blocks per stage.
-        groups: groups of the deformable convolutions per stage.
-        drop_path: greatest rate of the stochastic depth.
-        decoder_channels: of the decoder.
-        auxiliary_channels: of the auxiliary head on the third stage.
-        checkpointing: whether activations within blocks are computed again in backward instead of being kept. The
-            gradients are the same; what is kept of a crop of 512 x 1024 shrinks from 3.9 to 1.2 GB (in float32), for
-            about a third more time.
+    Pretrained weights may be those of an InternImage classifier, of which the encoder is taken, or of an mmsegmentation
+    model, of which all is taken but for the last layers where the classes are others.
     """
 
     title: ClassVar[str] = "UperNet"
     format: ClassVar[str] = "decomp-upernet-1"
     strict: ClassVar[bool] = False
 
-    channels: int = 64
-    depths: tuple[int, ...] = (4, 4, 18, 4)
-    groups: tuple[int, ...] = (4, 8, 16, 32)
-    drop_path: float = 0.2
-    decoder_channels: int = 512
-    auxiliary_channels: int = 256
+    channels: Annotated[int, Field(ge=2, multiple_of=2)] = 64
+    """Channels of the encoder's first stage, an even number; each stage has twice as many as the one before."""
+
+    depths: tuple[Count, Count, Count, Count] = (4, 4, 18, 4)
+    """Blocks per stage of the encoder."""
+
+    groups: tuple[Count, Count, Count, Count] = (4, 8, 16, 32)
+    """Groups of the deformable convolutions per stage, each a divisor of the stage's channels."""
+
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Greatest rate of the stochastic depth."""
+
+    decoder_channels: Count = 512
+    """Channels of the decoder."""
+
+    auxiliary_channels: Count = 256
+    """Channels of the auxiliary head on the third stage."""
+
     checkpointing: bool = False
+    """Whether activations within blocks are computed again in backward instead of being kept; what is kept of a crop
+    of 512 x 1024 shrinks from 3.9 to 1.2 GB (in float32), for about a third more time and the same gradients."""
 
-    def _rules(self) -> dict[str, tuple[bool, str]]:
-        divides = len(self.groups) == 4 and all(
-            n >= 1 and self.channels * 2**stage % n == 0 for stage, n in enumerate(self.groups)
-        )
-        return super()._rules() | {
-            "channels": (self.channels >= 2 and self.channels % 2 == 0, "even and positive"),
-            "depths": (len(self.depths) == 4 and min(self.depths) >= 1, "four positive numbers"),
-            "groups": (divides, "four numbers that divide the channels of their stages"),
-            "drop_path": (0 <= self.drop_path < 1, "from 0 to less than 1"),
-            "decoder_channels": (self.decoder_channels >= 1, "at least 1"),
-            "auxiliary_channels": (self.auxiliary_channels >= 1, "at least 1"),
-        }
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        channels = tuple(self.channels * 2**stage for stage in range(len(self.groups)))
+        if any(width % group for width, group in zip(channels, self.groups, strict=True)):
+            raise UserError(
+                f"learner.groups: must divide the channels of their stages, which are {channels}, not {self.groups}."
+            )
 
+    @override
     def network_options(self) -> dict[str, Any]:
         """Sizes of the network."""
         return {
@@ -88,137 +87,24 @@ class UperNet(Segmentation):
             "auxiliary_channels": self.auxiliary_channels,
         }
 
+    @override
     def network(self, options: Mapping[str, Any], in_channels: int, n_classes: int) -> "Network":
         """A network of the sizes in `options`."""
         backbone = InternImage(
-            in_channels, options["channels"], options["depths"], options["groups"], self.drop_path, self.checkpointing
+            in_channels,
+            options["channels"],
+            options["depths"],
+            options["groups"],
+            self.drop_path,
+            as_before if self.checkpointing else None,
         )
         return Network(backbone, in_channels, n_classes, options["decoder_channels"], options["auxiliary_channels"])
 
-    def take_released(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
-        """See `Segmentation.take_released`."""
+    @override
+    def take_pretrained(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
         assert isinstance(network, Network)
         if any(name.startswith("backbone.") for name in tensors):
-            load_pretrained(network, tensors, file, OWN)
+            load_pretrained(network, tensors, file, HEADS)
         else:
             tensors = {name.removeprefix("model."): value for name, value in tensors.items()}
             load_pretrained(network.backbone, tensors, file, CLASSIFIER)
-
-
-class Network(SegmentationNetwork):
-    """The network.
-
-    Args:
-        backbone: the encoder.
-        in_channels: channels of the image.
-        n_classes: number of classes C.
-        decoder_channels: channels of the decoder.
-        auxiliary_channels: channels of the auxiliary head.
-    """
-
-    def __init__(
-        self, backbone: InternImage, in_channels: int, n_classes: int, decoder_channels: int, auxiliary_channels: int
-    ) -> None:
-        super().__init__(in_channels)
-        self.stride = 2 ** (1 + len(backbone.widths))
-        self.backbone = backbone
-        self.decode_head = UperHead(backbone.widths, decoder_channels, n_classes)
-        self.auxiliary_head = FcnHead(backbone.widths[AUXILIARY_STAGE], auxiliary_channels, n_classes)
-
-    def encode(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """Maps at 1/4 to 1/32 of the resolution, rounded up."""
-        maps: list[torch.Tensor] = self.backbone((pixels - self.mean) / self.std)
-        return maps
-
-    def decode(self, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-        """Logits at 1/4 of the resolution, interpolated to `size`."""
-        return resized(self.decode_head(maps), size)
-
-    def auxiliary(self, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-        """Logits of the third stage, interpolated to `size`."""
-        return resized(self.auxiliary_head(maps[AUXILIARY_STAGE]), size)
-
-    def layers_above(self, name: str) -> int:
-        """As published: the decoder is one layer beyond that which follows the last block."""
-        depths = self.backbone.depths
-        if not name.startswith("backbone."):
-            return 0
-        return sum(depths) + 1 - layers_below(name.removeprefix("backbone."), depths)
-
-
-class UperHead(nn.Module):
-    """The decoder: pyramid pooling on the last map, a feature pyramid over all maps, and their fusion at 1/4."""
-
-    def __init__(self, widths: Sequence[int], channels: int, n_classes: int) -> None:
-        super().__init__()
-        self.psp_modules = nn.ModuleList(
-            nn.Sequential(nn.AdaptiveAvgPool2d(scale), ConvBlock(widths[-1], channels, 1)) for scale in POOL_SCALES
-        )
-        self.bottleneck = ConvBlock(widths[-1] + len(POOL_SCALES) * channels, channels, 3)
-        self.lateral_convs = nn.ModuleList(ConvBlock(width, channels, 1) for width in widths[:-1])
-        self.fpn_convs = nn.ModuleList(ConvBlock(channels, channels, 3) for _ in widths[:-1])
-        self.fpn_bottleneck = ConvBlock(len(widths) * channels, channels, 3)
-        self.dropout = nn.Dropout2d(DROPOUT)
-        self.conv_seg = _classifier(channels, n_classes)
-
-    def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Logits in float32 at the resolution of the first map."""
-        *fine, deepest = maps
-        pooled = [resized(module(deepest), deepest.shape[-2:]) for module in self.psp_modules]
-        x = self.bottleneck(torch.cat([deepest, *pooled], 1))
-        pyramid = [x]
-        for lateral, features, smooth in reversed(list(zip(self.lateral_convs, fine, self.fpn_convs, strict=True))):
-            x = lateral(features) + resized(x, features.shape[-2:])
-            pyramid.insert(0, smooth(x))
-        size = pyramid[0].shape[-2:]
-        fused = self.fpn_bottleneck(torch.cat([pyramid[0], *(resized(level, size) for level in pyramid[1:])], 1))
-        return _in_float32(self.conv_seg, self.dropout(fused))
-
-
-class FcnHead(nn.Module):
-    """The auxiliary head: one convolution and a classifier."""
-
-    def __init__(self, width: int, channels: int, n_classes: int) -> None:
-        super().__init__()
-        self.convs = nn.Sequential(ConvBlock(width, channels, 3))
-        self.dropout = nn.Dropout2d(DROPOUT)
-        self.conv_seg = _classifier(channels, n_classes)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Logits in float32 at the resolution of the map."""
-        return _in_float32(self.conv_seg, self.dropout(self.convs(features)))
-
-
-class ConvBlock(nn.Module):
-    """Convolution, batch norm and rectifier."""
-
-    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
-        self.bn = nn.BatchNorm2d(out_channels)
-        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Filter a map."""
-        x = functional.relu(self.bn(self.conv(x)), inplace=True)
-        return x
-
-
-def resized(x: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Bilinear interpolation to rows and columns `size`, corners not aligned."""
-    return functional.interpolate(x, (size[0], size[1]), mode="bilinear", align_corners=False)
-
-
-def _classifier(channels: int, n_classes: int) -> nn.Conv2d:
-    layer = nn.Conv2d(channels, n_classes, 1)
-    nn.init.normal_(layer.weight, std=0.01)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
-def _in_float32(classifier: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-    # bfloat16 would leave steps of 1/8 between large logits, and of percents between confidences.
-    with torch.autocast(x.device.type, enabled=False):
-        logits: torch.Tensor = classifier(x.float())
-    return logits

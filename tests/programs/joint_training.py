@@ -10,7 +10,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from decomp.platform.learners import Training, segmentation, unet
 from decomp.platform.learners.base import Processes
 from decomp.platform.learners.smp import Smp
-from decomp.platform.learners.training.distributed import Deserted, Group, open_meeting
+from decomp.platform.learners.training.distributed import Group, PeerFailed, open_rendezvous
 from decomp.platform.randomness import stream
 
 
@@ -27,11 +27,13 @@ def started(count):
     with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
 
         def call(function, *arguments):
-            store, address = open_meeting("127.0.0.1")
+            store, address = open_rendezvous("127.0.0.1")
             futures = [pool.submit(function, Processes(rank, count, address), *arguments) for rank in range(count)]
             errors = [error for future in futures if (error := future.exception(timeout=120))]
             del store
-            for error in sorted(errors, key=lambda error: isinstance(error, Deserted)):  # the cause before what follows
+            for error in sorted(
+                errors, key=lambda error: isinstance(error, PeerFailed)
+            ):  # the cause before what follows
                 raise error
             return [future.result() for future in futures]
 
@@ -43,9 +45,11 @@ def train(processes, learner, dataset, ledger, checkpoint, warm_start=None):
     seen, added = [], Group.sum
     before = segmentation.REPORT_EVERY, unet.REPORT_EVERY
 
-    def add(self, value):
-        seen.append(added(self, value))
-        return seen[-1]
+    def add(self, values):
+        total = added(self, values)
+        if not total.ndim:
+            seen.append(float(total))
+        return total
 
     def measure(optimiser, *_):
         parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]

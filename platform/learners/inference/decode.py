@@ -10,7 +10,6 @@ CUDA (`decomp.platform.learners.inference.fused`), and large chunks on CUDA wher
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from decomp.platform.learners.inference.bottleneck import Bottleneck, ForwardRegions
+from decomp.platform.learners.inference.maps import Maps, not_finite
 from decomp.platform.predictions import LEVELS, Measure, Prediction, UncertaintyMap, Wanted
 from decomp.platform.regions import Region
 
@@ -26,22 +26,6 @@ CHUNK = {"cpu": 2**17, "cuda": 2**27}
 
 STRIPE = 2**24
 """Pixels counted at once; `cv2.calcHist` answers in float32, which is exact up to here."""
-
-
-class Maps(NamedTuple):
-    """What is decoded of P pixels and C classes, on the logits' device.
-
-    Attributes:
-        labels: shape (P,), uint8.
-        confidence: shape (P,), float32; None unless needed.
-        levels: of uncertainty, shape (P,), uint16 on the CPU and int32 on CUDA; None unless wanted.
-        counts: shape (3, C), integer, as in `Prediction`; None where they are still to be made from the maps.
-    """
-
-    labels: torch.Tensor
-    confidence: torch.Tensor | None
-    levels: torch.Tensor | None
-    counts: torch.Tensor | None = None
 
 
 def decode(logits: torch.Tensor, wanted: Wanted, bottleneck: Bottleneck | None = None) -> Prediction:
@@ -174,13 +158,6 @@ def count_on_device(maps: Maps, annotated: torch.Tensor | None, tau: float, n_cl
     if annotated is not None:
         kind *= 1 - annotated
     return torch.bincount(kind.mul_(n_classes).add_(maps.labels), minlength=3 * n_classes).reshape(3, n_classes)
-
-
-def not_finite() -> FloatingPointError:
-    """The error of a diverged model or a broken image; who knows their names adds them."""
-    return FloatingPointError(
-        "The model gives NaN or infinite values; lower the learning rate or check the image for NaN."
-    )
 
 
 def _counts(maps: Maps, wanted: Wanted, axes: Sequence[int], n_classes: int) -> npt.NDArray[np.int64] | None:

@@ -12,7 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from decomp.platform.learners.inference.decode import Maps, not_finite
+from decomp.platform.learners.inference.maps import Maps, not_finite
 from decomp.platform.predictions import LEVELS, Measure, Wanted
 
 BLOCK = 1024

@@ -1,1 +1,1 @@
-"""Networks that more than one learner may use."""
+"""The networks that learners train, and what they offer to training and prediction."""

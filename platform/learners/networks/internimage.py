@@ -4,7 +4,8 @@ Wang et al., "InternImage: Exploring Large-Scale Vision Foundation Models with D
 The defaults are InternImage-T. Parameters are named as in the released weights, which therefore load.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
@@ -12,11 +13,13 @@ from torch.utils.checkpoint import checkpoint
 
 from decomp.platform.learners.networks.channels import ToChannelsFirst, ToChannelsLast
 from decomp.platform.learners.networks.dcnv3 import DeformableConv
-from decomp.platform.learners.training.global_batch import as_before
 
 EPSILON = 1e-6  # of all layer norms
 MLP_RATIO = 4
 LAYER_SCALE = 1.0  # initial value
+
+Contexts = Callable[[], tuple[AbstractContextManager[object], AbstractContextManager[object]]]
+"""Gives the contexts of a forward pass and of its repetition in backward."""
 
 
 class InternImage(nn.Module):
@@ -30,7 +33,8 @@ class InternImage(nn.Module):
         depths: blocks per stage.
         groups: groups of the deformable convolutions per stage.
         drop_path: share of samples that skip a residual branch of the last block in training; less in earlier ones.
-        checkpointing: whether backward computes each block again instead of keeping what is in it.
+        checkpointing: where backward shall compute each block again instead of keeping what is in it, `context_fn` of
+            `torch.utils.checkpoint.checkpoint`; None where it shall not.
     """
 
     def __init__(
@@ -40,7 +44,7 @@ class InternImage(nn.Module):
         depths: Sequence[int] = (4, 4, 18, 4),
         groups: Sequence[int] = (4, 8, 16, 32),
         drop_path: float = 0.2,
-        checkpointing: bool = False,
+        checkpointing: Contexts | None = None,
     ) -> None:
         super().__init__()
         self.depths = tuple(depths)
@@ -90,7 +94,7 @@ class Stage(nn.Module):
     """Blocks of one resolution, (N, h, w, C) to the same shape, and the layer that leads to the next resolution."""
 
     def __init__(
-        self, channels: int, drop_path: Sequence[float], groups: int, downsample: bool, checkpointing: bool
+        self, channels: int, drop_path: Sequence[float], groups: int, downsample: bool, checkpointing: Contexts | None
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(Block(channels, groups, rate) for rate in drop_path)
@@ -101,8 +105,8 @@ class Stage(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the blocks and the last norm."""
         for block in self.blocks:
-            if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False, context_fn=as_before)
+            if self.checkpointing is not None and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False, context_fn=self.checkpointing)
             else:
                 x = block(x)
         normalised: torch.Tensor = self.norm(x)

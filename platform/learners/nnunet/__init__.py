@@ -7,11 +7,12 @@ image segmentation", Nature Methods 18, 2021.
 * `nesting`: nested classes: sigmoid heads, exclusive classes, nnU-Net's names for both.
 * `planning`: from spacings and shapes to the grid and the network.
 * `prepared`: the volumes resampled to the grid, once per data set and machine.
-* `shelf`: files that are made once, by whichever process comes first.
+* `build_once`: files that are made once, by whichever process comes first.
+* `cases`: the annotated volumes as nnU-Net's data loader reads them.
 * `training`: training on annotated regions.
 * `prediction`: sliding-window prediction, the test score in the original geometry.
 * `bottleneck`: one bottleneck map from those of overlapping windows.
-* `surroundings`: what nnU-Net expects around it: environment variables, folders, global random numbers.
+* `environment`: what nnU-Net expects around it: environment variables, folders, global random numbers.
 
 nnU-Net is imported by the modules that need it, when they are needed: it takes seconds.
 """

@@ -2,17 +2,20 @@
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import nn
+from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.datasets.volumes import Volumes
 from decomp.platform.errors import UserError
-from decomp.platform.learners.base import Learner, Predictor, Training, check_options
+from decomp.platform.learners.base import Learner, Predictor, Training
 from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoint
 from decomp.platform.learners.nnunet.environment import seeded
 from decomp.platform.learners.nnunet.nesting import Nesting
@@ -22,7 +25,10 @@ from decomp.platform.predictions import Measure
 if TYPE_CHECKING:
     from decomp.platform.learners.nnunet.planning import Plans
 
-FORMAT = "decomp-nnunet-1"
+FORMAT, TITLE = "decomp-nnunet-1", "nnU-Net"
+
+Count = Annotated[int, Field(ge=1)]
+Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -39,90 +45,90 @@ class NnUNet(Learner):
 
     The paper "reduced the training epochs to align with the total number of annotated regions in AL experiments, up to
     a maximum of 1000 epochs"; the defaults say one epoch per region.
-
-    Attributes:
-        configuration: ``3d_lowres``, ``3d_fullres`` or ``2d``; the grid and the network that nnU-Net plans for it.
-        spacing: of the grid in millimetres along z, y and x, instead of the planned one; of ``2d`` z is not used.
-        patch: voxels per axis of a patch, instead of the planned ones.
-        batch: patches per iteration, instead of the planned ones.
-        features: channels per stage of the network, from the finest, instead of the planned ones; as many stages.
-        convolutions: convolutions per stage, instead of the planned ones.
-        batch_dice: whether the Dice of the loss is that of a batch instead of the mean of its patches', which says
-            nothing for a rare class that most patches lack; None for the planned way.
-        augmentation: ``full`` for nnU-Net's, ``light`` for mirroring, brightness and contrast alone, with which short
-            trainings get further.
-        window: Hounsfield units of the voxels that the intensity statistics come from, since nnU-Net's choice, the
-            foreground, is not known in advance.
-        max_epochs: epochs at most.
-        min_epochs: epochs at least.
-        epochs_per_region: epochs for each annotated region; of a full annotation every volume is one region.
-        iterations_per_epoch: batches per epoch.
-        learning_rate: of the first epoch; it falls to 0 by nnU-Net's polynomial.
-        momentum: Nesterov momentum; short trainings need less than nnU-Net's 0.99.
-        weight_decay: of the stochastic gradient descent.
-        loaders: processes that make batches, where one thread is too slow for a GPU; 0 for none. Results depend on
-            their number, as they do on a seed.
-        mirroring: whether predictions are averaged over all mirrorings, as nnU-Net does; 8 times the time (2-D: 4).
-        threads: CPU threads of training and prediction.
-        cache: folder of the prepared volumes, shared by all processes of a machine; None for ``decomp/nnunet`` in
-            ``$XDG_CACHE_HOME`` or ``~/.cache``.
     """
 
     uncertainty: ClassVar[Measure] = Measure.LEAST_CONFIDENCE
 
     configuration: Literal["3d_lowres", "3d_fullres", "2d"] = "3d_lowres"
-    spacing: tuple[float, float, float] | None = None
-    patch: tuple[int, ...] | None = None
-    batch: int | None = None
-    features: tuple[int, ...] | None = None
-    convolutions: int | None = None
+    """What nnU-Net plans the grid and the network for."""
+
+    spacing: tuple[Length, Length, Length] | None = None
+    """Spacing of the grid in millimetres along z, y and x, instead of the planned one; of ``2d`` z is not used."""
+
+    patch: tuple[Count, ...] | None = None
+    """Voxels per axis of a patch, instead of the planned ones."""
+
+    batch: Count | None = None
+    """Patches per iteration, instead of the planned ones."""
+
+    features: Annotated[tuple[Count, ...], Field(min_length=2)] | None = None
+    """Channels per stage of the network, from the finest, instead of the planned ones; as many stages."""
+
+    convolutions: Count | None = None
+    """Convolutions per stage, instead of the planned ones."""
+
     batch_dice: bool | None = None
+    """Whether the Dice of the loss is that of a batch instead of the mean of its patches', which says nothing for a
+    rare class that most patches lack; None for the planned way."""
+
     augmentation: Literal["full", "light"] = "full"
-    window: tuple[float, float] = (-200.0, 500.0)
-    max_epochs: int = 1000
-    min_epochs: int = 1
-    epochs_per_region: float = 1.0
-    iterations_per_epoch: int = 250
-    learning_rate: float = 1e-2
-    momentum: float = 0.99
-    weight_decay: float = 3e-5
-    loaders: int = 0
+    """``full`` for nnU-Net's, ``light`` for mirroring, brightness and contrast alone, with which short trainings get
+    further."""
+
+    window: tuple[Annotated[float, Field(allow_inf_nan=False)], Annotated[float, Field(allow_inf_nan=False)]] = (
+        -200.0,
+        500.0,
+    )
+    """Least and greatest Hounsfield units of the voxels that the intensity statistics come from, since what nnU-Net
+    takes, the foreground, is not known in advance."""
+
+    max_epochs: Count = 1000
+    """Epochs at most."""
+
+    min_epochs: Count = 1
+    """Epochs at least."""
+
+    epochs_per_region: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Epochs for each annotated region; of a full annotation every volume is one region."""
+
+    iterations_per_epoch: Count = 250
+    """Batches per epoch."""
+
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-2
+    """Learning rate of the first epoch; it falls to 0 by nnU-Net's polynomial."""
+
+    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.99  # 0 is impossible with Nesterov's
+    """Nesterov momentum; short trainings need less than nnU-Net's 0.99."""
+
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3e-5
+    """Weight decay of the stochastic gradient descent."""
+
+    loaders: Annotated[int, Field(ge=0)] = 0
+    """Processes that make batches, where one thread is too slow for a GPU, and 0 for none; results depend on their
+    number, as they do on a seed."""
+
     mirroring: bool = True
-    threads: int = 1
+    """Whether predictions are averaged over all mirrorings, as nnU-Net does; 8 times the time (2-D: 4)."""
+
+    threads: Count = 1
+    """CPU threads of training and prediction."""
+
     cache: str | None = None
+    """Folder of the prepared volumes, shared by all processes of a machine; None for ``decomp/nnunet`` in
+    ``$XDG_CACHE_HOME`` or ``~/.cache``."""
 
     def __post_init__(self) -> None:
         axes = 2 if self.configuration == "2d" else 3
-        rules = {
-            "configuration": (self.configuration in ("3d_lowres", "3d_fullres", "2d"), "3d_lowres, 3d_fullres or 2d"),
-            "spacing": (
-                self.spacing is None or (len(self.spacing) == 3 and all(0 < a < math.inf for a in self.spacing)),
-                "three positive numbers",
-            ),
-            "patch": (
-                self.patch is None or (len(self.patch) == axes and min(self.patch) >= 1),
-                f"{axes} positive numbers in this configuration",
-            ),
-            "batch": (self.batch is None or self.batch >= 1, "at least 1"),
-            "features": (
-                self.features is None or (len(self.features) >= 2 and min(self.features) >= 1),
-                "two or more positive numbers",
-            ),
-            "augmentation": (self.augmentation in ("full", "light"), "full or light"),
-            "convolutions": (self.convolutions is None or self.convolutions >= 1, "at least 1"),
-            "window": (-math.inf < self.window[0] < self.window[1] < math.inf, "two numbers, the smaller one first"),
-            "max_epochs": (self.max_epochs >= 1, "at least 1"),
-            "min_epochs": (1 <= self.min_epochs <= self.max_epochs, "from 1 to max_epochs"),
-            "epochs_per_region": (0 <= self.epochs_per_region < math.inf, "0 or more"),
-            "iterations_per_epoch": (self.iterations_per_epoch >= 1, "at least 1"),
-            "learning_rate": (0 < self.learning_rate < math.inf, "positive"),
-            "momentum": (0 < self.momentum < 1, "between 0 and 1"),  # 0 is impossible with Nesterov's
-            "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
-            "loaders": (self.loaders >= 0, "0 or more"),
-            "threads": (self.threads >= 1, "at least 1"),
-        }
-        check_options(self, rules)
+        if self.patch is not None and len(self.patch) != axes:
+            raise UserError(f"learner.patch: must have {axes} numbers in this configuration, not {list(self.patch)}.")
+        if self.window[0] >= self.window[1]:
+            raise UserError(f"learner.window: must have the smaller number first, not {list(self.window)}.")
+        if self.min_epochs > self.max_epochs:
+            raise UserError(
+                f"learner.min_epochs: must be at most max_epochs, which is {self.max_epochs}, not {self.min_epochs}."
+            )
 
+    @override
     def prepare(self, dataset: Dataset) -> PreparedVolumes:
         """The volumes in nnU-Net's grid; volumes prepared already stay as they are.
 
@@ -138,12 +144,14 @@ class NnUNet(Learner):
             )
         return PreparedVolumes(dataset, Preparation(self.configuration, self.spacing, self.window), self._cache())
 
+    @override
     def training_epochs(self, n_regions: int) -> int:
         """Training epochs for so many annotated regions."""
         # Rounded first, so that 0.1 * 30 is not a little more than 3.
         wanted = math.ceil(round(self.epochs_per_region * n_regions, 9))
         return min(self.max_epochs, max(self.min_epochs, wanted))
 
+    @override
     def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:
         """Train on the annotated regions and write a safetensors file to exactly the path `checkpoint`.
 
@@ -151,7 +159,8 @@ class NnUNet(Learner):
             UserError: if nothing is annotated, or the warm start's checkpoint does not fit.
             RuntimeError: if the training diverges.
         """
-        from decomp.platform.learners.nnunet.training import AnnotatedCases, Schedule, train
+        from decomp.platform.learners.nnunet.cases import AnnotatedCases
+        from decomp.platform.learners.nnunet.training import Schedule, train
 
         prepared = self.prepare(dataset)
         if not len(training.ledger):
@@ -168,11 +177,7 @@ class NnUNet(Learner):
         )
         device = torch.device(training.device)
         cases = AnnotatedCases(prepared, training.ledger)
-
-        def initial(network: nn.Module) -> None:
-            if training.warm_start is not None:
-                self._warm_start(network, training.warm_start, prepared, plans)
-
+        initial = None if training.warm_start is None else self._warm_start(training.warm_start, prepared, plans)
         with seeded(self.threads, device, training.rng):
             network = train(cases, plans, prepared.nesting, schedule, device, initial, training.progress)
         description = {
@@ -181,16 +186,15 @@ class NnUNet(Learner):
             "nested": [prepared.nesting.names, prepared.nesting.sets],
             "plans": plans,
         }
-        write_checkpoint(checkpoint, _state(network), description)
+        write_checkpoint(checkpoint, network, description)
 
+    @override
     def load(self, checkpoint: Path, dataset: Dataset, device: str) -> Predictor:
         """Read a checkpoint; `UserError` if it is none of nnU-Net's or was trained for other classes."""
-        from decomp.platform.learners.nnunet.prediction import NnUNetPredictor, new_network
+        from decomp.platform.learners.nnunet.prediction import NnUNetPredictor
 
         nesting = Nesting.of_dataset(dataset)
-        plans, tensors = _read(checkpoint, dataset.classes, nesting)
-        network = new_network(plans, nesting)
-        _fill(network, tensors)
+        network, plans = _read(checkpoint, dataset.classes, nesting)
         return NnUNetPredictor(network.eval(), plans, nesting, torch.device(device), self.mirroring, self.threads)
 
     def _plans(self, prepared: PreparedVolumes) -> "Plans":
@@ -198,17 +202,16 @@ class NnUNet(Learner):
 
         return adapt(prepared.plans, self.patch, self.batch, self.features, self.convolutions, self.batch_dice)
 
-    def _warm_start(self, network: nn.Module, file: Path, prepared: PreparedVolumes, plans: "Plans") -> None:
+    def _warm_start(self, file: Path, prepared: PreparedVolumes, plans: "Plans") -> nn.Module:
         from decomp.platform.learners.nnunet.planning import architecture
 
-        stored, tensors = _read(file, prepared.classes, prepared.nesting)
-        before, now = (architecture(some) for some in (stored, plans))
-        if before != now:
+        network, stored = _read(file, prepared.classes, prepared.nesting)
+        if architecture(stored) != architecture(plans):
             raise UserError(
                 f"The warm start {file} is an nnU-Net of another architecture than the options now ask for; train from "
                 f"scratch or keep the options."
             )
-        _fill(network, tensors)
+        return network
 
     def _cache(self) -> Path:
         if self.cache is not None:
@@ -217,28 +220,17 @@ class NnUNet(Learner):
         return Path(home).expanduser().absolute() / "decomp" / "nnunet"
 
 
-def _state(network: nn.Module) -> dict[str, torch.Tensor]:
-    """All weights, each once: nnU-Net's modules are known by several names."""
-    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+def _read(file: Path, classes: tuple[str, ...], nesting: Nesting) -> tuple[nn.Module, "Plans"]:
+    from decomp.platform.learners.nnunet.prediction import new_network
 
+    def build(description: Mapping[str, Any]) -> nn.Module:
+        names, sets = description["nested"]
+        if (tuple(names), tuple(tuple(labels) for labels in sets)) != (nesting.names, nesting.sets):
+            raise UserError(
+                f"{file} was trained for the nested classes {', '.join(names)} of other labels than the data set's "
+                f"{', '.join(nesting.names)}; give a checkpoint of this data set."
+            )
+        return new_network(description["plans"], nesting)
 
-def _fill(network: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    own = _state(network)
-    if own.keys() != tensors.keys():
-        raise UserError(
-            "The checkpoint's weights do not fit its network; it was written by another version of nnU-Net."
-        )
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
-
-
-def _read(file: Path, classes: tuple[str, ...], nesting: Nesting) -> tuple["Plans", dict[str, torch.Tensor]]:
-    description, tensors = read_checkpoint(file, FORMAT, "nnU-Net", classes)
-    names, sets = description["nested"]
-    if (tuple(names), tuple(tuple(labels) for labels in sets)) != (nesting.names, nesting.sets):
-        raise UserError(
-            f"{file} was trained for the nested classes {', '.join(names)} of other labels than the data set's "
-            f"{', '.join(nesting.names)}; give a checkpoint of this data set."
-        )
-    return description["plans"], tensors
+    network, description = read_checkpoint(file, FORMAT, TITLE, classes, build)
+    return network, description["plans"]

@@ -76,7 +76,7 @@ def adapt(
         batch: patches per batch.
         features: channels per stage of the network, from the finest; as many stages.
         convolutions: convolutions per stage.
-        batch_dice: whether the Dice of the loss is that of the whole batch.
+        batch_dice: whether the Dice of the loss is that of the batch instead of the mean of its patches'.
 
     Raises:
         UserError: if a patch can't be halved as often as the network needs it.

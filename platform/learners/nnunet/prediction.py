@@ -10,11 +10,13 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
+from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Predictor
-from decomp.platform.learners.inference.decode import decode, not_finite
+from decomp.platform.learners.inference.decode import decode
+from decomp.platform.learners.inference.maps import not_finite
 from decomp.platform.learners.nnunet.bottleneck import Mosaic
 from decomp.platform.learners.nnunet.environment import quiet
 from decomp.platform.learners.nnunet.nesting import Nesting
@@ -28,13 +30,12 @@ if TYPE_CHECKING:
 
 
 def new_network(plans: "Plans", nesting: Nesting) -> nn.Module:
-    """nnU-Net's network of these plans, without deep supervision, with any weights."""
+    """nnU-Net's network of these plans, without deep supervision, with random weights."""
     manager = PlansManager(plans)
     (configuration,) = plans["configurations"]
-    with torch.random.fork_rng(devices=[]):  # the initial weights are drawn and thrown away
-        network: nn.Module = nnUNetTrainer.build_network_architecture(
-            manager, manager.get_configuration(configuration), 1, len(nesting.sets), enable_deep_supervision=False
-        )
+    network: nn.Module = nnUNetTrainer.build_network_architecture(
+        manager, manager.get_configuration(configuration), 1, len(nesting.sets), enable_deep_supervision=False
+    )
     return network
 
 
@@ -75,6 +76,7 @@ class NnUNetPredictor(Predictor):
                 axes,
             )
 
+    @override
     def predict(self, image: npt.NDArray[np.generic], wanted: Wanted) -> Prediction:
         """Predict standardised intensities of shape (z, y, x, 1), as `PreparedVolumes.image` gives them.
 
@@ -87,6 +89,7 @@ class NnUNetPredictor(Predictor):
             bottleneck = None if self._windows.mosaic is None else self._windows.mosaic.bottleneck()
             return decode(self._nesting.exclusive_logits(heads.float()), wanted, bottleneck)
 
+    @override
     def evaluate(self, dataset: Dataset, image: str, pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
         """Confusion matrix in the voxels of the volume itself, as nnU-Net evaluates.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset, Split
 from decomp.platform.datasets.volumes import Volumes
@@ -76,41 +77,47 @@ class PreparedVolumes(Dataset):
         spacing = self._target
         return spacing if len(spacing) == 3 else None
 
+    @override
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:
-        """As the volumes'."""
         return self.source.ids(split, fold)
 
+    @override
     def shape(self, image: str) -> tuple[int, ...]:
         """Voxels of the grid along z, y and x, known from the headers."""
         return self.grid(image).shape
 
+    @override
     def image(self, image: str) -> npt.NDArray[np.float32]:
         """Standardised intensities, shape (z, y, x, 1), float32."""
         from decomp.platform.learners.nnunet.resampling import stored
 
         return np.asarray(stored(self.files(image)[0])[0])[..., None]
 
+    @override
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
         """The true classes, resampled to the grid by nnU-Net; shape (z, y, x), uint8."""
         from decomp.platform.learners.nnunet.resampling import stored
 
         return np.asarray(stored(self.files(image)[1])[0])
 
+    @override
     def body(self, image: str) -> npt.NDArray[np.bool_]:
         """The body, in the grid's voxels by the nearest of the volume's; shape (z, y, x), bool."""
         packed = np.load(self._bodies.get(image) / "body.npy")
         shape = self.shape(image)
         return np.unpackbits(packed, count=math.prod(shape)).reshape(shape).view(np.bool_)
 
+    @override
     def original(self, region: Region) -> Region:
         """The voxels of the volume that a region of the grid covers, as the volumes' own `original` counts them."""
         grid, volume = self.shape(region.image), self.geometry(region.image).shape
         return self.source.original(covered(region, grid, volume))
 
+    @override
     def problems(self) -> list[str]:
-        """As the volumes'."""
         return self.source.problems()
 
+    @override
     def fingerprint(self) -> str:
         """Digest of the volumes and of everything that changes the prepared files."""
         return self._fingerprint
@@ -165,7 +172,7 @@ class PreparedVolumes(Dataset):
     @functools.cached_property
     def _layout(self) -> tuple["Plans", dict[str, Geometry]]:
         """Plans without intensity statistics, and the geometry of the volumes."""
-        file = self._shelf("plans", self._write_plans).get("all") / "plans.json"
+        file = self._build_once("plans", self._write_plans).get("all") / "plans.json"
         plans, volumes = json.loads(file.read_text())
         return plans, {image: Geometry(tuple(shape), tuple(voxel)) for image, (shape, voxel) in volumes.items()}
 
@@ -178,21 +185,21 @@ class PreparedVolumes(Dataset):
 
     @functools.cached_property
     def _samples(self) -> BuildOnce:
-        return self._shelf("samples", self._write_sample)
+        return self._build_once("samples", self._write_sample)
 
     @functools.cached_property
     def _statistics(self) -> BuildOnce:
-        return self._shelf("statistics", self._write_statistics)
+        return self._build_once("statistics", self._write_statistics)
 
     @functools.cached_property
     def _grids(self) -> BuildOnce:
-        return self._shelf("grids", self._write_grid)
+        return self._build_once("grids", self._write_grid)
 
     @functools.cached_property
     def _bodies(self) -> BuildOnce:
-        return self._shelf("bodies", self._write_body)
+        return self._build_once("bodies", self._write_body)
 
-    def _shelf(self, kind: str, write: Callable[[str, Path], None]) -> BuildOnce:
+    def _build_once(self, kind: str, write: Callable[[str, Path], None]) -> BuildOnce:
         return BuildOnce(self.cache / self._fingerprint / kind, write)
 
     def _write_sample(self, image: str, folder: Path) -> None:
@@ -205,19 +212,19 @@ class PreparedVolumes(Dataset):
         np.save(folder / "sample.npy", voxels[places])
 
     def _write_statistics(self, _: str, folder: Path) -> None:
-        found = np.concatenate([np.load(self._samples.get(image) / "sample.npy") for image in self._images])
-        if not len(found):
+        voxels = np.concatenate([np.load(self._samples.get(image) / "sample.npy") for image in self._images])
+        if not len(voxels):
             raise UserError(
                 f"learner.window: no volume has voxels from {self.preparation.window[0]} to "
                 f"{self.preparation.window[1]} HU; widen the window."
             )
-        lower, median, upper = np.percentile(found, (0.5, 50, 99.5))
+        lower, median, upper = np.percentile(voxels, (0.5, 50, 99.5))
         statistics = {
-            "mean": found.mean(dtype=np.float64),
-            "std": found.std(dtype=np.float64),
+            "mean": voxels.mean(dtype=np.float64),
+            "std": voxels.std(dtype=np.float64),
             "median": median,
-            "min": found.min(),
-            "max": found.max(),
+            "min": voxels.min(),
+            "max": voxels.max(),
             "percentile_00_5": lower,
             "percentile_99_5": upper,
         }

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import blosc2
 import numpy as np
 import torch
 from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
@@ -21,17 +20,12 @@ from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTansform
 from batchgeneratorsv2.transforms.utils.seg_to_regions import ConvertSegmentationToRegionsTransform
-from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
-from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
-from decomp.platform.datasets.base import IGNORE
+from decomp.platform.learners.nnunet.cases import AnnotatedCases
 from decomp.platform.learners.nnunet.environment import NAME, private_folders, quiet
 from decomp.platform.learners.nnunet.nesting import Nesting
-from decomp.platform.learners.nnunet.prepared import PreparedVolumes
-from decomp.platform.learners.nnunet.resampling import stored
-from decomp.platform.ledger import Ledger
 
 if TYPE_CHECKING:
     from decomp.platform.learners.nnunet.planning import Plans
@@ -68,55 +62,6 @@ LIGHT = (
     ConvertSegmentationToRegionsTransform,
 )
 """What a light augmentation keeps of nnU-Net's transforms: cheap ones, and those that are no augmentation."""
-
-
-class AnnotatedCases(nnUNetBaseDataset):  # type: ignore[misc]  # untyped
-    """The volumes that have annotated regions: images from disk, labels in memory, `Nesting.ignore` elsewhere.
-
-    It can be pickled, for processes that make batches where these are not forked.
-
-    Args:
-        dataset: the prepared volumes.
-        ledger: the annotated regions; of the labels nothing else is kept.
-    """
-
-    def __init__(self, dataset: PreparedVolumes, ledger: Ledger) -> None:
-        super().__init__("", sorted(ledger.by_image))
-        nesting = dataset.nesting
-        every = list(range(nesting.ignore))
-        # The last one is nnU-Net's name for "annotated": with it, every patch has annotated voxels.
-        wanted = [*nesting.sets, (-1, *every)]
-        dataset.complete(self.identifiers)
-        self._cases: dict[str, tuple[Path, bytes, dict[str, Any]]] = {}
-        self._open: dict[str, tuple[Any, Any]] = {}
-        for image in self.identifiers:
-            labels = _revealed(dataset, ledger, image)
-            places = DefaultPreprocessor._sample_foreground_locations(labels, wanted, verbose=False)
-            intensities, truth = dataset.files(image)
-            blocks = stored(truth)
-            # Compressed, because labels are nearly constant, and all volumes' are kept.
-            kept = blosc2.asarray(labels, chunks=blocks.chunks, blocks=blocks.blocks, cparams={"nthreads": 1})
-            self._cases[image] = intensities, kept.to_cframe(), {"class_locations": places}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": {}}  # every process opens the arrays for itself
-
-    def load_case(self, identifier: str) -> tuple[Any, Any, None, dict[str, Any]]:
-        """Image, labels, nothing of a previous stage, where which labels are."""
-        file, labels, properties = self._cases[identifier]
-        if identifier not in self._open:
-            self._open[identifier] = stored(file), blosc2.ndarray_from_cframe(labels)
-        return *self._open[identifier], None, properties
-
-    @staticmethod
-    def save_case(*args: Any) -> None:
-        """Not needed."""
-        raise NotImplementedError
-
-    @staticmethod
-    def get_identifiers(folder: str) -> list[str]:
-        """Not needed."""
-        raise NotImplementedError
 
 
 class SeededBatches:
@@ -233,7 +178,7 @@ def train(
     nesting: Nesting,
     schedule: Schedule,
     device: torch.device,
-    initial: Callable[[nn.Module], None],
+    initial: nn.Module | None,
     progress: Callable[[float], None],
 ) -> nn.Module:
     """Train a network, with the global random numbers as they are.
@@ -244,7 +189,7 @@ def train(
         nesting: the nested classes.
         schedule: length and steps.
         device: where to.
-        initial: may change the initial weights.
+        initial: network of the same plans whose weights are kept; None to train from scratch.
         progress: called with the finished share after each epoch.
 
     Raises:
@@ -252,7 +197,8 @@ def train(
     """
     with private_folders(workers=0) as root:
         trainer = new_trainer(root, cases, plans, nesting, schedule, device)
-        initial(trainer.network)
+        if initial is not None:
+            trainer.network.load_state_dict(initial.state_dict())
         trainer.fit(progress)
     network: nn.Module = trainer.network
     return network
@@ -294,13 +240,3 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
-
-
-def _revealed(dataset: PreparedVolumes, ledger: Ledger, image: str) -> np.ndarray[Any, np.dtype[np.int8]]:
-    """Labels of a volume, `Nesting.ignore` where it is not annotated; shape (1, z, y, x), int8."""
-    truth, ignore = dataset.labels(image), dataset.nesting.ignore
-    labels = np.full(truth.shape, ignore, np.int8)
-    for region in ledger.regions(image):
-        known = region.of(truth)
-        region.mark(labels, np.where(known == IGNORE, ignore, known).astype(np.int8))
-    return labels[None]

@@ -1,1 +1,1 @@
-"""What trainings share: annotated pixels, crops, augmentation, schedules, several processes, pretrained weights."""
+"""What trainings share: annotated pixels, crops, augmentation, schedules, distributed training, pretrained weights."""

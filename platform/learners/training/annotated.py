@@ -11,7 +11,7 @@ from decomp.platform.regions import Region
 
 
 def revealed(dataset: Dataset, image: str, regions: Sequence[Region]) -> npt.NDArray[np.uint8]:
-    """Labels of an image, shape (H, W), in its annotated regions, and `IGNORE` everywhere else."""
+    """Labels of an image, shape (*axes), uint8, in its annotated regions, and `IGNORE` everywhere else."""
     oracle = dataset.labels(image)
     labels = np.full(oracle.shape, IGNORE, np.uint8)
     for region in regions:
@@ -52,13 +52,13 @@ class AnnotatedPixels:
         counts = []
         for index, (regions, labels) in enumerate(images):
             for region in regions:
-                found = np.bincount(region.of(labels), minlength=IGNORE + 1)
-                if found[n_classes:IGNORE].any():
+                by_label = np.bincount(region.of(labels), minlength=IGNORE + 1)
+                if by_label[n_classes:IGNORE].any():
                     raise UserError(
                         f"Image {region.image!r} has labels beyond the {n_classes} classes of its data set."
                     )
                 self._regions.append((index, region))
-                counts.append(found[:n_classes])
+                counts.append(by_label[:n_classes])
         if not counts or not np.any(counts):
             raise UserError("There is nothing to train on: no annotated pixel has a class.")
         by_class = np.array(counts)  # (regions, C)

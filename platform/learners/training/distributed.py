@@ -1,9 +1,9 @@
-"""Processes that train one model together, each on a part of every batch: data-parallel training with torch's DDP.
+"""Distributed training of one model, in which each process has a part of every batch: torch's DDP.
 
 Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", VLDB 2020.
 
 A training over n processes is that of one process but for the order of floating-point additions: all draw the same
-batch and take their part of it, the loss is the mean over the whole batch, batch norm and dropout see the whole batch
+batch and take their part of it, the loss is the mean over this global batch, batch norm and dropout see all of it
 (`decomp.platform.learners.training.global_batch`), and every decision rests on numbers that all processes share.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,13 +28,13 @@ TIMEOUT = timedelta(minutes=10)
 """How long a process waits for another, which may be reading its images still; a lost one is noticed earlier."""
 
 
-class Deserted(RuntimeError):
-    """Another process that trains together with this one failed before; its error says why."""
+class PeerFailed(RuntimeError):
+    """Another process of the distributed training failed before this one; its error says why."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """What a training needs of the processes that train together; `joined` makes it. Alone, it does nothing.
+    """The processes of a training as one of them sees them; `process_group` makes it. Alone, it does nothing.
 
     Attributes:
         processes: who they are.
@@ -46,22 +47,13 @@ class Group:
         rank, count = self.processes.rank, self.processes.count
         return slice(n * rank // count, n * (rank + 1) // count)
 
-    def sum(self, value: float) -> float:
-        """Sum of a number over the processes, the same in all of them."""
-        if self.processes.count == 1:
-            return value
-        # On the host, for which a GPU's queue of work need not be waited for.
-        total = torch.tensor(value, dtype=torch.float64)
-        distributed.all_reduce(total)
-        return total.item()
-
-    def total(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Sum of counts over the processes, the same in all of them."""
-        if self.processes.count == 1:
-            return counts
-        total = torch.from_numpy(counts.copy())
-        distributed.all_reduce(total)
-        return total.numpy()
+    def sum(self, values: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Sum of numbers of any shape over the processes, the same in all of them."""
+        total = np.array(values)
+        if self.processes.count > 1:
+            # On the host, for which a GPU's queue of work need not be waited for.
+            distributed.all_reduce(torch.from_numpy(total))
+        return total
 
     def parallel(self, network: nn.Module) -> nn.Module:
         """The network, to be called in its place in training: backward leaves the mean of all processes' gradients."""
@@ -71,17 +63,17 @@ class Group:
         return DistributedDataParallel(network, static_graph=True)
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Gradients of the whole batch's loss, from this process's part of it; the sum of the parts is the loss."""
+        """Gradients of the global batch's loss, from this process's part of it; the sum of the parts is the loss."""
         # The processes' gradients are averaged, but the loss is the sum of their parts.
         (loss * self.processes.count).backward()  # type: ignore[no-untyped-call]
 
-    def as_one(self, n: int) -> AbstractContextManager[object]:
-        """Where a forward pass of `part(n)` gives what a pass of the whole batch gives for it."""
+    def global_batch(self, n: int) -> AbstractContextManager[object]:
+        """Where a forward pass of `part(n)` gives what a pass of the global batch of n crops gives for it."""
         return nullcontext() if self.processes.count == 1 else GlobalBatch(n, self.part(n))
 
 
 @contextmanager
-def joined(processes: Processes, device: torch.device) -> Iterator[Group]:
+def process_group(processes: Processes, device: torch.device) -> Iterator[Group]:
     """Meet the other processes, and part from them at the end, however it comes.
 
     Args:
@@ -89,7 +81,7 @@ def joined(processes: Processes, device: torch.device) -> Iterator[Group]:
         device: on which this process computes; on CUDA each process needs a GPU of its own.
 
     Raises:
-        Deserted: in place of any error, if another process raised one before.
+        PeerFailed: in place of any error, if another process raised one before.
         RuntimeError: where another process is waited for, if it is lost.
     """
     if processes.count == 1:
@@ -110,15 +102,15 @@ def joined(processes: Processes, device: torch.device) -> Iterator[Group]:
         yield Group(processes)
     except Exception as error:
         if _failed_before(store):
-            raise Deserted("A process that trains together with this one failed.") from error
+            raise PeerFailed("Another process of the distributed training failed.") from error
         raise
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
 
 
-def open_meeting(host: str) -> tuple[TCPStore, str]:
-    """Open a meeting place for one training, on a free port.
+def open_rendezvous(host: str) -> tuple[TCPStore, str]:
+    """Open the store at which the processes of one training meet, on a free port.
 
     Args:
         host: address of this machine, at which the other processes reach it.
@@ -140,6 +132,6 @@ def _failed_before(store: TCPStore) -> bool:
     """Note that this process fails; whether another one has."""
     try:
         failures: int = store.add("failed", 1)
-    except RuntimeError:  # the meeting place is lost with its process
+    except RuntimeError:  # the store is lost with its process
         return False
     return failures > 1

@@ -1,4 +1,4 @@
-"""A part of a batch that is treated as in the whole batch, the rest of which other processes have.
+"""A part of a global batch that is treated as in it, though other processes have the rest.
 
 Crops of a batch meet in two places only, whatever the network: batch norm mixes them, and random numbers are drawn for
 all of them in one go. Both are caught where the network calls torch, so that its layers need not be replaced.
@@ -16,14 +16,14 @@ from torch.overrides import TorchFunctionMode
 
 
 class GlobalBatch(TorchFunctionMode):
-    """While it is entered, `batch_norm`, dropout and `bernoulli_` (stochastic depth) act as on the whole batch.
+    """While it is entered, `batch_norm`, dropout and `bernoulli_` (stochastic depth) act as on the global batch.
 
-    Batch norm normalises by the moments of the whole batch and notes them in the running ones. Random masks, whose
-    first axis is the batch, are drawn for the whole batch, and this process's part is taken; so all processes must draw
-    from equal generators. It is for the forward pass; see `as_before` where backward repeats parts of that.
+    Batch norm normalises by the moments of the global batch and notes them in the running ones. Random masks, whose
+    first axis is the batch, are drawn for the global batch, and this process's part is taken; so all processes must
+    draw from equal generators. It is for the forward pass; see `as_before` where backward repeats parts of that.
 
     Args:
-        n: crops of the whole batch.
+        n: crops of the global batch.
         part: those that this process has.
     """
 
@@ -125,7 +125,7 @@ def as_before() -> tuple[AbstractContextManager[object], AbstractContextManager[
 
 
 class _Normalised(torch.autograd.Function):
-    """x less its mean, over its standard deviation, per channel over the whole batch of all processes.
+    """x less its mean, over its standard deviation, per channel over the global batch of all processes.
 
     Ioffe and Szegedy, "Batch Normalization", ICML 2015. Gives also the mean, the biased variance, both of shape (C,)
     and float64, and the number of values of a channel. Sums travel in float64, in which E[x^2] - E[x]^2 is harmless.

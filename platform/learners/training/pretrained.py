@@ -1,4 +1,4 @@
-"""Released weights of other code bases, read without unpickling and matched by name and shape."""
+"""Pretrained weights of other code bases, read without unpickling and matched by name and shape."""
 
 import pickle
 from collections.abc import Mapping
@@ -64,14 +64,14 @@ def load_pretrained(
     Raises:
         UserError: naming the first tensors that do not fit.
     """
-    own = network.state_dict()
+    state = network.state_dict()
     misfits = {
-        "missing": [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")],
-        "unknown": [name for name in tensors if name not in own],
+        "missing": [name for name in state if name not in tensors and not name.endswith("num_batches_tracked")],
+        "unknown": [name for name in tensors if name not in state],
         "of another shape": [
-            f"{name} {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
-            for name in own
-            if name in tensors and own[name].shape != tensors[name].shape
+            f"{name} {tuple(tensors[name].shape)} instead of {tuple(state[name].shape)}"
+            for name in state
+            if name in tensors and state[name].shape != tensors[name].shape
         ],
     }
     for kind, names in misfits.items():
@@ -82,5 +82,5 @@ def load_pretrained(
                 f"learner.pretrained: {file} does not fit the network; {kind}: {', '.join(wrong[:NAMED])}{more}; give "
                 f"weights of this architecture, or correct the learner's options."
             )
-    fitting = {name: value for name, value in tensors.items() if name in own and own[name].shape == value.shape}
+    fitting = {name: value for name, value in tensors.items() if name in state and state[name].shape == value.shape}
     network.load_state_dict(fitting, strict=False)

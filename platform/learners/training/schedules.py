@@ -1,4 +1,8 @@
-"""When a large network learns how fast, and when it stops."""
+"""How fast a network learns, and when it stops.
+
+One-cycle schedule: Smith and Topin, "Super-Convergence", 2018; cosine annealing: Loshchilov and Hutter, "SGDR", ICLR
+2017.
+"""
 
 import math
 
@@ -19,6 +23,23 @@ def warmed_polynomial(iteration: int, total: int, warmup: int, warmup_ratio: flo
     if iteration < warmup:
         share *= 1 - (1 - iteration / warmup) * (1 - warmup_ratio)
     return share
+
+
+def one_cycle(done: float, warmup: float) -> float:
+    """Share of the peak learning rate: half a cosine up from 1/25, then half a cosine down to 0.
+
+    Args:
+        done: finished share of the training, in [0, 1].
+        warmup: share of the training in which the learning rate rises, in [0, 1).
+    """
+    if done < warmup:
+        return 0.52 - 0.48 * math.cos(math.pi * done / warmup)
+    return cosine(done - warmup, 1 - warmup)
+
+
+def cosine(done: float, total: float) -> float:
+    """Share of the peak learning rate after `done` of `total` steps, or shares: half a cosine down to 0."""
+    return 0.5 + 0.5 * math.cos(math.pi * done / total)
 
 
 class Patience:

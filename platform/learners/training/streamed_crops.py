@@ -93,17 +93,17 @@ class StreamedCrops:
 
     def batches(self, rng: np.random.Generator, n: int, part: slice | None = None) -> Generator[Batch, None, None]:
         """The n batches of a training, or one and the same part of each; what is in a crop does not depend on it."""
-        own = range(self._batch)[part or slice(None)]
-        jobs = (job for _ in range(n) for job in self._jobs(rng, own))
-        with closing(prefetch(jobs, self._workers, BATCHES_AHEAD * len(own))) as crops:
-            while batch := list(islice(crops, len(own))):
+        crops_of_part = range(self._batch)[part or slice(None)]
+        jobs = (job for _ in range(n) for job in self._jobs(rng, crops_of_part))
+        with closing(prefetch(jobs, self._workers, BATCHES_AHEAD * len(crops_of_part))) as crops:
+            while batch := list(islice(crops, len(crops_of_part))):
                 pixels, labels = zip(*batch, strict=True)
                 yield Batch(np.stack(pixels), np.stack(labels))
 
-    def _jobs(self, rng: np.random.Generator, own: range) -> Iterator[Callable[[], Batch]]:
+    def _jobs(self, rng: np.random.Generator, crops: range) -> Iterator[Callable[[], Batch]]:
         drawn = self._pixels.draw(rng, self._batch, self._balanced)
         seeds = rng.integers(2**63, size=self._batch).tolist()
-        for k in own:
+        for k in crops:
             yield partial(self._crop, drawn[k], seeds[k])
 
     def _crop(self, pixel: tuple[int, int], seed: int) -> Batch:

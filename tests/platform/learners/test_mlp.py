@@ -1,6 +1,3 @@
-import hashlib
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -10,18 +7,20 @@ import numpy.typing as npt
 import pytest
 import safetensors.torch
 import torch
+from helpers.trainings import same_bytes_in_another_process, scrambled, trained
 from torch.nn import functional
 
-from decomp.platform.datasets import IGNORE, Dataset, Split
+from decomp.platform.components import build_learner
+from decomp.platform.datasets import Dataset, Split
 from decomp.platform.datasets.base import Task
 from decomp.platform.datasets.formats.graphs import RoiGraph
 from decomp.platform.errors import UserError
-from decomp.platform.learners import Training
 from decomp.platform.learners.mlp import Mlp, Network
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
+from decomp.platform.spec import Component
 
 FAST = Mlp(epochs=8, batch=4, widths=(8, 6), learning_rate=0.01)
 EVERYTHING = Wanted(tau=0.7, measure=Measure.ENTROPY, confidence=True, regions=True)
@@ -57,18 +56,6 @@ class Vectors(Dataset):
         return "0"
 
 
-@dataclass(frozen=True)
-class Scrambled(Vectors):
-    """The same with other labels outside `LEDGER`."""
-
-    def labels(self, image: str) -> npt.NDArray[np.uint8]:
-        labels = (self.truth(image) + np.uint8(1)) % np.uint8(3)
-        labels[0] = IGNORE
-        for region in LEDGER.regions(image):
-            region.mark(labels, region.of(self.truth(image)))
-        return labels
-
-
 WHOLE = Ledger.whole({f"{split}-{index}": (7,) for split in ("train", "validation") for index in range(6)})
 LEDGER = Ledger.of(
     Annotation(Region(f"{split}-{index}", (start,), (1,)), 1, start)
@@ -77,19 +64,11 @@ LEDGER = Ledger.of(
     for start in (1, 4, 5)
 )
 
-DIGEST = """
-import hashlib, runpy, sys
-from pathlib import Path
-module = runpy.run_path(sys.argv[1])
-print(hashlib.sha256(module["fitted"](Path(sys.argv[2]) / "other")).hexdigest())
-"""
-
 
 def fitted(
-    path: Path, learner: Mlp = FAST, dataset: Dataset | None = None, ledger: Ledger = LEDGER, seed=0, **options
+    path: Path, learner: Mlp = FAST, dataset: Dataset | None = None, ledger: Ledger = LEDGER, **options
 ) -> bytes:
-    learner.fit(dataset or Vectors(), Training(ledger, stream(seed, "training"), **options), path)
-    return path.read_bytes()
+    return trained(learner, dataset or Vectors(), ledger, path, **options)
 
 
 def accuracy(learner: Mlp, checkpoint: Path, split: Split = "train") -> float:
@@ -159,13 +138,11 @@ def test_same_inputs_give_the_same_bytes(tmp_path):
 
 
 def test_another_process_gives_the_same_bytes(tmp_path):
-    here = hashlib.sha256(fitted(tmp_path / "here")).hexdigest()
-    command = [sys.executable, "-c", DIGEST, __file__, str(tmp_path)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == here
+    assert same_bytes_in_another_process(__file__, tmp_path, fitted(tmp_path / "here"))
 
 
 def test_labels_of_other_rois_never_matter(tmp_path):
-    assert fitted(tmp_path / "a") == fitted(tmp_path / "b", dataset=Scrambled())
+    assert fitted(tmp_path / "a") == fitted(tmp_path / "b", dataset=scrambled(Vectors(), LEDGER))
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
@@ -272,4 +249,4 @@ def test_foreign_files_are_user_errors(tmp_path):
 )
 def test_senseless_options_are_user_errors(option, value):
     with pytest.raises(UserError, match=f"learner.{option}"):
-        Mlp(**{option: value})
+        build_learner(Component("mlp", {option: value}))

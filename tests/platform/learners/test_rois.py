@@ -5,48 +5,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from helpers.toy_rois import Slides, whole
 
 from decomp.platform.datasets import IGNORE, Dataset, Split
 from decomp.platform.datasets.base import Task
 from decomp.platform.errors import UserError
 from decomp.platform.learners import Training, rois
 from decomp.platform.learners.mlp import Mlp
-from decomp.platform.learners.reproducible import reproducible
-from decomp.platform.learners.rois import annotated_rois, batch_sizes
-from decomp.platform.ledger import Annotation, Ledger
+from decomp.platform.learners.training.annotated_rois import annotated_rois
+from decomp.platform.ledger import Ledger
 from decomp.platform.metrics import confusion_matrix, weighted_f1
+from decomp.platform.predictions import Wanted
 from decomp.platform.randomness import stream
-from decomp.platform.regions import Region
 
 FAST = Mlp(epochs=4, batch=4, widths=(8,), learning_rate=0.02)
-
-
-@dataclass(frozen=True)
-class Slides(Dataset):
-    """Slides of 5 ROIs, whose two features are their number in the data set and their class."""
-
-    task: ClassVar[Task] = "roi"
-    classes = ("a", "b", "c")
-    folds: int = 2
-
-    def ids(self, split: Split, fold: int) -> tuple[str, ...]:
-        return tuple(f"{split}-{fold}-{index}" for index in range(3))
-
-    def shape(self, image: str) -> tuple[int, ...]:
-        return (5,)
-
-    def image(self, image: str) -> npt.NDArray[np.float32]:
-        numbers = 5 * int(image[-1]) + np.arange(5)
-        return np.column_stack([numbers, self.truth(image)]).astype(np.float32)
-
-    def labels(self, image: str) -> npt.NDArray[np.uint8]:
-        return self.truth(image)
-
-    def truth(self, image: str) -> npt.NDArray[np.uint8]:
-        return ((np.arange(5) + int(image[-1])) % 3).astype(np.uint8)
-
-    def fingerprint(self) -> str:
-        return "0"
 
 
 @dataclass(frozen=True)
@@ -57,74 +29,16 @@ class Contrary(Slides):
         return (self.truth(image) + ("validation" in image)) % np.uint8(3)
 
 
-@dataclass(frozen=True)
-class PartlyUnknown(Slides):
-    """Some ROIs have no class."""
-
-    def labels(self, image: str) -> npt.NDArray[np.uint8]:
-        labels = self.truth(image)
-        labels[1:3] = IGNORE
-        return labels
-
-
-def whole(*splits: Split, fold: int = 0) -> Ledger:
-    return Ledger.whole({slide: (5,) for split in splits for slide in Slides().ids(split, fold)})
-
-
 def training(ledger: Ledger, **options: object) -> Training:
     return Training(ledger, stream(0, "training"), **options)  # type: ignore[arg-type]
-
-
-def numbers(dataset: Dataset, ledger: Ledger, split: Split = "train", fold: int = 0) -> list[int]:
-    return [int(roi[0]) for roi in annotated_rois(dataset, training(ledger, fold=fold), split).contents]
 
 
 def score(learner: Mlp, checkpoint, dataset: Dataset, split: Split) -> float:
     predictor, confusion = learner.load(checkpoint, dataset, "cpu"), np.zeros((3, 3), np.int64)
     for slide in dataset.ids(split, 0):
-        predicted = predictor.predict(dataset.image(slide), rois.Wanted()).labels
+        predicted = predictor.predict(dataset.image(slide), Wanted()).labels
         confusion += confusion_matrix(dataset.labels(slide), predicted, 3)
     return weighted_f1(confusion)
-
-
-@pytest.mark.parametrize(
-    ("n", "batch", "sizes"),
-    [(1, 4, [1]), (4, 4, [4]), (5, 4, [5]), (6, 4, [4, 2]), (9, 4, [4, 5]), (3, 1, [1, 1, 1]), (3, 2, [3])],
-)
-def test_no_batch_of_one_roi_is_left_over(n, batch, sizes):
-    assert batch_sizes(n, batch) == sizes
-
-
-def test_annotated_rois_are_read_once_each_in_order():
-    regions = [Region("train-0-1", (3,), (1,)), Region("train-0-0", (2,), (2,)), Region("train-0-0", (3,), (2,))]
-    ledger = Ledger.of(Annotation(region, 1, rank) for rank, region in enumerate(regions))
-    assert numbers(Slides(), ledger) == [2, 3, 4, 8]
-    assert numbers(Slides(), ledger, "validation") == []
-
-
-def test_fold_and_split_choose_the_rois():
-    ledger = whole("train", fold=1).extend(whole("validation"))
-    assert numbers(Slides(), ledger) == []
-    assert len(numbers(Slides(), ledger, fold=1)) == len(numbers(Slides(), ledger, "validation")) == 15
-
-
-def test_rois_of_no_class_are_left_out():
-    known = annotated_rois(PartlyUnknown(), training(whole("train")), "train")
-    assert numbers(PartlyUnknown(), whole("train")) == [0, 3, 4, 5, 8, 9, 10, 13, 14]
-    assert known.labels.tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 0]
-
-
-def test_slides_without_annotation_are_not_read():
-    class Guarded(Slides):
-        def image(self, image: str) -> npt.NDArray[np.float32]:
-            assert image == "train-0-2"
-            return super().image(image)
-
-        def labels(self, image: str) -> npt.NDArray[np.uint8]:
-            assert image == "train-0-2"
-            return super().labels(image)
-
-    assert numbers(Guarded(), Ledger.whole({"train-0-2": (5,)})) == list(range(10, 15))
 
 
 def test_nothing_annotated_is_a_user_error(tmp_path):
@@ -214,16 +128,3 @@ def test_progress_rises_to_one(tmp_path):
     seen: list[float] = []
     FAST.fit(Slides(), training(whole("train"), progress=seen.append), tmp_path / "a")
     assert seen == [0.25, 0.5, 0.75, 1]
-
-
-def test_reproducible_restores_the_global_state():
-    torch.manual_seed(3)
-    threads, expected = torch.get_num_threads(), torch.rand(4)
-    torch.manual_seed(3)
-    with reproducible(threads + 1, torch.device("cpu"), seed=5):
-        assert torch.get_num_threads() == threads + 1
-        first = torch.rand(2)
-    assert torch.get_num_threads() == threads
-    assert torch.equal(torch.rand(4), expected)
-    with reproducible(1, torch.device("cpu"), seed=5):
-        assert torch.equal(torch.rand(2), first)

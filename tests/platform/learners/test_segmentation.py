@@ -1,17 +1,16 @@
-import hashlib
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
+from helpers.trainings import same_bytes_in_another_process, scrambled, trained
 
+from decomp.platform.components import build_learner
 from decomp.platform.datasets import IGNORE, Dataset
 from decomp.platform.errors import UserError
-from decomp.platform.learners import Training, segmentation
-from decomp.platform.learners.inference import segmentation as segmentor
+from decomp.platform.learners.inference import segmentation as inference
 from decomp.platform.learners.segmentation import Segmentation
+from decomp.platform.learners.training import descent
 from decomp.platform.learners.training.distributed import Group
 from decomp.platform.learners.upernet import UperNet
 from decomp.platform.ledger import Annotation, Ledger
@@ -19,6 +18,7 @@ from decomp.platform.metrics import iou, mean_iou
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
+from decomp.platform.spec import Component
 
 TINY = UperNet(
     channels=16,
@@ -78,40 +78,15 @@ class Tiles(Dataset):
         return labels
 
 
-@dataclass(frozen=True)
-class Scrambled(Tiles):
-    """The same with nonsense outside the annotated regions of the train split."""
-
-    def labels(self, image):
-        if not image.startswith("train"):
-            return super().labels(image)
-        labels = stream(1, "nonsense", image=image).integers(0, 256, self.size).astype(np.uint8)
-        for region in LEDGER.regions(image):
-            labels[region.slices] = super().labels(image)[region.slices]
-        return labels
-
-
 LEDGER = Ledger.of(
     Annotation(Region(f"train-{index}", start, (16, 16)), 1, rank)
     for index in range(5)
     for rank, start in enumerate([(0, 0), (20, 8), (30, 60), (6, 40)])
 )
 
-DIGEST = """
-import hashlib, runpy, sys
-from pathlib import Path
-module = runpy.run_path(sys.argv[1])
-print(hashlib.sha256(module["fitted"](Path(sys.argv[2]) / "other")).hexdigest())
-"""
 
-
-def training(ledger=LEDGER, seed=0, **options):
-    return Training(ledger, stream(seed, "training"), **options)
-
-
-def fitted(path, learner=TINY, dataset=None, **options):
-    learner.fit(dataset or Tiles(), training(**options), path)
-    return path.read_bytes()
+def fitted(path, learner=TINY, dataset=None, ledger=LEDGER, **options):
+    return trained(learner, dataset or Tiles(), ledger, path, **options)
 
 
 def score(learner, checkpoint, dataset=None):
@@ -143,9 +118,7 @@ def test_same_inputs_give_the_same_bytes_whatever_the_workers(tmp_path):
 
 
 def test_another_process_gives_the_same_bytes(tmp_path):
-    here = hashlib.sha256(fitted(tmp_path / "here")).hexdigest()
-    command = [sys.executable, "-c", DIGEST, __file__, str(tmp_path)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == here
+    assert same_bytes_in_another_process(__file__, tmp_path, fitted(tmp_path / "here"))
 
 
 def test_checkpointing_gives_the_same_bytes(tmp_path):
@@ -153,7 +126,7 @@ def test_checkpointing_gives_the_same_bytes(tmp_path):
 
 
 def test_labels_outside_the_annotated_regions_never_matter(tmp_path):
-    assert fitted(tmp_path / "a") == fitted(tmp_path / "b", dataset=Scrambled())
+    assert fitted(tmp_path / "a") == fitted(tmp_path / "b", dataset=scrambled(Tiles(), LEDGER))
 
 
 def test_global_state_of_torch_is_left_alone(tmp_path):
@@ -334,7 +307,7 @@ def test_foreign_and_unfit_checkpoints_are_user_errors(tmp_path):
 )
 def test_senseless_options_are_user_errors(option, value):
     with pytest.raises(UserError, match=f"learner.{option}"):
-        UperNet(**{option: value})
+        build_learner(Component("upernet", {option: value}))
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -342,8 +315,8 @@ def test_bfloat16_is_close_to_float32(tmp_path, learnt, monkeypatch, checkpointi
     """What autocast does on CUDA, on the CPU."""
     image, wanted = Tiles().image("test-0"), Wanted(confidence=True)
     exact = TINY.load(learnt, Tiles(), "cpu").predict(image, wanted)
-    for module in (segmentation, segmentor):
-        monkeypatch.setattr(module, "autocast", lambda device: torch.autocast("cpu", torch.bfloat16))
+    for module in (descent, inference):
+        monkeypatch.setattr(module, "autocast", lambda device, precision: torch.autocast("cpu", torch.bfloat16))
     predictor = TINY.load(learnt, Tiles(), "cpu")
     assert predictor.forward(image)[0].dtype == torch.float32
     rounded = predictor.predict(image, wanted)

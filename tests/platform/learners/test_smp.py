@@ -110,7 +110,7 @@ def test_weights_of_encoder_and_model_load_from_local_files(tmp_path):
 
 def test_unknown_names_are_user_errors():
     with pytest.raises(UserError, match=r"learner.architecture.*did you mean 'unet'"):
-        Smp(architecture="unett")
+        build_learner(Component("smp", {"architecture": "unett"}))
     with pytest.raises(UserError, match=r"learner.encoder.*resnet19"):
         Network("unet", "resnet19", 3, 2)
 

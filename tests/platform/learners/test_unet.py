@@ -1,6 +1,3 @@
-import hashlib
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,16 +6,20 @@ import numpy.typing as npt
 import pytest
 import safetensors.torch
 import torch
+from helpers.trainings import same_bytes_in_another_process, scrambled, trained
 
+from decomp.platform.components import build_learner
 from decomp.platform.datasets import IGNORE, Dataset, Split
 from decomp.platform.errors import UserError
-from decomp.platform.learners import Training
-from decomp.platform.learners.unet import Network, UNet, UNetPredictor
+from decomp.platform.learners.inference.segmentation import SegmentationPredictor
+from decomp.platform.learners.networks.unet import Network
+from decomp.platform.learners.unet import UNet
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.metrics import confusion_matrix, iou, mean_iou
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
+from decomp.platform.spec import Component
 
 FAST = UNet(iterations=12, batch=4, crop=16, widths=(8, 12))
 EVERYTHING = Wanted(tau=0.9, measure=Measure.ENTROPY, confidence=True, regions=True)
@@ -57,38 +58,17 @@ class Blobs(Dataset):
         return labels
 
 
-@dataclass(frozen=True)
-class Scrambled(Blobs):
-    """The same with nonsense outside `REGIONS`."""
-
-    def labels(self, image: str) -> npt.NDArray[np.uint8]:
-        labels = stream(1, "nonsense", image=image).integers(0, 256, self.size).astype(np.uint8)
-        for region in LEDGER.regions(image):
-            labels[region.slices] = super().labels(image)[region.slices]
-        return labels
-
-
 LEDGER = Ledger.of(
     Annotation(Region(f"train-{index}", start, (16, 16)), 1, rank)
     for index in range(4)
     for rank, start in enumerate([(0, 0), (20, 8), (24, 40), (2, 30)])
 )
 
-DIGEST = """
-import hashlib, runpy, sys
-from pathlib import Path
-module = runpy.run_path(sys.argv[1])
-print(hashlib.sha256(module["fitted"](Path(sys.argv[2]) / "other")).hexdigest())
-"""
 
-
-def training(ledger: Ledger = LEDGER, seed: int = 0, **options: object) -> Training:
-    return Training(ledger, stream(seed, "training"), **options)  # type: ignore[arg-type]
-
-
-def fitted(path: Path, learner: UNet = FAST, dataset: Dataset | None = None, **options: object) -> bytes:
-    learner.fit(dataset or Blobs(), training(**options), path)  # type: ignore[arg-type]
-    return path.read_bytes()
+def fitted(
+    path: Path, learner: UNet = FAST, dataset: Dataset | None = None, ledger: Ledger = LEDGER, **options
+) -> bytes:
+    return trained(learner, dataset or Blobs(), ledger, path, **options)
 
 
 def score(learner: UNet, checkpoint: Path) -> float:
@@ -117,13 +97,11 @@ def test_same_inputs_give_the_same_bytes(tmp_path):
 
 
 def test_another_process_gives_the_same_bytes(tmp_path):
-    here = hashlib.sha256(fitted(tmp_path / "here")).hexdigest()
-    command = [sys.executable, "-c", DIGEST, __file__, str(tmp_path)]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == here
+    assert same_bytes_in_another_process(__file__, tmp_path, fitted(tmp_path / "here"))
 
 
 def test_labels_outside_the_annotated_regions_never_matter(tmp_path):
-    assert fitted(tmp_path / "a") == fitted(tmp_path / "b", dataset=Scrambled())
+    assert fitted(tmp_path / "a") == fitted(tmp_path / "b", dataset=scrambled(Blobs(), LEDGER))
 
 
 def test_global_state_of_torch_is_left_alone(tmp_path):
@@ -184,7 +162,9 @@ def test_regions_are_read_from_the_deepest_feature_map():
         maps = network.encode(torch.from_numpy(image[None].astype(np.float32)).permute(0, 3, 1, 2))
     bottleneck = maps[-1][0].numpy()
     assert bottleneck.shape == (12, 10, 14)
-    regions = UNetPredictor(network, torch.device("cpu"), 1).predict(image, Wanted(regions=True)).regions
+    regions = (
+        SegmentationPredictor(network, torch.device("cpu"), "U-Net", 1).predict(image, Wanted(regions=True)).regions
+    )
     window = Region("test-0", (4, 8), (8, 12))
     assert regions.features([window])[0] == pytest.approx(bottleneck[:, 1:3, 2:5].mean((1, 2)), rel=1e-4)
     assert regions.gradients([window])[0][0] == pytest.approx(bottleneck[:, 1:3, 2:5].max((1, 2)), rel=1e-4)
@@ -266,7 +246,7 @@ def test_checkpoint_of_other_classes_or_options_is_a_user_error(tmp_path):
 )
 def test_senseless_options_are_user_errors(option, value):
     with pytest.raises(UserError, match=f"learner.{option}"):
-        UNet(**{option: value})
+        build_learner(Component("unet", {option: value}))
 
 
 @pytest.mark.gpu

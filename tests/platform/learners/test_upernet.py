@@ -6,10 +6,12 @@ import safetensors.torch
 import torch
 from torch.nn import functional
 
+from decomp.platform.components import build_learner
 from decomp.platform.errors import UserError
-from decomp.platform.learners.segmentation import Descent
+from decomp.platform.learners.networks.upernet import Network
 from decomp.platform.learners.training.distributed import Group
-from decomp.platform.learners.upernet import Network, UperNet
+from decomp.platform.learners.upernet import UperNet
+from decomp.platform.spec import Component
 
 TINY = UperNet(
     channels=16, depths=(1, 1, 2, 1), groups=(1, 2, 4, 8), decoder_channels=8, auxiliary_channels=4, drop_path=0.0
@@ -45,7 +47,7 @@ def network(n_classes=5, seed=0, learner=TINY):
     return made.eval()
 
 
-def released(made: Network):
+def published(made: Network):
     """The network as mmsegmentation would save it."""
     return OrderedDict((name, value) for name, value in made.state_dict().items() if name not in ("mean", "std"))
 
@@ -107,34 +109,34 @@ def test_auxiliary_head_reads_the_third_stage():
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_released_segmentor_loads_whole(tmp_path, suffix):
-    source, file = network(seed=1), tmp_path / f"segmentor{suffix}"
+def test_a_published_model_loads_whole(tmp_path, suffix):
+    source, file = network(seed=1), tmp_path / f"model{suffix}"
     if suffix == ".pth":
         meta = {"CLASSES": ("a", "b"), "mmseg_version": "0.27.0", "hook_msgs": {"best_score": 0.8}}
-        torch.save({"meta": meta, "state_dict": released(source)}, file)
+        torch.save({"meta": meta, "state_dict": published(source)}, file)
     else:
-        safetensors.torch.save_file(released(source), file)
+        safetensors.torch.save_file(published(source), file)
     target = network(seed=2)
     replace(TINY, pretrained=file).load_pretrained(target)
-    assert all(torch.equal(value, released(target)[name]) for name, value in released(source).items())
+    assert all(torch.equal(value, published(target)[name]) for name, value in published(source).items())
     pixels = torch.randn(1, 3, 40, 40)
     with torch.no_grad():
         for a, b in zip(source.encode(pixels), target.encode(pixels), strict=True):
             assert torch.equal(a, b)
 
 
-def test_a_segmentor_of_other_classes_keeps_the_new_last_layers(tmp_path):
+def test_a_model_of_other_classes_keeps_the_new_last_layers(tmp_path):
     source, file = network(n_classes=150, seed=1), tmp_path / "ade20k.pth"
-    torch.save({"state_dict": released(source)}, file)
+    torch.save({"state_dict": published(source)}, file)
     target = network(seed=2)
     before = {name: value.clone() for name, value in target.state_dict().items()}
     replace(TINY, pretrained=file).load_pretrained(target)
     after = target.state_dict()
-    for name, value in released(source).items():
+    for name, value in published(source).items():
         assert torch.equal(after[name], before[name] if "conv_seg" in name else value)
 
 
-def test_a_released_classifier_gives_the_encoder(tmp_path):
+def test_a_published_classifier_gives_the_encoder(tmp_path):
     source, file = network(seed=1), tmp_path / "internimage.pth"
     model = dict(source.backbone.state_dict()) | {
         "conv_head.0.weight": torch.zeros(192, 128, 1, 1),
@@ -152,7 +154,7 @@ def test_a_released_classifier_gives_the_encoder(tmp_path):
 
 
 def test_weights_that_do_not_fit_are_user_errors(tmp_path):
-    weights = released(network())
+    weights = published(network())
     name = "backbone.levels.0.blocks.0.dcn.offset.weight"
     cases = {
         "missing: " + name: {key: value for key, value in weights.items() if key != name},
@@ -179,7 +181,7 @@ def test_files_that_are_no_weights_are_user_errors(tmp_path):
 
     (tmp_path / "garbage.pth").write_bytes(b"garbage")
     (tmp_path / "garbage.safetensors").write_bytes(b"garbage")
-    torch.save({"state_dict": released(network()), "meta": Evil()}, tmp_path / "evil.pth")
+    torch.save({"state_dict": published(network()), "meta": Evil()}, tmp_path / "evil.pth")
     for name in ("garbage.pth", "garbage.safetensors", "evil.pth", "missing.pth", "missing.safetensors"):
         with pytest.raises(UserError, match=name):
             replace(TINY, pretrained=tmp_path / name).load_pretrained(network())
@@ -194,7 +196,7 @@ def test_layer_decay_slows_the_layers_near_the_input():
     assert made.layers_above("backbone.patch_embed.conv1.weight") == 6
 
     learner = replace(TINY, layer_decay=0.5, iterations=10, warmup=0, learning_rate=1.0, weight_decay=0.1)
-    descent = Descent(learner, made, torch.ones(5).numpy(), torch.device("cpu"), Group())
+    descent = learner.descent(made, torch.ones(5).numpy(), torch.device("cpu"), Group())
     names = {id(parameter): name for name, parameter in made.named_parameters()}
     seen = {}
     for group, share in zip(descent._optimiser.param_groups, descent._shares, strict=True):
@@ -221,4 +223,4 @@ def test_layer_decay_slows_the_layers_near_the_input():
 )
 def test_senseless_sizes_are_user_errors(option, value):
     with pytest.raises(UserError, match=f"learner.{option}"):
-        UperNet(**{option: value})
+        build_learner(Component("upernet", {option: value}))

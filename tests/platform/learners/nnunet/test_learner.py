@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.toy_volumes import Ellipsoids
+from torch import nn
 
 from decomp.platform.components import build_learner
 from decomp.platform.errors import UserError
@@ -45,32 +46,33 @@ def test_the_experiment_file_names_it() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "rule"),
     [
-        ("configuration", "3d", "3d_lowres, 3d_fullres or 2d"),
-        ("spacing", (1.0, 0.0, 1.0), "three positive numbers"),
-        ("patch", (16, 48), "3 positive numbers"),
-        ("batch", 0, "at least 1"),
-        ("features", (8,), "two or more positive numbers"),
-        ("convolutions", 0, "at least 1"),
-        ("window", (500.0, -200.0), "the smaller one first"),
-        ("max_epochs", 0, "at least 1"),
-        ("min_epochs", 1001, "from 1 to max_epochs"),
-        ("epochs_per_region", -1.0, "0 or more"),
-        ("iterations_per_epoch", 0, "at least 1"),
-        ("learning_rate", float("nan"), "positive"),
-        ("momentum", 1.0, "between 0 and 1"),
-        ("weight_decay", -1.0, "0 or more"),
-        ("loaders", -1, "0 or more"),
-        ("threads", 0, "at least 1"),
+        ("configuration", "3d", "'3d_lowres', '3d_fullres' or '2d'"),
+        ("spacing", (1.0, 0.0, 1.0), "greater than 0"),
+        ("patch", (16, 48), "must have 3 numbers"),
+        ("patch", (16, 48, 0), "greater than or equal to 1"),
+        ("batch", 0, "greater than or equal to 1"),
+        ("features", (8,), "at least 2 items"),
+        ("convolutions", 0, "greater than or equal to 1"),
+        ("window", (500.0, -200.0), "the smaller number first"),
+        ("max_epochs", 0, "greater than or equal to 1"),
+        ("min_epochs", 1001, "at most max_epochs, which is 1000"),
+        ("epochs_per_region", -1.0, "greater than or equal to 0"),
+        ("iterations_per_epoch", 0, "greater than or equal to 1"),
+        ("learning_rate", float("nan"), ""),
+        ("momentum", 1.0, "less than 1"),
+        ("weight_decay", -1.0, "greater than or equal to 0"),
+        ("loaders", -1, "greater than or equal to 0"),
+        ("threads", 0, "greater than or equal to 1"),
     ],
 )
 def test_unfit_options_are_the_users_mistakes(option: str, value: object, rule: str) -> None:
-    with pytest.raises(UserError, match=rf"learner\.{option}: must be .*{rule}"):
-        NnUNet(**{option: value})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=rf"learner\.{option}: .*{rule}"):
+        build_learner(Component("nnunet", {option: value}))
 
 
 def test_naming_the_learner_does_not_import_nnunet() -> None:
     program = (
-        "import sys; from decomp.platform.learners.nnunet import NnUNet; from toy_volumes import Ellipsoids; "
+        "import sys; from decomp.platform.learners.nnunet import NnUNet; from helpers.toy_volumes import Ellipsoids; "
         "NnUNet().prepare(Ellipsoids()); print([name for name in sys.modules if name.startswith('nnunetv2')])"
     )
     found = subprocess.run(
@@ -98,7 +100,7 @@ def test_checkpoints_of_other_data_are_the_users_mistake(learner: NnUNet, model:
     (tmp_path / "text").write_text("text")
     with pytest.raises(UserError, match="Cannot read the checkpoint"):
         learner.load(tmp_path / "text", Ellipsoids(), "cpu")
-    write_checkpoint(tmp_path / "other", {}, {"format": "decomp-unet-1", "classes": Ellipsoids.classes})
+    write_checkpoint(tmp_path / "other", nn.Module(), {"format": "decomp-unet-1", "classes": Ellipsoids.classes})
     with pytest.raises(UserError, match=r"no checkpoint of the nnU-Net"):
         learner.load(tmp_path / "other", Ellipsoids(), "cpu")
 

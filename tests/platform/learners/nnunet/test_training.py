@@ -49,9 +49,10 @@ def dice(learner: NnUNet, volumes: PreparedVolumes, file: Path) -> dict[str, flo
 
 def batches(volumes: PreparedVolumes, learner: NnUNet, ledger: Ledger, n: int) -> list[npt.NDArray[np.bool_]]:
     """Targets of some batches: per patch and voxel the nested sets, and last whether it is ignored."""
+    from decomp.platform.learners.nnunet.cases import AnnotatedCases
     from decomp.platform.learners.nnunet.environment import private_folders, seeded
     from decomp.platform.learners.nnunet.planning import adapt
-    from decomp.platform.learners.nnunet.training import AnnotatedCases, Schedule, new_trainer
+    from decomp.platform.learners.nnunet.training import Schedule, new_trainer
 
     plans = adapt(volumes.plans, learner.patch, learner.batch, learner.features, learner.convolutions)
     device = torch.device("cpu")

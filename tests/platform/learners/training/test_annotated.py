@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from decomp.platform.datasets import IGNORE
 from decomp.platform.errors import UserError
-from decomp.platform.learners.training.annotated import AnnotatedPixels
+from decomp.platform.learners.training.annotated import AnnotatedPixels, revealed
 from decomp.platform.regions import Region
 
 
@@ -63,3 +63,23 @@ def test_pixels_are_drawn_by_class_or_by_area():
 def test_labels_beyond_the_classes_are_a_user_error():
     with pytest.raises(UserError, match="beyond the 3 classes"):
         AnnotatedPixels(example(0), 3)
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (4, 9, 12)])
+def test_labels_are_revealed_in_the_annotated_regions_alone(shape):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 4, shape).astype(np.uint8)
+    truth[(0,) * len(shape)] = IGNORE
+
+    class Volumes:
+        def labels(self, image):
+            return truth.copy()
+
+    start, size = (0, 1, 2)[-len(shape) :], (2, 3, 5)[-len(shape) :]
+    regions = [Region("a", (0,) * len(shape), (1,) * len(shape)), Region("a", start, size)]
+    regions.append(Region.of_mask("a", (1,) * len(shape), rng.random(size) < 0.5))
+    expected = np.full(shape, IGNORE, np.uint8)
+    for region in regions:
+        for number in range(region.area):
+            expected[region.pixel(number)] = truth[region.pixel(number)]
+    assert np.array_equal(revealed(Volumes(), "a", regions), expected)

@@ -11,7 +11,7 @@ from programs.joint_training import Exact, train
 from decomp.platform.components import build_learner
 from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Processes
-from decomp.platform.learners.training.distributed import Group
+from decomp.platform.learners.training.distributed import Group, process_group
 from decomp.platform.learners.unet import UNet
 from decomp.platform.learners.upernet import UperNet
 from decomp.platform.ledger import Annotation, Ledger
@@ -76,11 +76,11 @@ def differing(one, other):
 @pytest.mark.parametrize(("learner", "tolerance"), [(UNET, 1e-4), (SMP, 1e-4), (UPERNET, 1e-3)])
 def test_two_processes_learn_what_one_does(pair, tmp_path, learner, tolerance):
     alone = train(Processes(), learner, BLOBS, LEDGER, tmp_path / "alone")
-    first, second = pair(train, learner, BLOBS, LEDGER, tmp_path / "together")
+    first, second = pair(train, learner, BLOBS, LEDGER, tmp_path / "distributed")
     assert first == second
     np.testing.assert_allclose(first, alone, rtol=tolerance)
     if learner is not UPERNET:  # in float32 AdamW makes steps of any sign of gradients that are almost 0
-        assert differing(tmp_path / "alone", tmp_path / "together") < tolerance
+        assert differing(tmp_path / "alone", tmp_path / "distributed") < tolerance
 
 
 def test_the_same_processes_give_the_same_bytes_and_warm_starts_go_on(pair, tmp_path):
@@ -90,15 +90,15 @@ def test_the_same_processes_give_the_same_bytes_and_warm_starts_go_on(pair, tmp_
     warm = replace(UNET, learning_rate=1e-3)
     train(Processes(), UNET, BLOBS, LEDGER, tmp_path / "start")
     alone = train(Processes(), warm, BLOBS, LEDGER, tmp_path / "alone", tmp_path / "start")
-    first, _ = pair(train, warm, BLOBS, LEDGER, tmp_path / "together", tmp_path / "start")
+    first, _ = pair(train, warm, BLOBS, LEDGER, tmp_path / "distributed", tmp_path / "start")
     np.testing.assert_allclose(first, alone, rtol=1e-4)
 
 
-def test_processes_stop_together_when_the_whole_validation_split_says_so(pair, tmp_path):
+def test_all_processes_stop_when_the_whole_validation_split_says_so(pair, tmp_path):
     """A learning rate of almost nothing brings no improvement after the first evaluation."""
     idle = replace(UPERNET, iterations=20, evaluate_every=1, patience=3, warmup=0, learning_rate=1e-12)
     alone = train(Processes(), idle, BLOBS, LEDGER, tmp_path / "alone")
-    first, second = pair(train, idle, BLOBS, LEDGER, tmp_path / "together")
+    first, second = pair(train, idle, BLOBS, LEDGER, tmp_path / "distributed")
     assert first == second
     assert len(first) == len(alone) < 3 * 20
 
@@ -121,6 +121,20 @@ def test_parts_of_a_batch_are_disjoint_and_complete():
             assert min(map(len, parts)) >= 1
 
 
-def test_only_learners_of_batches_of_crops_train_together():
+def test_only_learners_of_batches_of_crops_are_distributed():
     assert (UNET.most_processes, SMP.most_processes, UPERNET.most_processes) == (5, 3, 3)
     assert [build_learner(Component(name)).most_processes for name in ("mlp", "nnunet", "hactnet")] == [1, 1, 1]
+
+
+def sums(processes, values):
+    with process_group(processes, torch.device("cpu")) as group:
+        return group.sum(values[processes.rank])
+
+
+@pytest.mark.parametrize("values", [(0.1, 2.5), (np.arange(6).reshape(2, 3), np.ones((2, 3), np.int64))])
+def test_numbers_of_any_shape_are_summed_over_the_processes_in_their_own_type(pair, values):
+    before = [np.copy(value) for value in values]
+    for total in pair(sums, values):
+        assert total.dtype == np.asarray(values[0]).dtype
+        assert np.array_equal(total, np.add(*values))
+    assert np.array_equal(Group().sum(values[0]), before[0])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from decomp.platform.learners.training.schedules import Patience, is_decayed, warmed_polynomial
+from decomp.platform.learners.training.schedules import Patience, cosine, is_decayed, one_cycle, warmed_polynomial
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,19 @@ def test_weights_decay_and_vectors_do_not():
     assert not is_decayed("mlp.fc1.bias", vector)
     assert not is_decayed("gamma1", vector)
     assert not is_decayed("norm.weight", matrix)
+
+
+@pytest.mark.parametrize(
+    ("done", "share"), [(0, 1 / 25), (0.125, 0.52), (0.25, 1), (0.625, 0.5), (1, 0), (0.4375, (1 + 0.5**0.5) / 2)]
+)
+def test_one_cycle_rises_and_falls_along_half_cosines(done, share):
+    assert one_cycle(done, 0.25) == pytest.approx(share, abs=1e-12)
+
+
+def test_a_cycle_without_warmup_only_falls():
+    assert [one_cycle(done, 0.0) for done in (0.0, 0.3, 1.0)] == [cosine(done, 1) for done in (0, 0.3, 1)]
+
+
+@pytest.mark.parametrize(("epoch", "share"), [(0, 1), (15, 0.75), (22.5, 0.5), (30, 0.25), (45, 0)])
+def test_cosine_annealing_falls_to_zero(epoch, share):
+    assert cosine(epoch, 45) == pytest.approx(share, abs=1e-12)

@@ -126,7 +126,7 @@ def test_all_classes_are_drawn_where_balanced():
     assert set(np.unique(labels)) == {0, 1, 2, 3, 4, 5, IGNORE}
 
 
-def test_rgb_is_normalised_as_released_weights_expect_and_other_images_by_themselves():
+def test_rgb_is_normalised_as_pretrained_weights_expect_and_other_images_by_themselves():
     assert crops(Places(np.uint8)).mean == pytest.approx(IMAGENET_MEAN)
     streamed = crops(Places())
     pixels = np.stack([Places().image(k) for k in "013"]).astype(np.float64)
