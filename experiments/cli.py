@@ -89,12 +89,12 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
                 cycles = {label: store.spec.cycles for label, store in missing.items()}
                 with SweepProgress(cycles) as progress, closing(StatusWriter(root)) as desk:
 
-                    def listen(news: "ProgressReport", ended: "Sequence[Outcome]") -> None:
-                        progress.update(news, ended)
-                        # Runs that end too: what the notice board knew is lost with it.
-                        for label in dict.fromkeys([*news.committed, *(o.spec.label for o in ended)]):
+                    def listen(report: "ProgressReport", ended: "Sequence[Outcome]") -> None:
+                        progress.update(report, ended)
+                        # Runs that end too: what the progress actor knew is lost with it.
+                        for label in dict.fromkeys([*report.committed, *(o.spec.label for o in ended)]):
                             mirror.submit(missing[label])
-                        desk.update(news.active, {o.spec.label: o.error for o in ended if o.error is not None})
+                        desk.update(report.active, {o.spec.label: o.error for o in ended if o.error is not None})
 
                     failed = [o for o in Sweep(root, plan.specs, resources).run(listen) if o.error is not None]
                 session.stop()

@@ -3,7 +3,7 @@
     python -m decomp.experiments.bench.soak [--kills 200] [--seed 0] [--nodes] [--folder FOLDER]
 
 `decomp run` computes small experiments one after the other while a random one of its processes gets SIGKILL every half
-to two seconds, as long as the experiment gets on: a worker, a coordinator, the notice board, or the driver, whose
+to two seconds, as long as the experiment gets on: a worker, a coordinator, the progress actor, or the driver, whose
 command is then typed again; with `--nodes` every other experiment runs on a cluster of two nodes on this machine and
 whole nodes are killed too. Each experiment has new seeds. Afterwards its results must equal, byte for byte, those of a
 single process that nobody disturbed, every cycle must be there once, nothing half-made may be left, and MLflow must
@@ -49,7 +49,7 @@ PATIENCE = 300.0
 OURS_END, ALL_END = 10.0, 150.0
 """Seconds after the death of a driver in which our processes end, and those of Ray, which look for it for a minute."""
 
-WEIGHTS = {"worker": 8, "coordinator": 6, "board": 2, "driver": 1, "node": 2}
+WEIGHTS = {"worker": 8, "coordinator": 6, "progress": 2, "driver": 1, "node": 2}
 """How often each is a victim, relative to each other, where there is one."""
 
 

@@ -16,7 +16,7 @@ TOGETHER = Resources(workers=2, training_workers=2, cpus=0.5, runs_at_once=1)
 
 def swept(root, spec):
     """Errors of the runs and the bytes of the last one."""
-    outcomes = Sweep(root, [spec.first, spec], TOGETHER).run(lambda news, ended: None)
+    outcomes = Sweep(root, [spec.first, spec], TOGETHER).run(lambda report, ended: None)
     return [outcome.error for outcome in outcomes], results(RunStore(root, spec).path)
 
 
@@ -53,7 +53,7 @@ def test_an_error_in_one_of_the_workers_is_told_and_they_go_on_with_other_runs(u
     learner = Component("helpers.toys:Fallible", OPTIONS | {"fails": [[2, 1]]})
     bad = replace(SPEC, learner=learner)
     specs = [bad.first, SPEC.first, bad, SPEC]
-    outcomes = Sweep(tmp_path, specs, TOGETHER).run(lambda news, ended: None)
+    outcomes = Sweep(tmp_path, specs, TOGETHER).run(lambda report, ended: None)
     errors = {outcome.spec.key: outcome.error for outcome in outcomes}
     assert errors.pop(bad.key) == "RuntimeError: the learner has had enough"
     assert set(errors.values()) == {None}
