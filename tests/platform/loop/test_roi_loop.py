@@ -28,6 +28,16 @@ def test_the_validation_split_is_annotated_with_a_third_of_the_images(finished):
         assert [sum(slide in VALIDATION for slide in slides) for slides in selected] == [1, 1, 1, 1, 1]
 
 
+def test_a_third_is_rounded_down_but_is_one_slide_at_least(tmp_path):
+    taken = {}
+    for n_image in (2, 5, 6, 8):
+        spec = replace(ROI, budget=Budget(n_image, 1, (1,)), cycles=1).first
+        run_locally(tmp_path, spec)
+        (folder,) = RunStore(tmp_path, spec).committed()
+        taken[n_image] = sum(slide in VALIDATION for slide in folder.record.selected)
+    assert taken == {2: 1, 5: 1, 6: 2, 8: 2}
+
+
 def test_no_slide_gives_more_rois_than_the_budget_and_none_is_annotated_twice(finished):
     for run in finished:
         for folder in run.committed():
