@@ -13,7 +13,7 @@ class Candidates:
     """The candidate images of one split, from cycle to cycle.
 
     An image selected in a cycle leaves the candidates; when none is left, a new loop starts with every image that
-    still has a free place.
+    still has a free place. A split without a free place is no longer selected from; the run may go on with another.
 
     Args:
         shapes: spatial shape of every image of the split.
@@ -40,10 +40,10 @@ class Candidates:
             shapes: spatial shape of every image of the split.
             region_shape: shape of the regions.
             ledger: all annotated regions.
-            selected: ids of the images selected in each cycle, from the first.
+            selected: ids of the images selected in each cycle, from the first, in whatever split.
 
         Raises:
-            ValueError: if images were selected that were no candidates.
+            ValueError: if images of the split were selected when none had a free place.
         """
         regions: dict[int, list[Region]] = {}
         for row in ledger.annotations():
@@ -63,13 +63,15 @@ class Candidates:
         return not self._left
 
     def annotate(self, selected: Collection[str], regions: Iterable[Region]) -> None:
-        """A cycle has annotated regions in the selected images."""
-        if self.exhausted:
+        """A cycle has annotated regions in the selected images; those of other splits change nothing."""
+        selected_here = self.shapes.keys() & set(selected)
+        if self.exhausted and selected_here:
             raise ValueError("The ledger has regions in a cycle that had no candidates; its file is damaged.")
         for region in regions:
-            self._annotated.setdefault(region.image, []).append(region)
-        self._left -= set(selected)
-        if not self._left:
+            if region.image in selected_here:
+                self._annotated.setdefault(region.image, []).append(region)
+        self._left -= selected_here
+        if selected_here and not self._left:
             self._left = {image for image in self.shapes if self._has_room(image)}
 
     def _has_room(self, image: str) -> bool:

@@ -48,6 +48,12 @@ def test_of_a_partition_what_is_not_annotated_remains():
     assert after(*visited, region_shape=Component("slic"), shapes=small) == ["b"]
 
 
+def test_a_split_that_is_exhausted_is_not_concerned_by_what_is_selected_in_another():
+    visits = [(1, "a", (0, 0)), (1, "x", (0, 0)), (2, "x", (2, 2)), (3, "y", (0, 0)), (4, "x", (0, 2))]
+    assert after(*visits, shapes={"a": (2, 2)}) == []
+    assert after(*visits, shapes={"x": (4, 4), "y": (2, 2)}) == ["x"]
+
+
 def test_a_ledger_that_goes_on_after_the_end_is_damaged():
     with pytest.raises(ValueError, match="damaged"):
         after((1, "a", (1, 1)), (1, "b", (1, 1)), (1, "c", (1, 1)), (2, "a", (1, 1)))

@@ -6,7 +6,7 @@ import pytest
 from helpers.toy_runs import REFERENCE, ROI, ROI_RUNS, run_locally
 
 from decomp.platform.components import build_dataset
-from decomp.platform.spec import Budget
+from decomp.platform.spec import Budget, Component
 from decomp.platform.storage.runs import RunStore
 
 DATASET = build_dataset(ROI.dataset)
@@ -78,6 +78,20 @@ def test_a_run_ends_when_no_roi_of_the_train_split_is_left(tmp_path):
     assert folders[-1].record.exhausted
     by_image = run.ledger(folders).by_image
     assert all(len(by_image[slide]) == DATASET.shape(slide)[0] for slide in TRAIN)
+
+
+def test_a_run_goes_on_when_the_validation_split_is_wholly_annotated(tmp_path):
+    few = Component("slides", {"train_slides": 12, "validation_slides": 1, "test_slides": 2})
+    learner = Component("mlp", {"epochs": 1})
+    spec = replace(ROI_RUNS[0], dataset=few, learner=learner, budget=Budget(1, 119, (1,)), cycles=6)
+    run_locally(tmp_path, replace(spec, cycles=3))
+    run_locally(tmp_path, spec)  # goes on
+    folders = RunStore(tmp_path, spec).committed()
+    validation = build_dataset(few).ids("validation", 0)
+    assert folders[0].record.selected[1:] == validation
+    assert all(len(folder.record.selected) == 1 for folder in folders[1:])
+    assert len({image for folder in folders for image in folder.record.selected}) == 6 + 1
+    assert [folder.record.exhausted for folder in folders] == [False] * 6
 
 
 def test_the_reference_sees_both_splits(tmp_path):
