@@ -87,7 +87,7 @@ class WorkerGroup(Workers):
     @override
     def fit(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
         if self._training_workers > 1:
-            return self._fit_together(training, start, checkpoint)
+            return self._fit_distributed(training, start, checkpoint)
         model: Checkpoint = self._call({0: (training, start, checkpoint, self._progress)}, "fit")[0]
         return model
 
@@ -119,7 +119,7 @@ class WorkerGroup(Workers):
             confusions[k::n] = confusions_of_worker
         return confusions
 
-    def _fit_together(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
+    def _fit_distributed(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
         """Train with several workers, all anew when one of them is lost."""
         for attempt in range(ATTEMPTS):
             address = self._call({0: ()}, "meet")[0]

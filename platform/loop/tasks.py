@@ -54,7 +54,7 @@ class RegionRequest:
 
 @dataclass(frozen=True)
 class PredictTask:
-    """What a shard is told to predict.
+    """The candidate images that a shard predicts, and what of them it counts and keeps.
 
     Attributes:
         model: the model of the cycle before.
@@ -66,7 +66,7 @@ class PredictTask:
         ranking: the image selector if images can be ranked within a shard, else None.
         selected: ids of the selected images, if they are known already.
         n_image: how many images will be selected in the whole pool.
-        request: the regions that will be chosen.
+        request: the regions that will be wanted of the selected images.
     """
 
     model: Checkpoint
@@ -83,14 +83,14 @@ class PredictTask:
 
 @dataclass(frozen=True)
 class ChooseTask:
-    """In which images a shard is told to choose regions, and which.
+    """The selected images in which a shard chooses regions.
 
     Attributes:
         model: the model of the preceding `PredictTask`; None where the selector needs no prediction.
         images: ids of selected images that the shard owns.
         annotated: annotated regions of those that have any.
         weights: class weights w, shape (C,), or None.
-        request: the regions that are wanted.
+        request: the regions that are wanted of each.
     """
 
     model: Checkpoint | None

@@ -23,9 +23,9 @@ def swept(root, spec):
 @pytest.fixture(scope="module")
 def undisturbed(cluster, tmp_path_factory):
     root = tmp_path_factory.mktemp("undisturbed")
-    errors, found = swept(root, SPEC)
+    errors, files = swept(root, SPEC)
     assert errors == [None, None]
-    return root, found
+    return root, files
 
 
 def test_workers_that_train_together_learn_what_one_process_does(undisturbed, tmp_path):
@@ -43,10 +43,10 @@ def test_a_worker_killed_in_a_joint_training_changes_nothing(undisturbed, tmp_pa
     graves = tmp_path / "graves"
     graves.mkdir()
     learner = Component("helpers.toys:Fallible", OPTIONS | {"fails": [[2, 0], [3, 1]], "graves": str(graves)})
-    errors, found = swept(tmp_path / "runs", replace(SPEC, learner=learner))
+    errors, files = swept(tmp_path / "runs", replace(SPEC, learner=learner))
     assert errors == [None, None]
     assert len(list(graves.iterdir())) == 2
-    assert found == undisturbed[1]
+    assert files == undisturbed[1]
 
 
 def test_an_error_in_one_of_the_workers_is_told_and_they_go_on_with_other_runs(undisturbed, tmp_path):
