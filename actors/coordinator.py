@@ -37,19 +37,21 @@ class Outcome:
     lost: bool = False
 
 
-def coordinate(spec: RunSpec, root: Location, workers: Sequence[Any], board: Any, training_workers: int = 1) -> Outcome:
+def coordinate(
+    spec: RunSpec, root: Location, workers: Sequence[Any], progress: Any, training_workers: int = 1
+) -> Outcome:
     """Compute all cycles of a run that are not committed yet.
 
     Idempotent: after the loss of the process Ray runs it again, and it goes on after the last committed cycle. A
     failure of the user's code ends this run alone; its traceback is kept beside the run's cycles.
     """
     store = RunStore(root, spec)
-    observer = ProgressObserver(board, spec.label)
-    observer.phase(len(store.committed()) + 1, "start", 0.0)
+    observer = ProgressObserver(progress, spec.label)
+    observer.phase(len(store.committed()) + 1, "start")
     job = Job(spec.label, spec.dataset, spec.learner)
     try:
         dataset = build_learner(spec.learner).prepare(build_dataset(spec.dataset))
-        group = WorkerGroup(workers, job, pool_ids(dataset, spec.fold), board, training_workers)
+        group = WorkerGroup(workers, job, pool_ids(dataset, spec.fold), progress, training_workers)
         Loop(store, dataset, group, observer).run()
         return Outcome(spec)
     except Exception as error:
@@ -57,7 +59,7 @@ def coordinate(spec: RunSpec, root: Location, workers: Sequence[Any], board: Any
             spec, _reason(error, store.path), _write_traceback(error, store.path), isinstance(error, LostWorker)
         )
     finally:
-        board.ended.remote(spec.label)
+        progress.ended.remote(spec.label)
 
 
 def _reason(error: Exception, folder: Location) -> str:

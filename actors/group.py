@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import ObjectLostError, RayActorError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from typing_extensions import override
 
 from decomp.actors.resources import Resources
 from decomp.actors.worker import Job, Worker
@@ -18,7 +19,9 @@ from decomp.platform.learners.base import Processes, Training
 from decomp.platform.learners.training.distributed import PeerFailed
 from decomp.platform.loop.oracle import Revealed
 from decomp.platform.loop.proposals import Proposals
-from decomp.platform.loop.shard import Checkpoint, ChooseTask, PredictTask, StaleShard
+from decomp.platform.loop.shard import StaleShard
+from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PredictTask
+from decomp.platform.loop.workers import Workers
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.regions import Region
 from decomp.platform.storage.location import Location
@@ -57,8 +60,8 @@ def start_workers(resources: Resources, group: PlacementGroup | None = None) -> 
     ]
 
 
-class WorkerGroup:
-    """`decomp.platform.loop.workers.Workers` spread over Ray actors.
+class WorkerGroup(Workers):
+    """The workers of one run, spread over Ray actors.
 
     Image k of the pool belongs to worker k modulo the number of workers, always; test images are
     dealt out in the same way. Each worker has at most one call in flight.
@@ -67,57 +70,56 @@ class WorkerGroup:
         workers: handles of `Worker` actors.
         job: whom they work for.
         pool: ids of all images that may be annotated, see `pool_ids`.
-        board: the notice board.
-        training_workers: how many of the workers train together.
+        progress: handle of the `ProgressActor`.
+        training_workers: how many of the workers train one model together.
     """
 
     def __init__(
-        self, workers: Sequence[Any], job: Job, pool: Sequence[str], board: Any, training_workers: int = 1
+        self, workers: Sequence[Any], job: Job, pool: Sequence[str], progress: Any, training_workers: int = 1
     ) -> None:
         self.workers = workers
         self._training_workers = training_workers
-        self._board = board
+        self._progress = progress
         self._job = job
         self._owner = {image: k % len(workers) for k, image in enumerate(pool)}
         self._predicted: dict[int, PredictTask] = {}
 
+    @override
     def fit(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
-        """See `Workers.fit`."""
-        training = replace(training, progress=_nobody)
         if self._training_workers > 1:
-            return self._fit_together(training, start, checkpoint)
-        model: Checkpoint = self._call({0: (training, start, checkpoint, self._board)}, "fit")[0]
+            return self._fit_distributed(training, start, checkpoint)
+        model: Checkpoint = self._call({0: (training, start, checkpoint, self._progress)}, "fit")[0]
         return model
 
+    @override
     def predict(self, task: PredictTask) -> PoolCounts:
-        """See `Workers.predict`."""
-        self._predicted = {k: replace(task, **part) for k, part in self._split(task.images, task.annotated).items()}
+        self._predicted = {k: replace(task, **share) for k, share in self._split(task.images, task.annotated).items()}
         return PoolCounts.from_arrow(list(self._call(_single(self._predicted), "predict").values()))
 
+    @override
     def choose(self, task: ChooseTask) -> Proposals:
-        """See `Workers.choose`."""
-        parts = {k: replace(task, **part) for k, part in self._split(task.images, task.annotated).items()}
-        tables = self._call(_single(parts), "choose", self._repredict)
+        tasks = {k: replace(task, **share) for k, share in self._split(task.images, task.annotated).items()}
+        tables = self._call(_single(tasks), "choose", self._repredict)
         return Proposals.from_arrow(list(tables.values()), task.images)
 
+    @override
     def reveal(self, regions: Sequence[Region]) -> Revealed:
-        """See `Workers.reveal`."""
-        parts: dict[int, list[Region]] = {}
+        regions_of: dict[int, list[Region]] = {}
         for region in regions:
-            parts.setdefault(self._owner[region.image], []).append(region)
-        return Revealed.total(list(self._call(_single(parts), "reveal").values()))
+            regions_of.setdefault(self._owner[region.image], []).append(region)
+        return Revealed.total(list(self._call(_single(regions_of), "reveal").values()))
 
+    @override
     def evaluate(self, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:
-        """See `Workers.evaluate`."""
         n = min(len(self.workers), len(images))
-        parts = {k: (model, tuple(images[k::n])) for k in range(n)}
-        answers = self._call(parts, "evaluate")
-        found = np.empty((len(images), *answers[0].shape[1:]), np.int64)
-        for k, confusion in answers.items():
-            found[k::n] = confusion
-        return found
+        arguments = {k: (model, tuple(images[k::n])) for k in range(n)}
+        answers = self._call(arguments, "evaluate")
+        confusions = np.empty((len(images), *answers[0].shape[1:]), np.int64)
+        for k, confusions_of_worker in answers.items():
+            confusions[k::n] = confusions_of_worker
+        return confusions
 
-    def _fit_together(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
+    def _fit_distributed(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
         """Train with several workers, all anew when one of them is lost."""
         for attempt in range(ATTEMPTS):
             address = self._call({0: ()}, "meet")[0]
@@ -126,9 +128,10 @@ class WorkerGroup:
                 for rank in range(self._training_workers)
             ]
             first, *others = self.workers
-            calls = [first.fit.remote(self._job, trainings[0], start, checkpoint, self._board)]
+            calls = [first.fit.remote(self._job, trainings[0], start, checkpoint, self._progress)]
             calls += [
-                worker.assist.remote(self._job, own, start) for worker, own in zip(others, trainings[1:], strict=False)
+                worker.assist.remote(self._job, of_worker, start)
+                for worker, of_worker in zip(others, trainings[1:], strict=False)
             ]
             try:
                 model: Checkpoint = self._all(calls)[0]
@@ -165,15 +168,15 @@ class WorkerGroup:
         return [ray.get(call) for call in calls]
 
     def _split(self, images: Sequence[str], annotated: Mapping[str, Sequence[Region]]) -> dict[int, dict[str, Any]]:
-        own: dict[int, list[str]] = {}
+        images_of: dict[int, list[str]] = {}
         for image in images:
-            own.setdefault(self._owner[image], []).append(image)
+            images_of.setdefault(self._owner[image], []).append(image)
         return {
             worker: {
                 "images": tuple(names),
                 "annotated": {image: annotated[image] for image in names if image in annotated},
             }
-            for worker, names in own.items()
+            for worker, names in images_of.items()
         }
 
     def _repredict(self, worker: int) -> None:
@@ -218,9 +221,6 @@ def _wait(attempt: int) -> None:
     time.sleep(min(8.0, 0.5 * 2**attempt))
 
 
-def _single(parts: Mapping[int, Any]) -> dict[int, tuple[Any, ...]]:
-    return {k: (part,) for k, part in parts.items()}
-
-
-def _nobody(fraction: float) -> None:
-    """Takes the place of the caller's progress callback, which must not travel."""
+def _single(tasks: Mapping[int, Any]) -> dict[int, tuple[Any, ...]]:
+    """Tasks by worker as the only arguments of a call."""
+    return {k: (task,) for k, task in tasks.items()}

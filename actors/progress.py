@@ -1,12 +1,15 @@
-"""The notice board: where running runs say what they are at, and the driver reads it."""
+"""Progress of all running runs: an actor gathers what coordinators and workers report, the driver reads it."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
+from typing_extensions import override
+
+from decomp.platform.loop.loop import Observer
 
 PATIENCE = 1.0
-"""Seconds that the driver waits for news; those that come later it takes the next time."""
+"""Seconds that the driver waits for an answer; one that comes later it takes the next time."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ class ProgressReport:
     warnings: list[str] = field(default_factory=list)
 
 
-class ProgressBoard:
-    """Holds the news until the driver fetches them. A loss costs nothing but a progress bar, see `ProgressReader`."""
+class ProgressActor:
+    """Ray actor that gathers the progress of all runs; losing it costs no more than a progress bar."""
 
     def __init__(self) -> None:
         self._active: dict[str, Activity] = {}
@@ -45,8 +48,8 @@ class ProgressBoard:
         """A run enters a phase."""
         self._active[run] = Activity(cycle, name, 0.0)
 
-    def progress(self, run: str, fraction: float) -> None:
-        """A run gets on with its phase."""
+    def advance(self, run: str, fraction: float) -> None:
+        """A run has done a fraction of its phase."""
         if run in self._active:
             self._active[run] = replace(self._active[run], fraction=fraction)
 
@@ -62,57 +65,57 @@ class ProgressBoard:
         """A run is no longer active."""
         self._active.pop(run, None)
 
-    def news(self) -> ProgressReport:
-        """Fetch the news."""
-        news = ProgressReport(dict(self._active), self._committed, self._warnings)
+    def report(self) -> ProgressReport:
+        """What has happened since the last report."""
+        report = ProgressReport(dict(self._active), self._committed, self._warnings)
         self._committed, self._warnings = [], []
-        return news
+        return report
 
 
-class ProgressObserver:
-    """`decomp.platform.loop.loop.Observer` that writes on the board and waits for nothing."""
+def open_progress() -> Any:
+    """Start a `ProgressActor`, which lives as long as the driver; its handle."""
+    # Wrapped here rather than decorated: a decorated class would be pickled by value, copies of its globals included.
+    return ray.remote(num_cpus=0, max_restarts=-1)(ProgressActor).remote()
 
-    def __init__(self, board: Any, run: str) -> None:
-        self.board = board
-        self.run = run
 
-    def phase(self, cycle: int, name: str, fraction: float) -> None:
-        """See `Observer.phase`."""
-        self.board.phase.remote(self.run, cycle, name)
+class ProgressObserver(Observer):
+    """Reports the progress of one run's loop to a `ProgressActor`, and waits for nothing."""
 
+    def __init__(self, progress: Any, run: str) -> None:
+        self._progress = progress
+        self._run = run
+
+    @override
+    def phase(self, cycle: int, name: str) -> None:
+        self._progress.phase.remote(self._run, cycle, name)
+
+    @override
     def committed(self, cycle: int) -> None:
-        """See `Observer.committed`."""
-        self.board.committed.remote(self.run)
+        self._progress.committed.remote(self._run)
 
+    @override
     def warn(self, message: str) -> None:
-        """See `Observer.warn`."""
-        self.board.warn.remote(f"{self.run}: {message}")
+        self._progress.warn.remote(f"{self._run}: {message}")
 
 
 class ProgressReader:
-    """Brings the news to the driver, which never waits long for them: the board may be lost, and starts again empty."""
+    """Reads a `ProgressActor` for the driver, and never waits for it long: it may be lost, and starts again empty."""
 
-    def __init__(self, board: Any) -> None:
-        self.board = board
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
         self._asked: Any = None
         self._active: dict[str, Activity] = {}
 
-    def news(self) -> ProgressReport:
-        """What the board tells; nothing new if it does not answer now."""
+    def read(self) -> ProgressReport:
+        """What has happened since the last call; nothing new if the actor does not answer now."""
         if self._asked is None:
-            self._asked = self.board.news.remote()
+            self._asked = self._progress.report.remote()
         if not ray.wait([self._asked], timeout=PATIENCE)[0]:
             return ProgressReport(self._active)
         asked, self._asked = self._asked, None
         try:
-            news: ProgressReport = ray.get(asked)
+            report: ProgressReport = ray.get(asked)
         except ray.exceptions.RayError:
             return ProgressReport(self._active)
-        self._active = news.active
-        return news
-
-
-def open_progress() -> Any:
-    """Start the board's actor; it lives as long as the driver."""
-    # Wrapped here rather than decorated: a decorated class would be pickled by value, copies of its globals included.
-    return ray.remote(num_cpus=0, max_restarts=-1)(ProgressBoard).remote()
+        self._active = report.active
+        return report

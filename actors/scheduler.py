@@ -22,13 +22,13 @@ from decomp.platform.storage.location import Location
 from decomp.platform.storage.runs import RunStore
 
 POLL = 0.5
-"""Seconds between two looks at the notice board."""
+"""Seconds that are waited for a run to end before progress is read again."""
 
 RETRIES = 5
 """How often Ray starts a lost coordinator again; the scheduler starts it anew if it got on before."""
 
 Listener = Callable[[ProgressReport, Sequence[Outcome]], None]
-"""Called with the news and with the runs that have just ended."""
+"""Called with what has happened since the last call, and with the runs that have just ended."""
 
 
 @dataclass
@@ -64,14 +64,14 @@ class Sweep:
         waiting = [spec for spec in self.specs if not RunStore(self.root, spec).finished]
         blocking = {spec.key for spec in waiting if spec.kind == "first"}
         outcomes: list[Outcome] = []
-        board = open_progress()
-        correspondent = ProgressReader(board)
+        progress = open_progress()
+        reader = ProgressReader(progress)
         try:
             while waiting or self._running:
                 ready = [spec for spec in waiting if spec.kind != "run" or spec.first.key not in blocking]
                 for spec in ready[: max(0, limit - len(self._running))]:
                     waiting.remove(spec)
-                    self._start(spec, board)
+                    self._start(spec, progress)
                 ended, again = self._collect()
                 waiting[:0] = again
                 for outcome in ended:
@@ -83,14 +83,14 @@ class Sweep:
                 outcomes += ended
                 if not waiting:
                     self._release_idle()
-                news = correspondent.news()
-                listen(replace(news, warnings=[*news.warnings, *self._lost_room()]), ended)
+                report = reader.read()
+                listen(replace(report, warnings=[*report.warnings, *self._lost_room()]), ended)
         finally:
             for slot in self._slots:
                 slot.close()
         return outcomes
 
-    def _start(self, spec: RunSpec, board: Any) -> None:
+    def _start(self, spec: RunSpec, progress: Any) -> None:
         idle = self._idle()
         slot = idle[0] if idle else self._open_slot()
         # The coordinator only waits and counts: it takes no share of the cores, which are its workers'.
@@ -98,7 +98,7 @@ class Sweep:
             scheduling_strategy=PlacementGroupSchedulingStrategy(slot.group, 0)
         )
         done = len(RunStore(self.root, spec).committed())
-        reference = task.remote(spec, self.root, slot.workers, board, self.resources.training_workers)
+        reference = task.remote(spec, self.root, slot.workers, progress, self.resources.training_workers)
         self._running[reference] = _Running(spec, slot, done)
 
     def _open_slot(self) -> "_Slot":
@@ -144,13 +144,13 @@ class Sweep:
         Raises:
             UserError: if this machine is no part of the cluster any more: nothing could ever be started again.
         """
-        here = ray.get_runtime_context().get_node_id()
-        if not any(node["NodeID"] == here for node in ray.nodes() if node["Alive"]):
+        nodes = _living_nodes()
+        if ray.get_runtime_context().get_node_id() not in (node["NodeID"] for node in nodes):
             raise UserError(
                 "Ray's own process on this machine has died, for lack of memory? Committed cycles are kept; the same "
                 "command goes on from there."
             )
-        before, self._room = self._room, _room(self.resources)
+        before, self._room = self._room, _room(nodes, self.resources)
         if self.resources.autoscaling or not self._room < min(before, len(self._slots)):
             return []
         return [
@@ -192,26 +192,32 @@ def capacity(resources: Resources) -> int:
     Raises:
         UserError: if not even one does.
     """
-    room = _room(resources)
+    nodes = _living_nodes()
+    room = _room(nodes, resources)
     if not room:
-        nodes = _nodes()
-        totals = {name: sum(has.get(name, 0.0) for has in nodes) for name in ("CPU", "GPU")}
+        totals = {name: sum(node["Resources"].get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
         raise UserError(
             f"resources: one run needs {resources.workers} worker(s) of {resources.cpus:g} CPU and "
             f"{resources.gpus:g} GPU each, but the cluster has {totals['CPU']:g} CPU and {totals['GPU']:g} GPU on "
-            f"{len(nodes)} node(s), which makes room for {_bundles(resources)}; lower resources.workers, "
+            f"{len(nodes)} node(s), which makes room for {_bundles(nodes, resources)}; lower resources.workers, "
             f".cpus or .gpus, or use a larger cluster."
         )
     return room
 
 
-def _room(resources: Resources) -> int:
-    return _bundles(resources) // resources.workers
+def _living_nodes() -> list[dict[str, Any]]:
+    """The cluster's nodes as Ray describes them."""
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
-def _bundles(resources: Resources) -> int:
-    """How many workers fit into the cluster at the same time."""
-    return sum(_bundles_on(has, resources) for has in _nodes())
+def _room(nodes: Sequence[dict[str, Any]], resources: Resources) -> int:
+    """How many runs fit into the nodes at the same time."""
+    return _bundles(nodes, resources) // resources.workers
+
+
+def _bundles(nodes: Sequence[dict[str, Any]], resources: Resources) -> int:
+    """How many workers fit into the nodes at the same time."""
+    return sum(_bundles_on(node["Resources"], resources) for node in nodes)
 
 
 def _bundles_on(has: dict[str, float], resources: Resources) -> int:
@@ -226,8 +232,3 @@ def _bundles_on(has: dict[str, float], resources: Resources) -> int:
 def _whole(total: float, part: float) -> int:
     """How often a part fits into a total, counted in ten-thousandths as Ray does."""
     return round(10_000 * total) // round(10_000 * part)
-
-
-def _nodes() -> list[dict[str, float]]:
-    """Resources of each living node."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]

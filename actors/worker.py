@@ -19,15 +19,16 @@ from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets import Dataset
 from decomp.platform.learners.base import Training
 from decomp.platform.learners.training.distributed import open_rendezvous
-from decomp.platform.loop.oracle import Revealed
-from decomp.platform.loop.shard import Checkpoint, ChooseTask, PoolShard, PredictTask
+from decomp.platform.loop.oracle import Revealed, reveal
+from decomp.platform.loop.shard import PoolShard
+from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PredictTask
 from decomp.platform.loop.workers import assist, fit
 from decomp.platform.regions import Region
 from decomp.platform.spec import Component
 from decomp.platform.storage.location import Location
 
 REPORT_EVERY = 2.0
-"""Seconds between two reports of a training's progress; a thousand runs share one notice board."""
+"""Seconds between two reports of a training's progress; a thousand runs share one `ProgressActor`."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,17 @@ class Worker:
         self._job: Job | None = None
         self._dataset: Dataset | None = None
         self._shard: PoolShard | None = None
-        self._meeting: Any = None  # it lasts until the next one
+        self._rendezvous: Any = None  # it lasts until the next one
 
     def fit(
-        self, job: Job, training: Training, start: Checkpoint | None, checkpoint: Location, board: Any
+        self, job: Job, training: Training, start: Checkpoint | None, checkpoint: Location, progress: Any
     ) -> Checkpoint:
-        """See `decomp.platform.loop.workers.fit`; progress goes to the notice board."""
-        return fit(self._shard_of(job), replace(training, progress=_Reporter(board, job.run)), start, checkpoint)
+        """Train and write the checkpoint; `progress` is the handle of the `ProgressActor`, which is told."""
+        return fit(self._shard_of(job), replace(training, progress=_Reporter(progress, job.run)), start, checkpoint)
 
     def meet(self, job: Job) -> str:
         """Open a meeting place for one training of several workers on this node; its address."""
-        self._meeting, address = open_rendezvous(ray.util.get_node_ip_address())
+        self._rendezvous, address = open_rendezvous(ray.util.get_node_ip_address())
         return address
 
     def assist(self, job: Job, training: Training, start: Checkpoint | None) -> None:
@@ -73,19 +74,19 @@ class Worker:
         assist(self._shard_of(job), training, start)
 
     def predict(self, job: Job, task: PredictTask) -> pa.RecordBatch:
-        """See `PoolShard.predict`."""
+        """Predict the worker's images; `PoolCounts` as an Arrow batch."""
         return self._shard_of(job).predict(task)
 
     def choose(self, job: Job, task: ChooseTask) -> pa.Table:
-        """See `PoolShard.choose`."""
+        """Choose regions in the worker's images; `Proposals` as an Arrow table."""
         return self._shard_of(job).choose(task)
 
     def reveal(self, job: Job, regions: Sequence[Region]) -> Revealed:
-        """See `PoolShard.reveal`."""
-        return self._shard_of(job).reveal(regions)
+        """What the oracle tells of regions in the worker's images."""
+        return reveal(self._shard_of(job).dataset, regions)
 
     def evaluate(self, job: Job, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:
-        """See `PoolShard.evaluate`."""
+        """Confusion matrix of each image, shape (N, C, C)."""
         return self._shard_of(job).evaluate(model, images)
 
     def _shard_of(self, job: Job) -> PoolShard:
@@ -101,8 +102,8 @@ class Worker:
 class _Reporter:
     """Reports the progress of a training now and then."""
 
-    def __init__(self, board: Any, run: str) -> None:
-        self._board = board
+    def __init__(self, progress: Any, run: str) -> None:
+        self._progress = progress
         self._run = run
         self._last = 0.0
 
@@ -110,4 +111,4 @@ class _Reporter:
         now = time.monotonic()
         if now - self._last >= REPORT_EVERY:
             self._last = now
-            self._board.progress.remote(self._run, fraction)
+            self._progress.advance.remote(self._run, fraction)

@@ -92,9 +92,9 @@ class SweepProgress:
     ) -> None:
         self._progress.stop()
 
-    def update(self, news: Any, ended: Sequence[Any]) -> None:
+    def update(self, report: Any, ended: Sequence[Any]) -> None:
         """`decomp.actors.scheduler.Listener`."""
-        for label, activity in news.active.items():
+        for label, activity in report.active.items():
             self._started.setdefault(label, time.monotonic())
             if label not in self._bars:
                 self._bars[label] = self._progress.add_task(label, total=self._cycles[label], phase="")
@@ -106,9 +106,9 @@ class SweepProgress:
             )
         for outcome in ended:
             self._end(outcome)
-        for label in [label for label in self._bars if label not in news.active]:
+        for label in [label for label in self._bars if label not in report.active]:
             self._progress.remove_task(self._bars.pop(label))
-        for warning in news.warnings:
+        for warning in report.warnings:
             CONSOLE.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
 
     def _end(self, outcome: Any) -> None:

@@ -103,10 +103,10 @@ class Ledger:
     @cached_property
     def by_image(self) -> Mapping[str, tuple[Region, ...]]:
         """Annotated regions of each image that has any, in order of annotation."""
-        found: dict[str, list[Region]] = {}
+        regions: dict[str, list[Region]] = {}
         for annotation in self.annotations():
-            found.setdefault(annotation.region.image, []).append(annotation.region)
-        return {image: tuple(regions) for image, regions in found.items()}
+            regions.setdefault(annotation.region.image, []).append(annotation.region)
+        return {image: tuple(of_image) for image, of_image in regions.items()}
 
     def regions(self, image: str) -> tuple[Region, ...]:
         """Annotated regions of one image, in order of annotation."""

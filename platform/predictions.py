@@ -106,6 +106,12 @@ class Prediction:
     confidence: npt.NDArray[np.float32] | None = None
     regions: RegionReader | None = None
 
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """Pixels predicted as each class in the whole image, shape (C,), int64; only where counts were wanted."""
+        assert self.counts is not None
+        return np.asarray(self.counts.sum(axis=0))
+
 
 @dataclass(frozen=True)
 class PoolCounts:
@@ -129,6 +135,39 @@ class PoolCounts:
     uncertainty: npt.NDArray[np.float64]
     axes: int = 2
 
+    @classmethod
+    def of(cls, image: str, prediction: Prediction) -> "PoolCounts":
+        """Counts of one image, from a prediction of which counts were wanted."""
+        assert prediction.counts is not None
+        _, unsure, confident = prediction.counts[:, None]
+        uncertainty = np.nan if prediction.uncertainty is None else prediction.uncertainty.mean
+        return cls(
+            (image,),
+            np.array([prediction.labels.size], np.int64),
+            prediction.predicted[None],
+            unsure + confident,
+            confident,
+            np.array([uncertainty], np.float64),
+            prediction.labels.ndim,
+        )
+
+    @classmethod
+    def stacked(cls, counts: Sequence["PoolCounts"]) -> "PoolCounts":
+        """Counts of the images one after the other, at least one."""
+
+        def matrix(name: str) -> npt.NDArray[Any]:
+            return np.concatenate([getattr(one, name) for one in counts])
+
+        return cls(
+            tuple(image for one in counts for image in one.images),
+            matrix("pixels"),
+            matrix("predicted"),
+            matrix("open"),
+            matrix("confident"),
+            matrix("uncertainty"),
+            counts[0].axes,
+        )
+
     def to_arrow(self) -> pa.RecordBatch:
         """One row per image; counts are int32 where they fit."""
         columns: dict[str, Any] = {"image": pa.array(self.images, pa.string()), "pixels": self.pixels}
@@ -147,12 +186,12 @@ class PoolCounts:
 
         ends = np.cumsum([len(batch) for batch in batches])
 
-        def joined(parts: Sequence[npt.NDArray[Any]], dtype: type[np.generic]) -> npt.NDArray[Any]:
+        def joined(columns: Sequence[npt.NDArray[Any]], dtype: type[np.generic]) -> npt.NDArray[Any]:
             # Every row goes to its place at once: sorting tables would take several times the memory.
-            found = np.empty((len(images), *parts[0].shape[1:]), dtype)
-            for part, own in zip(parts, np.split(places, ends[:-1]), strict=True):
-                found[own] = part
-            return found
+            rows = np.empty((len(images), *columns[0].shape[1:]), dtype)
+            for column, places_of_shard in zip(columns, np.split(places, ends[:-1]), strict=True):
+                rows[places_of_shard] = column
+            return rows
 
         def counts(name: str) -> npt.NDArray[np.int64]:
             return joined([matrix_of(batch[name]) for batch in batches], np.int64)

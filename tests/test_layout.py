@@ -33,8 +33,8 @@ MAY_IMPORT = {
     "platform.learners.checkpoints": "platform",
     "platform.learners.networks": "datasets.formats",
     "platform.learners.training": "platform datasets.base learners.base learners.devices learners.networks",
-    "platform.learners.inference": "platform metrics datasets.base learners.base learners.reproducible learners.devices "
-    "learners.networks",
+    "platform.learners.inference": "platform metrics datasets.base learners.base learners.reproducible "
+    "learners.devices learners.networks",
     "platform.learners": "platform metrics datasets.base datasets.formats learners.base learners.reproducible "
     "learners.devices learners.checkpoints learners.networks learners.training learners.inference",
     "platform.learners.nnunet": "platform storage metrics datasets.base datasets.formats datasets learners.base "

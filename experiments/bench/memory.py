@@ -18,12 +18,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from decomp.experiments.bench.selection import UNIT, Scene, scene
 from decomp.platform.components import build_selectors
 from decomp.platform.datasets import Dataset
 from decomp.platform.learners import Learner, Predictor, Training
-from decomp.platform.loop.shard import Checkpoint, Choosing, PoolShard, PredictTask
+from decomp.platform.loop.shard import PoolShard
+from decomp.platform.loop.tasks import Checkpoint, PredictTask, RegionRequest
 from decomp.platform.predictions import Prediction, UncertaintyMap, Wanted
 from decomp.platform.spec import Component, Sampler
 
@@ -48,24 +50,24 @@ class Numbers(Dataset):
     n: int
     classes: tuple[str, ...] = field(default=tuple(f"class {c}" for c in range(N_CLASSES)), init=False)
 
+    @override
     def ids(self, split: str, fold: int) -> tuple[str, ...]:
-        """See `Dataset.ids`."""
         return tuple(f"{k:05d}" for k in range(self.n))
 
+    @override
     def shape(self, image: str) -> tuple[int, ...]:
-        """See `Dataset.shape`."""
         return SHAPE
 
+    @override
     def image(self, image: str) -> npt.NDArray[np.generic]:
-        """See `Dataset.image`."""
         return np.full((1, 1, 1), int(image))
 
+    @override
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
-        """See `Dataset.labels`."""
         raise NotImplementedError
 
+    @override
     def fingerprint(self) -> str:
-        """See `Dataset.fingerprint`."""
         return ""
 
 
@@ -75,16 +77,16 @@ class Recorded(Learner, Predictor):
     def __init__(self) -> None:
         self.scenes: list[Scene] = [scene(SHAPE, N_CLASSES, seed) for seed in range(DISTINCT)]
 
+    @override
     def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:
-        """See `Learner.fit`."""
         raise NotImplementedError
 
+    @override
     def load(self, checkpoint: Path, dataset: Dataset, device: str) -> Predictor:
-        """See `Learner.load`."""
         return self
 
+    @override
     def predict(self, image: Any, wanted: Wanted) -> Prediction:
-        """See `Predictor.predict`."""
         number = int(image[0, 0, 0])
         shown = self.scenes[number % DISTINCT]
         counts = np.bincount(shown.labels.ravel(), minlength=N_CLASSES)
@@ -107,7 +109,7 @@ def keep(pair: tuple[str, str], n: int, n_image: int) -> None:
         ranking=images if images.local else None,
         selected=None,
         n_image=n_image,
-        choosing=Choosing(regions, (128, 128), 10, None, 0, 0, 2),
+        request=RegionRequest(regions, (128, 128), 10, None, 0, 0, 2),
     )
     shard.predict(task)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -126,14 +128,14 @@ def main() -> None:
         keep(PAIRS[options.only], options.images, options.n_image)
         return
     command = [sys.executable, "-m", "decomp.experiments.bench.memory", *sys.argv[1:], "--only"]
-    found = {
+    measured = {
         name: json.loads(subprocess.run([*command, name], check=True, capture_output=True, text=True).stdout)
         for name in PAIRS
     }
-    base, pixels = found["nothing kept"], SHAPE[0] * SHAPE[1]
+    base, pixels = measured["nothing kept"], SHAPE[0] * SHAPE[1]
     print(f"{options.images} predictions of 1024 x 2048 x {N_CLASSES}, {options.n_image} images to be selected\n")
     print(f"{'sampler':16s} {'peak':>10s} {'afterwards':>12s} {'more':>20s}   images, bytes per pixel of each")
-    for name, of in found.items():
+    for name, of in measured.items():
         each = f"{of['images']:9d} {of['bytes'] / of['images'] / pixels:18.3f}" if of["images"] else f"{0:9d}"
         more = of["now"] - base["now"]
         print(f"{name:16s} {of['peak']:7.0f} MB {of['now']:9.0f} MB {more:17.0f} MB   {each}")

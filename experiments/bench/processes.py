@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-TITLES = {"worker": b"ray::Worker", "coordinator": b"ray::coordinate", "board": b"ray::ProgressBoard"}
+TITLES = {"worker": b"ray::Worker", "coordinator": b"ray::coordinate", "progress": b"ray::ProgressActor"}
 """How the processes of Ray are called that run our code."""
 
 

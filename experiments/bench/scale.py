@@ -177,10 +177,10 @@ def cycle(root: Path, images: int, n_workers: int, work: float) -> dict[str, flo
         dataset=Component(BASE.dataset.name, {"images": images}),
         learner=Component(BASE.learner.name, {"work": work}),
     )
-    dataset, board = Simulated(images), open_progress()
+    dataset, progress = Simulated(images), open_progress()
     workers = start_workers(Resources(workers=n_workers, cpus=1))
     try:
-        group = WorkerGroup(workers, Job("run", spec.dataset, spec.learner), dataset.ids("train", 0), board)
+        group = WorkerGroup(workers, Job("run", spec.dataset, spec.learner), dataset.ids("train", 0), progress)
         for one in (spec.first, spec):
             start = time.perf_counter()
             Loop(RunStore(root, one), dataset, group).run()
@@ -194,20 +194,20 @@ def cycle(root: Path, images: int, n_workers: int, work: float) -> dict[str, flo
     finally:
         for worker in workers:
             ray.kill(worker)
-        ray.kill(board)
+        ray.kill(progress)
 
 
 def worker_memory() -> list[float]:
     """Greatest memory of each living worker in GB."""
-    found = []
+    peaks = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if (folder / "cmdline").read_bytes().startswith(b"ray::Worker"):
                 status = (folder / "status").read_text()
-                found.append(int(status.split("VmHWM:")[1].split()[0]) / 2**20)
+                peaks.append(int(status.split("VmHWM:")[1].split()[0]) / 2**20)
         except (OSError, IndexError):
             continue  # it has ended meanwhile
-    return sorted(found, reverse=True)
+    return sorted(peaks, reverse=True)
 
 
 def tiny_runs(root: Path, runs: int, at_once: int) -> int:
@@ -215,7 +215,7 @@ def tiny_runs(root: Path, runs: int, at_once: int) -> int:
     small = replace(BASE, dataset=Component(BASE.dataset.name, {"images": 50}), budget=Budget(5, 2, (16, 16)))
     specs = [replace(small, seed=seed) for seed in range(runs)]
     resources = Resources(workers=1, cpus=1, runs_at_once=at_once)
-    outcomes = Sweep(root, [*(spec.first for spec in specs), *specs], resources).run(lambda news, ended: None)
+    outcomes = Sweep(root, [*(spec.first for spec in specs), *specs], resources).run(lambda report, ended: None)
     return sum(outcome.error is not None for outcome in outcomes)
 
 

@@ -3,7 +3,7 @@
     python -m decomp.experiments.bench.soak [--kills 200] [--seed 0] [--nodes] [--folder FOLDER]
 
 `decomp run` computes small experiments one after the other while a random one of its processes gets SIGKILL every half
-to two seconds, as long as the experiment gets on: a worker, a coordinator, the notice board, or the driver, whose
+to two seconds, as long as the experiment gets on: a worker, a coordinator, the progress actor, or the driver, whose
 command is then typed again; with `--nodes` every other experiment runs on a cluster of two nodes on this machine and
 whole nodes are killed too. Each experiment has new seeds. Afterwards its results must equal, byte for byte, those of a
 single process that nobody disturbed, every cycle must be there once, nothing half-made may be left, and MLflow must
@@ -49,7 +49,7 @@ PATIENCE = 300.0
 OURS_END, ALL_END = 10.0, 150.0
 """Seconds after the death of a driver in which our processes end, and those of Ray, which look for it for a minute."""
 
-WEIGHTS = {"worker": 8, "coordinator": 6, "board": 2, "driver": 1, "node": 2}
+WEIGHTS = {"worker": 8, "coordinator": 6, "progress": 2, "driver": 1, "node": 2}
 """How often each is a victim, relative to each other, where there is one."""
 
 
@@ -186,7 +186,7 @@ class Torment:
     def _kill_one(self, driver: "subprocess.Popen[bytes]", *, got_on: bool) -> None:
         """Kill a random victim, once the driver is at work; the driver or a node only if it got on since it started."""
         family = descendants(self.nodes.raylets() if self.nodes else [driver.pid])
-        own = births(descendants([driver.pid]))
+        of_driver = births(descendants([driver.pid]))
         titles = {pid: title_of(pid) for pid in family}
         victims: dict[str, list[int]] = {
             name: sorted(pid for pid, called in titles.items() if called.startswith(title))
@@ -209,9 +209,9 @@ class Torment:
                 return
             if kind == "driver":
                 driver.wait()
-                ours = {pid: born for pid, born in own.items() if is_ours(titles.get(pid, b""))}
+                ours = {pid: born for pid, born in of_driver.items() if is_ours(titles.get(pid, b""))}
                 self.tally.outlived(ours, OURS_END)
-                self.orphans |= own
+                self.orphans |= of_driver
         self.tally.kills[kind] += 1
 
 
@@ -290,21 +290,20 @@ def plan_of(experiment: Path, *overrides: str) -> Plan:
 
 def compare(experiment: Path, undisturbed: Path, tally: Tally) -> None:
     """Compare a finished experiment with what this process computes."""
-    plan = plan_of(experiment, f"storage={undisturbed}")
-    mine = plan_of(experiment)
+    calm, disturbed = plan_of(experiment, f"storage={undisturbed}"), plan_of(experiment)
     learner = Means(seconds=0.0)  # naps are no part of results
-    for store in plan.stores(plan.specs):
-        Loop(store, plan.dataset, LocalWorkers(PoolShard(plan.dataset, learner, "cpu"))).run()
-    found, expected = (_files(p.experiment.folder) for p in (mine, plan))
-    for name in sorted(found.keys() | expected.keys()):
-        if found.get(name) != expected.get(name):
-            what = "is missing" if name not in found else "is too many" if name not in expected else "differs"
+    for store in calm.stores(calm.specs):
+        Loop(store, calm.dataset, LocalWorkers(PoolShard(calm.dataset, learner, "cpu"))).run()
+    files, expected = (_files(plan.experiment.folder) for plan in (disturbed, calm))
+    for name in sorted(files.keys() | expected.keys()):
+        if files.get(name) != expected.get(name):
+            what = "is missing" if name not in files else "is too many" if name not in expected else "differs"
             tally.faults.append(f"{experiment.stem}: {name} {what}")
-    for folder in mine.experiment.folder.rglob("*"):
+    for folder in disturbed.experiment.folder.rglob("*"):
         if folder.name.startswith((".staging", "damaged")):
             tally.faults.append(f"{experiment.stem}: {folder} was left behind")
-    tally.runs += len(mine.specs)
-    tally.cycles += sum(name.endswith("record.json") for name in found)
+    tally.runs += len(disturbed.specs)
+    tally.cycles += sum(name.endswith("record.json") for name in files)
     shutil.rmtree(undisturbed)
 
 

@@ -37,8 +37,8 @@ class HactNet(RoiLearner):
     """Channels of each layer and of the hidden layer of the head."""
 
     nodes_per_batch: Annotated[int, Field(ge=1)] = 20_000
-    """Cells and tissue areas predicted at once, of which a thousand take about 50 MB at the default sizes; a greater ROI
-    is predicted alone."""
+    """Cells and tissue areas predicted at once, of which a thousand take about 50 MB at the default sizes; a greater
+    ROI is predicted alone."""
 
     @override
     def new_network(self, contents: Sequence[Any], n_classes: int) -> RoiNetwork:

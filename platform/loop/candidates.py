@@ -1,7 +1,7 @@
 """Which images may be selected in a cycle (Sec. 1 of the method notes)."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from decomp.platform.ledger import Ledger
 from decomp.platform.regions import Region
@@ -9,45 +9,73 @@ from decomp.platform.samplers.windows import Windows
 from decomp.platform.spec import Component, RegionShape
 
 
-def candidates(
-    shapes: Mapping[str, Sequence[int]], region: RegionShape, ledger: Ledger, visits: Sequence[Collection[str]]
-) -> list[str]:
-    """Candidate images of the cycle that follows the last one, sorted.
+class Candidates:
+    """The candidate images of one split, from cycle to cycle.
 
     An image selected in a cycle leaves the candidates; when none is left, a new loop starts with every image that
-    still has a free place. The state is replayed from what is committed, so that it survives a restart.
+    still has a free place. A split without a free place is no longer selected from; the run may go on with another.
 
     Args:
-        shapes: spatial shape of every image of the pool.
-        region: shape of the regions.
-        ledger: all annotated regions.
-        visits: ids of the images selected in each cycle, from the first.
-
-    Returns:
-        Ids of the candidates; empty if no image has a free place left.
+        shapes: spatial shape of every image of the split.
+        region_shape: shape of the regions.
     """
-    annotated: dict[str, list[tuple[int, Region]]] = {}
-    for row in ledger.annotations():
-        annotated.setdefault(row.region.image, []).append((row.cycle, row.region))
 
-    def with_room(after: int) -> set[str]:
-        return {
-            image
-            for image, shape in shapes.items()
-            if _has_room(image, shape, region, [r for cycle, r in annotated.get(image, ()) if cycle <= after])
-        }
+    def __init__(self, shapes: Mapping[str, Sequence[int]], region_shape: RegionShape) -> None:
+        self.shapes = shapes
+        self.region_shape = region_shape
+        self._annotated: dict[str, list[Region]] = {}
+        self._left = set(shapes)
 
-    left = set(shapes)
-    for cycle, images in enumerate(visits, start=1):
-        left -= set(images)
-        if not left:
-            left = with_room(after=cycle)
-            if not left and cycle < len(visits):
-                raise ValueError("The ledger has regions in a cycle that had no candidates; its file is damaged.")
-    return sorted(left)
+    @classmethod
+    def replayed(
+        cls,
+        shapes: Mapping[str, Sequence[int]],
+        region_shape: RegionShape,
+        ledger: Ledger,
+        selected: Sequence[Collection[str]],
+    ) -> "Candidates":
+        """The state after the committed cycles, from which alone it follows, so that it survives a restart.
 
+        Args:
+            shapes: spatial shape of every image of the split.
+            region_shape: shape of the regions.
+            ledger: all annotated regions.
+            selected: ids of the images selected in each cycle, from the first, in whatever split.
 
-def _has_room(image: str, shape: Sequence[int], region: RegionShape, annotated: Sequence[Region]) -> bool:
-    if isinstance(region, Component):  # a partition: what is not annotated can still be
-        return sum(mine.area for mine in annotated) < math.prod(shape)
-    return Windows(image, shape, region, annotated).any_free()
+        Raises:
+            ValueError: if images of the split were selected when none had a free place.
+        """
+        regions: dict[int, list[Region]] = {}
+        for row in ledger.annotations():
+            regions.setdefault(row.cycle, []).append(row.region)
+        state = cls(shapes, region_shape)
+        for cycle, images in enumerate(selected, start=1):
+            state.annotate(images, regions.get(cycle, ()))
+        return state
+
+    def images(self) -> list[str]:
+        """Ids of the candidates of the next cycle, sorted; none if no image has a free place left."""
+        return sorted(self._left)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no image has a free place left."""
+        return not self._left
+
+    def annotate(self, selected: Collection[str], regions: Iterable[Region]) -> None:
+        """A cycle has annotated regions in the selected images; those of other splits change nothing."""
+        selected_here = self.shapes.keys() & set(selected)
+        if self.exhausted and selected_here:
+            raise ValueError("The ledger has regions in a cycle that had no candidates; its file is damaged.")
+        for region in regions:
+            if region.image in selected_here:
+                self._annotated.setdefault(region.image, []).append(region)
+        self._left -= selected_here
+        if selected_here and not self._left:
+            self._left = {image for image in self.shapes if self._has_room(image)}
+
+    def _has_room(self, image: str) -> bool:
+        shape, annotated = self.shapes[image], self._annotated.get(image, ())
+        if isinstance(self.region_shape, Component):  # a partition: what is not annotated can still be
+            return sum(region.area for region in annotated) < math.prod(shape)
+        return Windows(image, shape, self.region_shape, annotated).any_free()

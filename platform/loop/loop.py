@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +12,10 @@ from decomp.platform.datasets.base import Dataset, Split, annotated_splits
 from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Training
 from decomp.platform.ledger import Ledger
-from decomp.platform.loop.candidates import candidates
+from decomp.platform.loop.candidates import Candidates
 from decomp.platform.loop.oracle import Revealed
-from decomp.platform.loop.selection import FIRST_CYCLE, Selecting, Selection
-from decomp.platform.loop.shard import Checkpoint
+from decomp.platform.loop.selection import FIRST_CYCLE, Selection, SelectionStep
+from decomp.platform.loop.tasks import Checkpoint
 from decomp.platform.loop.workers import Workers
 from decomp.platform.metrics import score
 from decomp.platform.randomness import stream
@@ -25,30 +24,17 @@ from decomp.platform.storage.runs import CycleFolder, RunStore
 from decomp.platform.version import git_commit, package_version
 
 
-class Observer(Protocol):
-    """Who wants to know how a run gets on."""
+class Observer:
+    """Is told how a run gets on; this one does nothing with it."""
 
-    def phase(self, cycle: int, name: str, fraction: float) -> None:
-        """The run is in a phase of a cycle, `fraction` of which is done."""
+    def phase(self, cycle: int, name: str) -> None:
+        """The run enters a phase of a cycle."""
 
     def committed(self, cycle: int) -> None:
         """A cycle has been committed."""
 
     def warn(self, message: str) -> None:
         """Something was mended that the user should know of."""
-
-
-class Silent:
-    """An observer that does nothing."""
-
-    def phase(self, cycle: int, name: str, fraction: float) -> None:
-        """See `Observer.phase`."""
-
-    def committed(self, cycle: int) -> None:
-        """See `Observer.committed`."""
-
-    def warn(self, message: str) -> None:
-        """See `Observer.warn`."""
 
 
 @dataclass
@@ -65,7 +51,7 @@ class Loop:
     store: RunStore
     dataset: Dataset
     workers: Workers
-    observer: Observer = field(default_factory=Silent)
+    observer: Observer = field(default_factory=Observer)
 
     def run(self) -> None:
         """Compute all cycles that are not committed yet."""
@@ -96,17 +82,22 @@ class Loop:
         spec, cycle = self.store.spec, len(folders) + 1
         phases = _Phases(cycle, self.observer)
         ledger = self.store.ledger(folders)
-        pools = {split: self._shapes(split) for split in annotated_splits(self.dataset)}
-        shapes = {image: shape for pool in pools.values() for image, shape in pool.items()}
-        previous = Checkpoint(folders[-1].checkpoint, folders[-1].record.checkpoint_sha256) if folders else None
+        records = [folder.record for folder in folders]
+        previous = Checkpoint(folders[-1].checkpoint, records[-1].checkpoint_sha256) if folders else None
+        shapes = {split: self._shapes(split) for split in annotated_splits(self.dataset)}
+        all_shapes = {image: shape for of_split in shapes.values() for image, shape in of_split.items()}
 
-        visits = [folder.record.selected for folder in folders]
-        selection = self._select(phases, pools, ledger, visits, previous)
+        candidates = self._candidates(shapes, ledger, records)
+        if candidates:
+            selection = self._select(phases, candidates, ledger, previous)
+        else:
+            selection = Selection((), Ledger.whole(all_shapes))
         with phases.timed("reveal"):
             ledger = ledger.extend(selection.ledger)
-            revealed = self.workers.reveal([row.region for row in selection.ledger.annotations()])
-            visits.append(selection.images)
-            exhausted = spec.budget is not None and not candidates(pools["train"], spec.budget.region, ledger, visits)
+            regions = [row.region for row in selection.ledger.annotations()]
+            revealed = self.workers.reveal(regions)
+            if candidates:
+                candidates["train"].annotate(selection.images, regions)
         staged = self.store.stage(cycle)
         with phases.timed("train"):
             purpose = "reference" if spec.kind == "reference" else "training"
@@ -114,7 +105,6 @@ class Loop:
                 ledger=ledger,
                 rng=stream(spec.seed, purpose, fold=spec.fold, cycle=cycle),
                 fold=spec.fold,
-                progress=lambda fraction: self.observer.phase(cycle, "train", fraction),
             )
             model = self.workers.fit(training, previous if spec.warm_start else None, staged.checkpoint)
         with phases.timed("evaluate"):
@@ -125,12 +115,12 @@ class Loop:
             cycle=cycle,
             metrics=metrics,
             class_metrics=class_metrics,
-            annotated=_annotated(ledger, shapes, revealed, folders[-1].record.annotated if folders else None),
+            annotated=_annotated(ledger, all_shapes, revealed, records[-1].annotated if records else None),
             class_confidence=_floats(selection.class_confidence),
             class_weights=_floats(selection.class_weights),
             checkpoint_sha256=model.sha256,
             selected=selection.images,
-            exhausted=exhausted,
+            exhausted=bool(candidates) and candidates["train"].exhausted,
         )
         timing = Timing(phases.seconds, time.time_ns() // 1_000_000, package_version(), git_commit())
         return self.store.commit(staged, record, timing, selection.ledger)
@@ -138,24 +128,31 @@ class Loop:
     def _shapes(self, split: Split) -> dict[str, tuple[int, ...]]:
         return {image: self.dataset.shape(image) for image in self.dataset.ids(split, self.store.spec.fold)}
 
+    def _candidates(
+        self, shapes: Mapping[Split, Mapping[str, tuple[int, ...]]], ledger: Ledger, records: Sequence[CycleRecord]
+    ) -> dict[Split, Candidates]:
+        """Candidates of every split that is annotated; none of a reference, which is annotated whole."""
+        budget = self.store.spec.budget
+        if budget is None:
+            return {}
+        selected = [record.selected for record in records]
+        return {
+            split: Candidates.replayed(of_split, budget.region, ledger, selected) for split, of_split in shapes.items()
+        }
+
     def _select(
         self,
         phases: "_Phases",
-        pools: Mapping[Split, Mapping[str, tuple[int, ...]]],
+        candidates: Mapping[Split, Candidates],
         ledger: Ledger,
-        visits: Sequence[tuple[str, ...]],
         previous: Checkpoint | None,
     ) -> Selection:
         """Select in every split that is annotated, the validation split with a third of the images."""
-        spec = self.store.spec
-        if spec.budget is None:
-            return Selection(
-                (), Ledger.whole({image: shape for pool in pools.values() for image, shape in pool.items()})
-            )
-        parts = []
-        for split, shapes in pools.items():
+        spec, selections = self.store.spec, []
+        assert spec.budget is not None
+        for split, of_split in candidates.items():
             n_image = spec.budget.n_image if split == "train" else max(1, spec.budget.n_image // 3)
-            selecting = Selecting(
+            step = SelectionStep(
                 spec.sampler or FIRST_CYCLE,
                 replace(spec.budget, n_image=n_image),
                 self.dataset.classes,
@@ -164,13 +161,13 @@ class Loop:
                 spec.fold,
                 phases.cycle,
             )
-            if pool := candidates(shapes, spec.budget.region, ledger, visits):
-                parts.append(selecting.run(self.workers, phases.timed, pool, shapes, ledger, previous))
-        joint = parts[0].ledger
-        for part in parts[1:]:
-            joint = joint.extend(part.ledger)
-        images = tuple(image for part in parts for image in part.images)
-        return Selection(images, joint, parts[0].class_confidence, parts[0].class_weights)
+            if images := of_split.images():
+                selections.append(step.run(self.workers, phases.timed, images, of_split.shapes, ledger, previous))
+        joint = selections[0].ledger
+        for selection in selections[1:]:
+            joint = joint.extend(selection.ledger)
+        images_of_all = tuple(image for selection in selections for image in selection.images)
+        return Selection(images_of_all, joint, selections[0].class_confidence, selections[0].class_weights)
 
 
 @dataclass
@@ -183,7 +180,7 @@ class _Phases:
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        self.observer.phase(self.cycle, name, 0.0)
+        self.observer.phase(self.cycle, name)
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

@@ -1,13 +1,14 @@
-"""What annotating regions takes of an expert, counted on the true labels that the oracle reveals."""
+"""The oracle: what revealing regions tells of them, and what annotating them would cost an expert."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from decomp.platform.datasets.base import IGNORE
+from decomp.platform.datasets.base import IGNORE, Dataset
 from decomp.platform.regions import Region
 
 TOLERANCE = 1.0
@@ -27,10 +28,24 @@ class Revealed:
     clicks: int
 
     @classmethod
-    def total(cls, parts: Sequence["Revealed"]) -> "Revealed":
-        """Of all regions together; at least one part."""
-        class_pixels = np.asarray(np.sum([part.class_pixels for part in parts], axis=0), np.int64)
-        return cls(class_pixels, sum(part.clicks for part in parts))
+    def total(cls, answers: Sequence["Revealed"]) -> "Revealed":
+        """Of all regions together; at least one answer."""
+        class_pixels = np.asarray(np.sum([answer.class_pixels for answer in answers], axis=0), np.int64)
+        return cls(class_pixels, sum(answer.clicks for answer in answers))
+
+
+def reveal(dataset: Dataset, regions: Sequence[Region]) -> Revealed:
+    """Ask the oracle what the regions hold and what annotating them takes.
+
+    The labels of an image are read once for all its regions, if those follow each other.
+    """
+    class_pixels, n_clicks = np.zeros(IGNORE + 1, np.int64), 0
+    for image, regions_of_image in groupby(regions, key=lambda region: region.image):
+        labels = dataset.labels(image)
+        for region in regions_of_image:
+            class_pixels += np.bincount(region.of(labels), minlength=IGNORE + 1)
+            n_clicks += clicks(labels, region)
+    return Revealed(class_pixels[: len(dataset.classes)], n_clicks)
 
 
 def clicks(labels: npt.NDArray[np.uint8], region: Region) -> int:

@@ -16,7 +16,7 @@ FEATURES, RESIDUALS = "features", "residuals"
 
 @dataclass(frozen=True)
 class Proposals:
-    """Regions with what a `JointRegionSelector` selector reads of them.
+    """Regions with what a `JointRegionSelector` reads of them.
 
     Attributes:
         ledger: N regions, by image in order of selection, then in order of choice.
@@ -51,8 +51,8 @@ class Proposals:
         )
         return cls(Ledger(table.select(SCHEMA.names)), features, residuals)
 
-    def pool(self) -> CandidateRegions:
-        """The candidates as a `JointRegionSelector` selector sees them."""
+    def candidates(self) -> CandidateRegions:
+        """The candidate regions as a `JointRegionSelector` sees them."""
         assert self.features is not None
         numbers: dict[str, int] = {}
         image = [numbers.setdefault(name, len(numbers)) for name in self.ledger.table["image"].to_pylist()]
@@ -72,12 +72,12 @@ class Proposals:
         for k in chosen:
             by_image[rows[k].region.image].append(rows[k])
         if per_image is not None:
-            for mine in by_image.values():
+            for rows_of_image in by_image.values():
                 # Candidates are in order of score, ties seeded, so their rank tells the better one.
-                kept = sorted(row.rank for row in mine)[:per_image]
-                mine[:] = [row for row in mine if row.rank in kept]
+                kept = sorted(row.rank for row in rows_of_image)[:per_image]
+                rows_of_image[:] = [row for row in rows_of_image if row.rank in kept]
         return Ledger.of(
             Annotation(row.region, row.cycle, rank, row.drawn_class, row.score)
-            for mine in by_image.values()
-            for rank, row in enumerate(mine)
+            for rows_of_image in by_image.values()
+            for rank, row in enumerate(rows_of_image)
         )

@@ -11,7 +11,7 @@ from decomp.platform.components import build_selectors
 from decomp.platform.datasets.base import Split
 from decomp.platform.ledger import Ledger
 from decomp.platform.loop.proposals import Proposals
-from decomp.platform.loop.shard import Checkpoint, ChooseTask, Choosing, PredictTask
+from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PredictTask, RegionRequest
 from decomp.platform.loop.workers import Workers
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.randomness import stream
@@ -45,8 +45,8 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Selecting:
-    """How to select in one cycle.
+class SelectionStep:
+    """The selection of one cycle in one split.
 
     Attributes:
         sampler: the sampler.
@@ -88,7 +88,7 @@ class Selecting:
         """
         by_image, by_region = build_selectors(self.sampler)
         needs = by_image.needs | by_region.needs
-        choosing = self._choosing(by_region)
+        request = self._request(by_region)
         selected = self._images(by_image, _unpredicted(candidates, shapes), None) if not by_image.needs else None
         delta = weights = None
         if needs:
@@ -104,7 +104,7 @@ class Selecting:
                 ranking=by_image if by_image.needs and by_image.local else None,
                 selected=None if selected is None else frozenset(selected),
                 n_image=self.budget.n_image,
-                choosing=choosing,
+                request=request,
             )
             with timed("predict"):
                 pool = workers.predict(predict)
@@ -119,7 +119,7 @@ class Selecting:
             images=tuple(selected),
             annotated=_within(ledger, selected),
             weights=weights,
-            choosing=choosing,
+            request=request,
         )
         with timed("select"):
             proposals = workers.choose(choose)
@@ -131,19 +131,26 @@ class Selecting:
         rng = stream(self.seed, self._purpose("images"), fold=self.fold, cycle=self.cycle)
         return select_images(pool.images, selector.scores(pool, weights), self.budget.n_image, rng)
 
-    def _choosing(self, selector: RegionSelector) -> Choosing:
-        budget = self.budget
-        return Choosing(selector, budget.region, budget.n_region, self._background(), self.seed, self.fold, self.cycle)
+    def _request(self, selector: RegionSelector) -> RegionRequest:
+        return RegionRequest(
+            selector=selector,
+            region_shape=self.budget.region,
+            n_region=self.budget.n_region,
+            background=self._background(),
+            seed=self.seed,
+            fold=self.fold,
+            cycle=self.cycle,
+        )
 
     def _among(self, proposals: Proposals, selector: RegionSelector, images: Sequence[str], axes: int) -> Ledger:
-        """The regions of this cycle; of a `JointRegionSelector` selector those that it selects among the proposals."""
+        """The regions of this cycle; of a `JointRegionSelector` those that it selects among the proposals."""
         if not isinstance(selector, JointRegionSelector):
             return proposals.ledger
         n = len(images) * self.budget.n_region
         chosen: Sequence[int] = range(len(proposals.ledger))
         if len(chosen) > n:
             rng = stream(self.seed, self._purpose("pool"), fold=self.fold, cycle=self.cycle)
-            chosen = _distinct(selector.select(proposals.pool(), n, rng), len(chosen), n, type(selector).__name__)
+            chosen = _distinct(selector.select(proposals.candidates(), n, rng), len(chosen), n, type(selector).__name__)
         # Of ROIs no image gives more than its share (Sec. 6 of the method notes).
         return proposals.take(chosen, self.budget.n_region if axes == 1 else None)
 
@@ -157,11 +164,11 @@ class Selecting:
         return np.array([self.sampler.emphasis.get(name, 1.0) for name in self.classes])
 
 
-def _distinct(chosen: npt.NDArray[np.int64], n_pool: int, n: int, name: str) -> list[int]:
-    """What a `JointRegionSelector` selector gave, checked against its contract."""
+def _distinct(chosen: npt.NDArray[np.int64], n_candidates: int, n: int, name: str) -> list[int]:
+    """What a `JointRegionSelector` gave, checked against its contract."""
     numbers = [int(k) for k in chosen]
-    if len(numbers) != n or len(set(numbers)) != n or not all(0 <= k < n_pool for k in numbers):
-        raise ValueError(f"{name} must select {n} distinct numbers below {n_pool}, but gave {numbers[:20]}.")
+    if len(numbers) != n or len(set(numbers)) != n or not all(0 <= k < n_candidates for k in numbers):
+        raise ValueError(f"{name} must select {n} distinct numbers below {n_candidates}, but gave {numbers[:20]}.")
     return numbers
 
 

@@ -9,11 +9,13 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from decomp.platform.learners.base import Training
-from decomp.platform.loop.oracle import Revealed
+from decomp.platform.loop.oracle import Revealed, reveal
 from decomp.platform.loop.proposals import Proposals
-from decomp.platform.loop.shard import Checkpoint, ChooseTask, PoolShard, PredictTask
+from decomp.platform.loop.shard import PoolShard
+from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PredictTask
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.regions import Region
 from decomp.platform.storage.durable import checksum
@@ -46,14 +48,14 @@ class Workers(Protocol):
 
 
 def fit(shard: PoolShard, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
-    """Train with the shard's learner, on its data and device, see `Workers.fit`."""
+    """Train with the shard's learner, on its data and device; arguments as in `Workers.fit`."""
     with writing(checkpoint) as file:
         _train(shard, training, start, file)
         return Checkpoint(checkpoint, checksum(file))
 
 
 def assist(shard: PoolShard, training: Training, start: Checkpoint | None) -> None:
-    """Train as another than the first of the processes that train together, which alone writes a checkpoint."""
+    """Train as one of several processes, but not as the first, which alone writes the checkpoint."""
     _train(shard, training, start, Path(os.devnull))
 
 
@@ -62,28 +64,28 @@ def _train(shard: PoolShard, training: Training, start: Checkpoint | None, check
         shard.learner.fit(shard.dataset, replace(training, device=shard.device, warm_start=warm_start), checkpoint)
 
 
-class LocalWorkers:
+class LocalWorkers(Workers):
     """One shard in this process; the oracle for the distributed workers."""
 
     def __init__(self, shard: PoolShard) -> None:
         self.shard = shard
 
+    @override
     def fit(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
-        """See `Workers.fit`."""
         return fit(self.shard, training, start, checkpoint)
 
+    @override
     def predict(self, task: PredictTask) -> PoolCounts:
-        """See `Workers.predict`."""
         return PoolCounts.from_arrow([self.shard.predict(task)])
 
+    @override
     def choose(self, task: ChooseTask) -> Proposals:
-        """See `Workers.choose`."""
         return Proposals.from_arrow([self.shard.choose(task)], task.images)
 
+    @override
     def reveal(self, regions: Sequence[Region]) -> Revealed:
-        """See `Workers.reveal`."""
-        return self.shard.reveal(regions)
+        return reveal(self.shard.dataset, regions)
 
+    @override
     def evaluate(self, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:
-        """See `Workers.evaluate`."""
         return self.shard.evaluate(model, images)

@@ -1,7 +1,7 @@
 """Windows of one size at every position: window sums, and `Places` made of them.
 
-All maps of windows are indexed by the window's start, so a map over windows of `size` (h, w) in an image of `shape`
-(H, W) has shape (H - h + 1, W - w + 1).
+All maps of windows are indexed by the window's start, so a map over windows of `region_shape` (h, w) in an image of
+`shape` (H, W) has shape (H - h + 1, W - w + 1).
 """
 
 import math
@@ -65,23 +65,25 @@ def _window_sums_of_tensor(values: Any, size: Sequence[int]) -> Any:
 
 
 class Windows(Places):
-    """Windows of `size` at every position (stride 1): squares and rectangles, windows in a slice, boxes, single ROIs.
+    """Windows of `region_shape` at every position (stride 1): rectangles, windows in a slice, boxes, single ROIs.
 
     Args:
         image: id of the image.
         shape: its spatial shape, one to three axes.
-        size: size of a window per axis; of a volume, 1 along the first axis means windows in axial slices.
+        region_shape: pixels of a window per axis; of a volume, 1 along the first axis means windows in axial slices.
         annotated: regions that are annotated; windows that overlap their bounding boxes are taken.
     """
 
-    def __init__(self, image: str, shape: Sequence[int], size: Sequence[int], annotated: Iterable[Region]) -> None:
-        in_slices = len(shape) == 3 and size[0] == 1
+    def __init__(
+        self, image: str, shape: Sequence[int], region_shape: Sequence[int], annotated: Iterable[Region]
+    ) -> None:
+        in_slices = len(shape) == 3 and region_shape[0] == 1
         super().__init__(image, shape[0] if in_slices else 1)
-        self._size = tuple(size)
+        self._region_shape = tuple(region_shape)
         # Arrays of one axis are handled as a single row.
         self._row = (1,) if len(shape) == 1 else ()
-        self._full_size = (*self._row, *size)
-        self._starts = tuple(n - k + 1 for n, k in zip((*self._row, *shape), self._full_size, strict=True))
+        self._full_shape = (*self._row, *region_shape)
+        self._starts = tuple(n - k + 1 for n, k in zip((*self._row, *shape), self._full_shape, strict=True))
         self._integral = _Integral()
         self.taken = [self._block((*((0,) * len(self._row)), *r.start), (*self._row, *r.size)) for r in annotated]
 
@@ -99,7 +101,7 @@ class Windows(Places):
         """See `Places.uniform`; windows that reach out of the body come only when none within it is left."""
         if body is None:
             return MapPeaks(np.zeros(self._starts, np.int8), self.taken)
-        covered = window_sums(body.astype(np.uint8), self._full_size, 1)
+        covered = window_sums(body.astype(np.uint8), self._full_shape, 1)
         covered[covered == 0] = TAKEN
         return MapPeaks(covered, self.taken)
 
@@ -107,10 +109,10 @@ class Windows(Places):
         """See `Places.of_class`; only windows near the class are looked at, in volumes only the layer's slice."""
         if labels.ndim == 3 and self.layers == 1:
             mask = (labels == class_).view(np.uint8)
-            return MapPeaks(window_sums(mask, self._full_size, 1), self.taken)
+            return MapPeaks(window_sums(mask, self._full_shape, 1), self.taken)
         plane = labels[layer] if labels.ndim == 3 else labels.reshape(-1, labels.shape[-1])
         left, top, width, height = cv2.boundingRect((plane == class_).view(np.uint8))
-        first, size = (top, left), self._full_size[-2:]
+        first, size = (top, left), self._full_shape[-2:]
         low = [max(0, a - k + 1) for a, k in zip(first, size, strict=True)]
         high = [min(n, a + m) for n, a, m in zip(self._starts[-2:], first, (height, width), strict=True)]
         lead = () if labels.ndim < 3 else (layer,)
@@ -124,19 +126,19 @@ class Windows(Places):
         """See `Places.means`."""
         levels = uncertainty.levels
         levels = levels.reshape(1, -1) if levels.ndim == 1 else levels
-        sums = window_sums(levels, self._full_size, LEVELS)
-        return MapPeaks(sums, self.taken, unit=uncertainty.unit / math.prod(self._size))
+        sums = window_sums(levels, self._full_shape, LEVELS)
+        return MapPeaks(sums, self.taken, unit=uncertainty.unit / math.prod(self._region_shape))
 
     def take(self, place: Place) -> Region:
         """See `Places.take`."""
-        self.taken.append(self._block(place, self._full_size))
-        return Region(self.image, place[len(self._row) :], self._size)
+        self.taken.append(self._block(place, self._full_shape))
+        return Region(self.image, place[len(self._row) :], self._region_shape)
 
     def _block(self, start: Sequence[int], size: Sequence[int]) -> Block:
         """Starts of all windows that overlap a box."""
         return tuple(
             slice(max(0, a - k + 1), min(a + n, limit))
-            for a, n, k, limit in zip(start, size, self._full_size, self._starts, strict=True)
+            for a, n, k, limit in zip(start, size, self._full_shape, self._starts, strict=True)
         )
 
 

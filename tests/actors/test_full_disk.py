@@ -32,14 +32,14 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_the_same_sweep_goes_on_lat
     run_locally(disk, SPEC.first)
     usage = os.statvfs(disk)
     (disk / "ballast").write_bytes(bytes(usage.f_bavail * usage.f_frsize - 3 * SIZE))
-    (outcome,) = Sweep(disk, [SPEC.first, SPEC], SMALL).run(lambda news, ended: None)
+    (outcome,) = Sweep(disk, [SPEC.first, SPEC], SMALL).run(lambda report, ended: None)
     assert outcome.error.startswith(f"there is no room for more in {RunStore(disk, SPEC).path}")
     assert outcome.error.endswith("make room, then the same command goes on.")
     committed = RunStore(disk, SPEC).committed()
     assert len(committed) == 3
     assert committed[-1].intact()
     (disk / "ballast").unlink()
-    (outcome,) = Sweep(disk, [SPEC.first, SPEC], SMALL).run(lambda news, ended: None)
+    (outcome,) = Sweep(disk, [SPEC.first, SPEC], SMALL).run(lambda report, ended: None)
     assert outcome.error is None
     assert results(disk) == results(tmp_path / "undisturbed")
     assert [path.name for path in disk.rglob(".staging-*")] == []

@@ -25,7 +25,7 @@ def oracle(tmp_path_factory):
     return root
 
 
-def swept(root, spec, resources=SMALL, listen=lambda news, ended: None):
+def swept(root, spec, resources=SMALL, listen=lambda report, ended: None):
     return [outcome.error for outcome in Sweep(root, [spec.first, spec], resources).run(listen)]
 
 
@@ -72,7 +72,7 @@ def survived(cluster, tmp_path_factory):
     specs = {victim: victim(str(root / victim.__name__)) for victim in VICTIMS}
     firsts = {spec.first.key: spec.first for spec in specs.values()}
     sweep = Sweep(root / "runs", [*firsts.values(), *specs.values()], replace(SMALL, runs_at_once=2))
-    return root, specs, {outcome.spec.key: outcome.error for outcome in sweep.run(lambda news, ended: None)}
+    return root, specs, {outcome.spec.key: outcome.error for outcome in sweep.run(lambda report, ended: None)}
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
@@ -85,14 +85,14 @@ def test_a_process_killed_in_its_work_changes_nothing(survived, oracle, victim):
     assert leftovers(root / "runs") == []
 
 
-def test_a_lost_notice_board_costs_nothing(cluster, oracle, tmp_path, monkeypatch):
+def test_a_lost_progress_actor_costs_nothing(cluster, oracle, tmp_path, monkeypatch):
     slow = replace(SPEC, learner=Component("helpers.toys:Centroids", {"seconds": 0.5}))
-    boards, lost = [], []
-    monkeypatch.setattr(decomp.actors.scheduler, "open_progress", lambda: boards.append(open_progress()) or boards[-1])
+    actors, lost = [], []
+    monkeypatch.setattr(decomp.actors.scheduler, "open_progress", lambda: actors.append(open_progress()) or actors[-1])
 
-    def listen(news, ended):
+    def listen(report, ended):
         if len(lost) < 2 and RunStore(tmp_path, slow).committed():
-            lost.append(ray.kill(boards[0], no_restart=False))
+            lost.append(ray.kill(actors[0], no_restart=False))
 
     assert swept(tmp_path, slow, listen=listen) == [None, None]
     assert lost
@@ -120,7 +120,7 @@ def test_a_coordinator_that_is_always_lost_ends_its_run_with_a_sentence(cluster,
 def test_a_run_that_fails_leaves_its_workers_to_nobody(cluster, tmp_path):
     """They may be dead for good, or busy with what they were told last."""
     specs = [replace(REFERENCE, learner=Component("helpers.toys:Telling"), seed=seed) for seed in range(2)]
-    outcomes = Sweep(tmp_path, specs, replace(SMALL, runs_at_once=1)).run(lambda news, ended: None)
+    outcomes = Sweep(tmp_path, specs, replace(SMALL, runs_at_once=1)).run(lambda report, ended: None)
     assert len({outcome.error for outcome in outcomes}) == 2
 
 
@@ -131,9 +131,9 @@ def test_a_node_that_is_lost_is_told_once(cluster, tmp_path, monkeypatch):
     def without_cores():
         return [{**node, "Resources": {}} for node in nodes()]
 
-    def listen(news, ended):
+    def listen(report, ended):
         monkeypatch.setattr(ray, "nodes", without_cores)
-        warnings.extend(news.warnings)
+        warnings.extend(report.warnings)
 
     Sweep(tmp_path, [slow], SMALL).run(listen)
     (warning,) = warnings
@@ -145,4 +145,4 @@ def test_a_machine_whose_own_ray_has_died_is_told_instead_of_waiting_for_ever(cl
     monkeypatch.setattr(ray, "nodes", lambda: [{**node, "Alive": False} for node in nodes()])
     waiting = Resources(cpus=64, runs_at_once=1, autoscaling=True)
     with pytest.raises(UserError, match=r"Ray's own process on this machine has died.*the same command goes on"):
-        Sweep(tmp_path, [REFERENCE], waiting).run(lambda news, ended: None)
+        Sweep(tmp_path, [REFERENCE], waiting).run(lambda report, ended: None)

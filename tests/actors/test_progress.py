@@ -4,7 +4,7 @@ import pytest
 from ray.exceptions import ActorUnavailableError
 
 import decomp.actors.progress
-from decomp.actors.progress import Activity, ProgressBoard, ProgressReader, ProgressReport
+from decomp.actors.progress import Activity, ProgressActor, ProgressReader, ProgressReport
 
 
 @pytest.fixture
@@ -30,25 +30,25 @@ def ends(monkeypatch):
 
 
 @pytest.mark.parametrize("loss", [ActorUnavailableError("it is restarting", None), None])
-def test_a_board_that_is_lost_or_silent_tells_nothing_new(ends, loss):
+def test_an_actor_that_is_lost_or_silent_tells_nothing_new(ends, loss):
     active = {"a run": Activity(2, "train", 0.5)}
     ends += [ProgressReport(active, ["a run"], ["a warning"]), loss, ProgressReport(active, ["a run"])]
-    board = Mock()
-    correspondent = ProgressReader(board)
-    assert correspondent.news() == ProgressReport(active, ["a run"], ["a warning"])
-    assert correspondent.news() == ProgressReport(active)
-    assert correspondent.news() == ProgressReport(active, ["a run"])
-    assert board.news.remote.call_count == (2 if loss is None else 3)  # a late answer is still taken
+    actor = Mock()
+    reader = ProgressReader(actor)
+    assert reader.read() == ProgressReport(active, ["a run"], ["a warning"])
+    assert reader.read() == ProgressReport(active)
+    assert reader.read() == ProgressReport(active, ["a run"])
+    assert actor.report.remote.call_count == (2 if loss is None else 3)  # a late answer is still taken
 
 
-def test_news_are_told_once():
-    board = ProgressBoard()
-    board.phase("a run", 2, "train")
-    board.progress("a run", 0.5)
-    board.committed("a run")
-    board.warn("a warning")
-    assert board.news() == ProgressReport({"a run": Activity(2, "train", 0.5)}, ["a run"], ["a warning"])
-    assert board.news() == ProgressReport({"a run": Activity(2, "train", 0.5)})
-    board.ended("a run")
-    board.progress("a run", 0.7)
-    assert board.news() == ProgressReport()
+def test_commits_and_warnings_are_told_once():
+    actor = ProgressActor()
+    actor.phase("a run", 2, "train")
+    actor.advance("a run", 0.5)
+    actor.committed("a run")
+    actor.warn("a warning")
+    assert actor.report() == ProgressReport({"a run": Activity(2, "train", 0.5)}, ["a run"], ["a warning"])
+    assert actor.report() == ProgressReport({"a run": Activity(2, "train", 0.5)})
+    actor.ended("a run")
+    actor.advance("a run", 0.7)
+    assert actor.report() == ProgressReport()

@@ -33,7 +33,7 @@ def oracle(tmp_path_factory):
 def test_any_number_of_shards_gives_the_single_process_results(cluster, oracle, tmp_path, workers):
     specs = [*SPECS, *ROI_SPECS]
     outcomes = Sweep(tmp_path, specs, Resources(workers=workers, cpus=0.25, runs_at_once=2)).run(
-        lambda news, ended: None
+        lambda report, ended: None
     )
     assert [outcome.error for outcome in outcomes] == [None] * len(specs)
     assert results(tmp_path) == results(oracle)
@@ -41,7 +41,7 @@ def test_any_number_of_shards_gives_the_single_process_results(cluster, oracle, 
 
 def test_the_first_cycle_of_a_seed_is_trained_once(cluster, tmp_path):
     committed = []
-    Sweep(tmp_path, SPECS, SMALL).run(lambda news, ended: committed.extend(news.committed))
+    Sweep(tmp_path, SPECS, SMALL).run(lambda report, ended: committed.extend(report.committed))
     trainings = {label: committed.count(label) for label in committed}
     assert trainings.pop(RUNS[0].first.label) == 1
     assert trainings.pop(REFERENCE.label) == 1
@@ -50,7 +50,7 @@ def test_the_first_cycle_of_a_seed_is_trained_once(cluster, tmp_path):
 
 def test_finished_runs_are_skipped_and_partial_ones_go_on(cluster, oracle, tmp_path):
     run_locally(tmp_path, *RUNS[:2], replace(DECOMP, cycles=3))
-    outcomes = Sweep(tmp_path, [*RUNS[:2], DECOMP], SMALL).run(lambda news, ended: None)
+    outcomes = Sweep(tmp_path, [*RUNS[:2], DECOMP], SMALL).run(lambda report, ended: None)
     assert [outcome.spec for outcome in outcomes] == [DECOMP]
     assert results(RunStore(tmp_path, DECOMP).path) == results(RunStore(oracle, DECOMP).path)
 
@@ -59,7 +59,7 @@ def test_a_learner_that_raises_fails_its_run_alone(cluster, tmp_path):
     bad = [replace(spec, learner=Component("helpers.toys:Centroids", {"fail_at_cycle": 3})) for spec in RUNS[:1]]
     good = RUNS[1:2]
     specs = [bad[0].first, good[0].first, *bad, *good]
-    outcomes = {o.spec.key: o for o in Sweep(tmp_path, specs, SMALL).run(lambda news, ended: None)}
+    outcomes = {o.spec.key: o for o in Sweep(tmp_path, specs, SMALL).run(lambda report, ended: None)}
     assert outcomes[good[0].key].error is None
     assert outcomes[bad[0].key].error == "RuntimeError: the learner has had enough"
     assert "in fit" in outcomes[bad[0].key].details.read_text()
@@ -68,14 +68,14 @@ def test_a_learner_that_raises_fails_its_run_alone(cluster, tmp_path):
 
 def test_a_data_set_that_fails_on_a_node_is_said_with_its_traceback(cluster, tmp_path):
     bad = replace(RUNS[0], dataset=Component("helpers.toys:Blobs", {"no_such_option": 1}))
-    (outcome,) = Sweep(tmp_path, [bad.first], SMALL).run(lambda news, ended: None)
+    (outcome,) = Sweep(tmp_path, [bad.first], SMALL).run(lambda report, ended: None)
     assert "no such option" in outcome.error
     assert "build_dataset" in outcome.details.read_text()
 
 
 def test_runs_of_a_first_cycle_that_failed_are_given_up(cluster, tmp_path):
     bad = replace(RUNS[0], learner=Component("helpers.toys:Centroids", {"fail_at_cycle": 1}))
-    outcomes = Sweep(tmp_path, [bad.first, bad], SMALL).run(lambda news, ended: None)
+    outcomes = Sweep(tmp_path, [bad.first, bad], SMALL).run(lambda report, ended: None)
     assert [outcome.error for outcome in outcomes] == [
         "RuntimeError: the learner has had enough",
         "the first cycle that it shares failed",
@@ -85,7 +85,7 @@ def test_runs_of_a_first_cycle_that_failed_are_given_up(cluster, tmp_path):
 def test_a_killed_worker_changes_nothing(cluster, oracle, tmp_path):
     """The learner kills its own process once, in the middle of a training."""
     spec = replace(DECOMP, learner=Component("helpers.toys:Mortal", {"grave": str(tmp_path / "grave"), "at_cycle": 4}))
-    outcomes = Sweep(tmp_path / "runs", [spec.first, spec], SMALL).run(lambda news, ended: None)
+    outcomes = Sweep(tmp_path / "runs", [spec.first, spec], SMALL).run(lambda report, ended: None)
     assert [outcome.error for outcome in outcomes] == [None, None]
     assert (tmp_path / "grave").exists()
     mine = results(RunStore(tmp_path / "runs", spec).path)
@@ -106,10 +106,10 @@ def test_a_worker_killed_after_predicting_predicts_again(cluster, oracle, tmp_pa
                     ray.kill(worker, no_restart=False)
             return super().choose(task)
 
-    dataset, board = build_dataset(spec.dataset), open_progress()
+    dataset, progress = build_dataset(spec.dataset), open_progress()
     workers = start_workers(Resources(workers=2, cpus=0.25))
-    group = Murdered(workers, Job(spec.label, spec.dataset, spec.learner), dataset.ids("train", 0), board)
-    Loop(RunStore(tmp_path, spec), dataset, group, ProgressObserver(board, spec.label)).run()
+    group = Murdered(workers, Job(spec.label, spec.dataset, spec.learner), dataset.ids("train", 0), progress)
+    Loop(RunStore(tmp_path, spec), dataset, group, ProgressObserver(progress, spec.label)).run()
     for worker in workers:
         ray.kill(worker)
     assert killed
@@ -143,8 +143,8 @@ def test_a_cluster_that_grows_on_demand_is_waited_for(cluster, tmp_path):
     sweep = Sweep(tmp_path, [REFERENCE], Resources(cpus=64, runs_at_once=1, autoscaling=True))
     looks = []
 
-    def listen(news, ended):
-        looks.append(news.active)
+    def listen(report, ended):
+        looks.append(report.active)
         if len(looks) == 3:
             raise KeyboardInterrupt
 
@@ -157,7 +157,7 @@ def test_slots_that_nobody_needs_any_more_are_given_back(cluster, tmp_path):
     slow = replace(RUNS[0], learner=Component("helpers.toys:Centroids", {"seconds": 3}), cycles=1)
     free = []
 
-    def listen(news, ended):
+    def listen(report, ended):
         free.append(ray.available_resources().get("CPU", 0))
 
     Sweep(tmp_path, [slow.first, REFERENCE], Resources(cpus=1)).run(listen)

@@ -16,7 +16,7 @@ import pyarrow.dataset  # noqa: F401  as above
 from helpers.toy_runs import DECOMP, run_locally
 
 from decomp.platform.ledger import Ledger
-from decomp.platform.loop.loop import Silent
+from decomp.platform.loop.loop import Observer
 from decomp.platform.storage.runs import RunStore
 
 SPEC = replace(DECOMP, cycles=5)
@@ -84,8 +84,8 @@ def forked(work):
 
 
 def kill_in(case, phase):
-    class Killer(Silent):
-        def phase(self, cycle, name, fraction):
+    class Killer(Observer):
+        def phase(self, cycle, name):
             if (cycle, name) == (SPEC.cycles, phase):
                 case.note.write_text(phase)
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -56,7 +56,7 @@ def sweep(root, sizes):
     spec = replace(DECOMP, dataset=dataset, fingerprint=Blobs(**sizes).fingerprint(), cycles=5)
     nodes = set()
 
-    def listen(news, ended):
+    def listen(report, ended):
         for group in placement_group_table().values():
             if group["state"] == "CREATED":
                 nodes.update(group["bundles_to_node_id"].values())

@@ -42,7 +42,7 @@ def main(folder: Path, what: str) -> None:
             if group["state"] in states:
                 where.add(tuple(group["bundles_to_node_id"].values()))
 
-    def listen(news, ended):
+    def listen(report, ended):
         look()
         if what == "kill" and not killed and len(RunStore(folder, spec).committed()) >= 2:
             killed.append(nodes[1].unique_id)

@@ -1,19 +1,19 @@
 import pytest
 
 from decomp.platform.ledger import Annotation, Ledger
-from decomp.platform.loop.candidates import candidates
+from decomp.platform.loop.candidates import Candidates
 from decomp.platform.regions import Region
 from decomp.platform.spec import Component
 
 SHAPES = {name: (4, 4) for name in "abc"}
 
 
-def after(*visits, region=(2, 2), shapes=SHAPES):
+def after(*visits, region_shape=(2, 2), shapes=SHAPES):
     """Candidates after visits, each given as (cycle, image, start); a start of None is a visit that gave no region."""
     rows = [Annotation(Region(image, start, (2, 2)), cycle, 0) for cycle, image, start in visits if start is not None]
     last = max((cycle for cycle, _, _ in visits), default=0)
     by_cycle = [[image for c, image, _ in visits if c == cycle] for cycle in range(1, last + 1)]
-    return candidates(shapes, region, Ledger.of(rows), by_cycle)
+    return Candidates.replayed(shapes, region_shape, Ledger.of(rows), by_cycle).images()
 
 
 def test_all_images_at_first():
@@ -45,7 +45,13 @@ def test_an_exhausted_pool_has_no_candidates():
 def test_of_a_partition_what_is_not_annotated_remains():
     small = {"a": (2, 2), "b": (2, 3)}
     visited = [(1, "a", (0, 0)), (1, "b", (0, 0))]
-    assert after(*visited, region=Component("slic"), shapes=small) == ["b"]
+    assert after(*visited, region_shape=Component("slic"), shapes=small) == ["b"]
+
+
+def test_a_split_that_is_exhausted_is_not_concerned_by_what_is_selected_in_another():
+    visits = [(1, "a", (0, 0)), (1, "x", (0, 0)), (2, "x", (2, 2)), (3, "y", (0, 0)), (4, "x", (0, 2))]
+    assert after(*visits, shapes={"a": (2, 2)}) == []
+    assert after(*visits, shapes={"x": (4, 4), "y": (2, 2)}) == ["x"]
 
 
 def test_a_ledger_that_goes_on_after_the_end_is_damaged():

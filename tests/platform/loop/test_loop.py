@@ -8,6 +8,7 @@ from helpers.toy_runs import BASE, DECOMP, REFERENCE, RUNS, results, run_locally
 from helpers.toys import Blobs
 
 from decomp.platform.errors import UserError
+from decomp.platform.loop.loop import Observer
 from decomp.platform.samplers import class_weights
 from decomp.platform.spec import Budget, Component
 from decomp.platform.storage.runs import RunStore
@@ -99,21 +100,15 @@ class Interrupted(Exception):
     pass
 
 
-class Kill:
+class Kill(Observer):
     """Interrupts a run when it enters a phase of a cycle, as a kill would."""
 
     def __init__(self, cycle, phase):
         self.target = (cycle, phase)
 
-    def phase(self, cycle, name, fraction):
+    def phase(self, cycle, name):
         if (cycle, name) == self.target:
             raise Interrupted
-
-    def committed(self, cycle):
-        pass
-
-    def warn(self, message):
-        pass
 
 
 @pytest.mark.parametrize("phase", ["predict", "select", "reveal", "train", "evaluate"])
@@ -130,9 +125,8 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(finished, tmp_path, 
         assert mine == results(run.path)
 
 
-class Listening(Kill):
+class Listening(Observer):
     def __init__(self):
-        super().__init__(0, "")
         self.warnings = []
 
     def warn(self, message):
@@ -217,8 +211,8 @@ def test_a_run_ends_early_when_the_pool_is_exhausted(tmp_path):
 
 
 def test_an_observer_hears_of_phases_in_order(tmp_path):
-    class Ear(Listening):
-        def phase(self, cycle, name, fraction):
+    class Ear(Observer):
+        def phase(self, cycle, name):
             heard.append((cycle, name))
 
     heard = []

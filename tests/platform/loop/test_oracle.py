@@ -1,10 +1,11 @@
 import numpy as np
+from helpers.toys import Blobs
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from decomp.platform.datasets.base import IGNORE
-from decomp.platform.loop.oracle import Revealed, clicks
+from decomp.platform.loop.oracle import Revealed, clicks, reveal
 from decomp.platform.regions import Region
 
 
@@ -61,23 +62,34 @@ def test_a_roi_is_one_click_and_a_box_is_annotated_slice_by_slice():
 @given(arrays(np.uint8, (9, 9), elements=st.integers(0, 2)))
 def test_every_part_is_named_and_all_but_one_are_outlined(labels):
     region = Region("i", (0, 0), (9, 9))
-    parts = sum(count_parts(labels == class_) for class_ in range(3))
+    n_parts = sum(count_parts(labels == class_) for class_ in range(3))
     # A part has one vertex at least, and at most as many as its border has pixels, each passed twice.
-    assert 2 * parts - 1 <= clicks(labels, region) <= parts + 2 * 81 * parts
+    assert 2 * n_parts - 1 <= clicks(labels, region) <= n_parts + 2 * 81 * n_parts
 
 
 def count_parts(mask):
     """Connected parts (8 neighbours), by flooding."""
-    left, parts = {tuple(p) for p in np.argwhere(mask)}, 0
+    left, n_parts = {tuple(p) for p in np.argwhere(mask)}, 0
     while left:
-        parts += 1
+        n_parts += 1
         front = [left.pop()]
         while front:
             y, x = front.pop()
             near = {(y + a, x + b) for a in (-1, 0, 1) for b in (-1, 0, 1)} & left
             left -= near
             front += near
-    return parts
+    return n_parts
+
+
+def test_what_is_revealed_of_regions():
+    dataset = Blobs()
+    image, other = dataset.ids("train", 0)[:2]
+    regions = [Region(image, (0, 0), (4, 6)), Region(image, (8, 8), (4, 6)), Region(other, (3, 5), (4, 6))]
+    labels = [region.of(dataset.labels(region.image)) for region in regions]
+    revealed = reveal(dataset, regions)
+    assert revealed.class_pixels.tolist() == np.bincount(np.concatenate(labels), minlength=256)[:4].tolist()
+    assert revealed.class_pixels.sum() == 3 * 24 - 2  # two pixels have no label
+    assert revealed.clicks == sum(clicks(dataset.labels(region.image), region) for region in regions)
 
 
 def test_totals_add_up():

@@ -6,7 +6,7 @@ import pytest
 from helpers.toy_runs import REFERENCE, ROI, ROI_RUNS, run_locally
 
 from decomp.platform.components import build_dataset
-from decomp.platform.spec import Budget
+from decomp.platform.spec import Budget, Component
 from decomp.platform.storage.runs import RunStore
 
 DATASET = build_dataset(ROI.dataset)
@@ -26,6 +26,16 @@ def test_the_validation_split_is_annotated_with_a_third_of_the_images(finished):
         # 10 training slides, 3 per cycle: the fourth cycle takes the one that is left.
         assert [sum(slide in TRAIN for slide in slides) for slides in selected] == [3, 3, 3, 1, 3]
         assert [sum(slide in VALIDATION for slide in slides) for slides in selected] == [1, 1, 1, 1, 1]
+
+
+def test_a_third_is_rounded_down_but_is_one_slide_at_least(tmp_path):
+    taken = {}
+    for n_image in (2, 5, 6, 8):
+        spec = replace(ROI, budget=Budget(n_image, 1, (1,)), cycles=1).first
+        run_locally(tmp_path, spec)
+        (folder,) = RunStore(tmp_path, spec).committed()
+        taken[n_image] = sum(slide in VALIDATION for slide in folder.record.selected)
+    assert taken == {2: 1, 5: 1, 6: 2, 8: 2}
 
 
 def test_no_slide_gives_more_rois_than_the_budget_and_none_is_annotated_twice(finished):
@@ -68,6 +78,20 @@ def test_a_run_ends_when_no_roi_of_the_train_split_is_left(tmp_path):
     assert folders[-1].record.exhausted
     by_image = run.ledger(folders).by_image
     assert all(len(by_image[slide]) == DATASET.shape(slide)[0] for slide in TRAIN)
+
+
+def test_a_run_goes_on_when_the_validation_split_is_wholly_annotated(tmp_path):
+    few = Component("slides", {"train_slides": 12, "validation_slides": 1, "test_slides": 2})
+    learner = Component("mlp", {"epochs": 1})
+    spec = replace(ROI_RUNS[0], dataset=few, learner=learner, budget=Budget(1, 119, (1,)), cycles=6)
+    run_locally(tmp_path, replace(spec, cycles=3))
+    run_locally(tmp_path, spec)  # goes on
+    folders = RunStore(tmp_path, spec).committed()
+    validation = build_dataset(few).ids("validation", 0)
+    assert folders[0].record.selected[1:] == validation
+    assert all(len(folder.record.selected) == 1 for folder in folders[1:])
+    assert len({image for folder in folders for image in folder.record.selected}) == 6 + 1
+    assert [folder.record.exhausted for folder in folders] == [False] * 6
 
 
 def test_the_reference_sees_both_splits(tmp_path):

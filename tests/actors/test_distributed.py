@@ -16,16 +16,16 @@ TOGETHER = Resources(workers=2, training_workers=2, cpus=0.5, runs_at_once=1)
 
 def swept(root, spec):
     """Errors of the runs and the bytes of the last one."""
-    outcomes = Sweep(root, [spec.first, spec], TOGETHER).run(lambda news, ended: None)
+    outcomes = Sweep(root, [spec.first, spec], TOGETHER).run(lambda report, ended: None)
     return [outcome.error for outcome in outcomes], results(RunStore(root, spec).path)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(cluster, tmp_path_factory):
     root = tmp_path_factory.mktemp("undisturbed")
-    errors, found = swept(root, SPEC)
+    errors, files = swept(root, SPEC)
     assert errors == [None, None]
-    return root, found
+    return root, files
 
 
 def test_workers_that_train_together_learn_what_one_process_does(undisturbed, tmp_path):
@@ -43,17 +43,17 @@ def test_a_worker_killed_in_a_joint_training_changes_nothing(undisturbed, tmp_pa
     graves = tmp_path / "graves"
     graves.mkdir()
     learner = Component("helpers.toys:Fallible", OPTIONS | {"fails": [[2, 0], [3, 1]], "graves": str(graves)})
-    errors, found = swept(tmp_path / "runs", replace(SPEC, learner=learner))
+    errors, files = swept(tmp_path / "runs", replace(SPEC, learner=learner))
     assert errors == [None, None]
     assert len(list(graves.iterdir())) == 2
-    assert found == undisturbed[1]
+    assert files == undisturbed[1]
 
 
 def test_an_error_in_one_of_the_workers_is_told_and_they_go_on_with_other_runs(undisturbed, tmp_path):
     learner = Component("helpers.toys:Fallible", OPTIONS | {"fails": [[2, 1]]})
     bad = replace(SPEC, learner=learner)
     specs = [bad.first, SPEC.first, bad, SPEC]
-    outcomes = Sweep(tmp_path, specs, TOGETHER).run(lambda news, ended: None)
+    outcomes = Sweep(tmp_path, specs, TOGETHER).run(lambda report, ended: None)
     errors = {outcome.spec.key: outcome.error for outcome in outcomes}
     assert errors.pop(bad.key) == "RuntimeError: the learner has had enough"
     assert set(errors.values()) == {None}

@@ -1,0 +1,70 @@
+"""One selection: which images and regions, from which streams."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from helpers.toy_runs import BASE
+
+from decomp.platform.components import build_dataset, build_learner
+from decomp.platform.learners import Training
+from decomp.platform.ledger import Ledger
+from decomp.platform.loop.selection import SelectionStep
+from decomp.platform.loop.shard import PoolShard
+from decomp.platform.loop.tasks import Checkpoint
+from decomp.platform.loop.workers import LocalWorkers
+from decomp.platform.samplers import JointRegionSelector, Need
+from decomp.platform.samplers.uncertainty import UncertaintyRegions
+from decomp.platform.spec import Budget, Component, SamplerSpec
+
+
+class Shuffled(JointRegionSelector):
+    """Selects candidate regions at random."""
+
+    needs = Need.UNCERTAINTY | Need.FEATURES
+    choose = UncertaintyRegions.choose
+
+    def select(self, pool, n, rng):
+        return rng.permutation(len(pool.image))[:n]
+
+
+class TooMany(Shuffled):
+    def select(self, pool, n, rng):
+        return np.arange(n + 1)
+
+
+@pytest.fixture(scope="module")
+def select(tmp_path_factory):
+    """Selects among the training images of the toy data, as if they were a split's, in cycle 2."""
+    dataset, learner = build_dataset(BASE.dataset), build_learner(BASE.learner)
+    images = sorted(dataset.ids("train", 0))
+    shapes = {image: dataset.shape(image) for image in images}
+    model = tmp_path_factory.mktemp("model") / "model"
+    learner.fit(dataset, Training(Ledger.whole(shapes), np.random.default_rng(0)), model)
+    workers = LocalWorkers(PoolShard(dataset, learner, "cpu"))
+
+    def select(split, regions="random"):
+        sampler = SamplerSpec("", Component("random"), Component(regions))
+        step = SelectionStep(sampler, Budget(len(images), 2, (4, 4)), dataset.classes, split, seed=1, fold=0, cycle=2)
+        return step.run(workers, lambda phase: nullcontext(), images, shapes, Ledger(), Checkpoint(model, ""))
+
+    return select
+
+
+def test_each_split_draws_its_images_from_a_stream_of_its_own(select):
+    train, validation = select("train"), select("validation")
+    assert set(train.images) == set(validation.images)
+    assert train.images != validation.images
+
+
+def test_each_split_draws_among_candidate_regions_from_a_stream_of_its_own(select):
+    name = f"{__name__}:Shuffled"
+    train, validation = (select(split, name).ledger.by_image for split in ("train", "validation"))
+    assert {image: set(regions) for image, regions in train.items()} != {
+        image: set(regions) for image, regions in validation.items()
+    }
+
+
+def test_a_joint_selector_that_breaks_its_contract_is_named(select):
+    with pytest.raises(ValueError, match=r"TooMany must select 18 distinct numbers below 54, but gave"):
+        select("train", f"{__name__}:TooMany")
