@@ -70,7 +70,7 @@ def resolve(kind: str, name: str, known: Mapping[str, str], base: type[T]) -> ty
 
 
 def _build(kind: str, component: Component, cls: type[T]) -> T:
-    hints = get_type_hints(cls.__init__) if not dataclasses.is_dataclass(cls) else get_type_hints(cls)
+    hints = get_type_hints(cls.__init__ if not dataclasses.is_dataclass(cls) else cls, include_extras=True)
     parameters = [name for name in inspect.signature(cls).parameters if name not in ("args", "kwargs")]
     options: dict[str, Any] = {}
     for name, value in component.options.items():
