@@ -25,6 +25,7 @@ from decomp.platform.samplers import (
     class_weights,
     select_images,
 )
+from decomp.platform.samplers.contract import scores_of, selected_of
 from decomp.platform.spec import Budget, Component, SamplerSpec
 
 Timed = Callable[[str], AbstractContextManager[None]]
@@ -129,7 +130,7 @@ class Selecting:
     def _images(self, selector: ImageSelector, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> list[str]:
         """Select images among the candidates, best first."""
         rng = stream(self.seed, self._purpose("images"), fold=self.fold, cycle=self.cycle)
-        return select_images(pool.images, selector.scores(pool, weights), self.budget.n_image, rng)
+        return select_images(pool.images, scores_of(selector, pool, weights), self.budget.n_image, rng)
 
     def _choosing(self, selector: RegionSelector) -> Choosing:
         budget = self.budget
@@ -143,7 +144,7 @@ class Selecting:
         chosen: Sequence[int] = range(len(proposals.ledger))
         if len(chosen) > n:
             rng = stream(self.seed, self._purpose("pool"), fold=self.fold, cycle=self.cycle)
-            chosen = _distinct(selector.select(proposals.pool(), n, rng), len(chosen), n, type(selector).__name__)
+            chosen = selected_of(selector, proposals.pool(), n, rng)
         # Of ROIs no image gives more than its share (Sec. 6 of the method notes).
         return proposals.take(chosen, self.budget.n_region if axes == 1 else None)
 
@@ -155,14 +156,6 @@ class Selecting:
 
     def _emphasis(self) -> npt.NDArray[np.float64]:
         return np.array([self.sampler.emphasis.get(name, 1.0) for name in self.classes])
-
-
-def _distinct(chosen: npt.NDArray[np.int64], n_pool: int, n: int, name: str) -> list[int]:
-    """What a `JointRegionSelector` selector gave, checked against its contract."""
-    numbers = [int(k) for k in chosen]
-    if len(numbers) != n or len(set(numbers)) != n or not all(0 <= k < n_pool for k in numbers):
-        raise ValueError(f"{name} must select {n} distinct numbers below {n_pool}, but gave {numbers[:20]}.")
-    return numbers
 
 
 def _within(ledger: Ledger, images: Sequence[str]) -> dict[str, tuple[Region, ...]]:

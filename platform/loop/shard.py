@@ -24,7 +24,8 @@ from decomp.platform.predictions import Measure, PoolCounts, Prediction, Uncerta
 from decomp.platform.prefetch import prefetch
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.samplers import Choice, ImageSelector, ImageView, JointRegionSelector, Need, RegionSelector
+from decomp.platform.samplers import ImageSelector, ImageView, JointRegionSelector, Need, RegionSelector
+from decomp.platform.samplers.contract import Site, choices_of, scores_of
 from decomp.platform.samplers.places import Places
 from decomp.platform.samplers.segments import Segments
 from decomp.platform.samplers.windows import Windows
@@ -230,7 +231,7 @@ class PoolShard:
         score = None
         if task.ranking is not None:
             pool = _stack((image,), [part], len(self.dataset.classes), prediction.labels.ndim)
-            score = float(task.ranking.scores(pool, None)[0])
+            score = float(scores_of(task.ranking, pool, None)[0])
             # Images that tie with the last of the top stay too: the global tie-break is not the shard's business.
             if score < self._bar(task.n_image):
                 return
@@ -251,9 +252,9 @@ class PoolShard:
         annotated = task.annotated.get(image, ())
         view = ImageView(
             self._partitions.places(image, choosing.shape, annotated),
-            labels=prediction.labels if Need.LABELS in needs else None,
-            uncertainty=prediction.uncertainty if Need.UNCERTAINTY in needs else None,
-            predicted=_predicted(prediction) if Need.LABELS in needs else None,
+            labels=prediction.labels,
+            uncertainty=prediction.uncertainty,
+            predicted=_predicted(prediction),
             confidence=prediction.confidence,
             background=choosing.background,
             body=partial(self.dataset.body, image),
@@ -272,8 +273,9 @@ class PoolShard:
     def _choices(self, view: ImageView, annotated: Sequence[Region], choosing: Choosing) -> list[Annotation]:
         image = view.places.image
         rng = stream(choosing.seed, "regions", fold=choosing.fold, cycle=choosing.cycle, image=image)
-        choices = choosing.selector.choose(view, choosing.wanted, rng)
-        _check(choices, image, annotated, self.dataset.shape(image), choosing)
+        window = None if isinstance(choosing.shape, Component) else choosing.shape
+        site = Site(self.dataset.shape(image), window, annotated)
+        choices = choices_of(choosing.selector, view, choosing.wanted, rng, site)
         return [
             Annotation(choice.region, choosing.cycle, rank, choice.drawn_class, choice.score)
             for rank, choice in enumerate(choices)
@@ -426,23 +428,3 @@ class _CompressedMap:
         size = int(np.prod(self.shape)) * self.dtype.itemsize
         raw = pa.decompress(self.data, decompressed_size=size, codec="lz4", asbytes=True)
         return np.frombuffer(raw, self.dtype).reshape(self.shape)
-
-
-def _check(
-    choices: Sequence[Choice], image: str, annotated: Sequence[Region], shape: Sequence[int], choosing: Choosing
-) -> None:
-    """Check the contract that a user's own selector might break."""
-    name = type(choosing.selector).__name__
-    regions: list[Region] = []
-    for region in (choice.region for choice in choices):
-        if region.image != image:
-            raise ValueError(f"{name} chose a region of image {region.image!r} when asked about {image!r}.")
-        if any(a < 0 or a + n > k for a, n, k in zip(region.start, region.size, shape, strict=True)):
-            raise ValueError(f"{name} chose a region at {region.start}, outside of image {image!r} of shape {shape}.")
-        if not isinstance(choosing.shape, Component) and region.size != choosing.shape:
-            raise ValueError(f"{name} chose a region of size {region.size} in {image!r}, not {choosing.shape}.")
-        if any(region.overlaps(other) for other in (*annotated, *regions)):
-            raise ValueError(f"{name} chose a region at {region.start} of image {image!r} that overlaps another one.")
-        regions.append(region)
-    if len(regions) > choosing.wanted:
-        raise ValueError(f"{name} chose {len(regions)} regions in image {image!r}, but {choosing.wanted} were wanted.")

@@ -1,7 +1,12 @@
-"""Samplers: pairs of an image selector and a region selector; `base` holds the two contracts.
+"""Samplers: pairs of an image selector and a region selector.
+
+`base` holds the contracts, `contract` asks selectors and checks their answers, `places` are the regions that can still
+be annotated (`windows`, `segments`); the other modules are the samplers, one family each.
 
 References:
-    DECOMP, "Decomposition Sampling for Efficient Region Annotations in Active Learning".
+    DECOMP: Qiu, Wilm, Öttl, Utz, Schlereth, Schillinger, Aubreville and Breininger, "Decomposition Sampling for
+    Efficient Region Annotations in Active Learning", 2025, https://arxiv.org/abs/2512.07606; its authors' code:
+    https://github.com/JingnaQiu/DECOMP.
 """
 
 from decomp.platform.samplers.base import (
@@ -10,10 +15,11 @@ from decomp.platform.samplers.base import (
     ImageSelector,
     ImageView,
     JointRegionSelector,
-    Need,
+    PoolView,
     RegionSelector,
     select_images,
 )
+from decomp.platform.samplers.needs import Need, UndeclaredNeed
 from decomp.platform.samplers.weights import class_confidence, class_weights
 
 IMAGE_SELECTORS = {
@@ -51,7 +57,9 @@ __all__ = [
     "ImageView",
     "JointRegionSelector",
     "Need",
+    "PoolView",
     "RegionSelector",
+    "UndeclaredNeed",
     "class_confidence",
     "class_weights",
     "select_images",
