@@ -114,19 +114,15 @@ class NiftiVolumes(Volumes):
         """Which axes of the volume's file are z, y and x: ``image`` is the file's array transposed by them."""
         return self._try(image, self.image_file(image), read_header).axes
 
-    def in_file(self, region: Region) -> Region:
-        """A region of the volume by the voxel indices of the volume's file: its axes in the file's order."""
+    @override
+    def original(self, region: Region) -> Region:
+        """The region by the voxel indices of the volume's file, which a viewer counts: its axes in the file's order."""
         axes = self.file_axes(region.image)
         order = [axes.index(axis) for axis in range(3)]
         start = tuple(region.start[k] for k in order)
         if region.mask is not None:
             return Region.of_mask(region.image, start, region.inside.transpose(order))
         return Region(region.image, start, tuple(region.size[k] for k in order))
-
-    @override
-    def original(self, region: Region) -> Region:
-        """As `in_file`: what an annotator's viewer counts is the file's voxels."""
-        return self.in_file(region)
 
     @override
     def problems(self) -> list[str]:

@@ -1,7 +1,8 @@
 """Samplers: pairs of an image selector and a region selector.
 
-`base` holds the contracts, `contract` asks selectors and checks their answers, `places` are the regions that can still
-be annotated (`windows`, `segments`); the other modules are the samplers, one family each.
+`base` holds the contracts; `contract` asks selectors and checks their answers, `trial` tries them on `tiny` images;
+`places` are the regions that can still be annotated (`windows`, `segments`). Every other module is a family of samplers
+or what they compute with (`weights`, `clustering`).
 
 References:
     DECOMP: Qiu, Wilm, Öttl, Utz, Schlereth, Schillinger, Aubreville and Breininger, "Decomposition Sampling for

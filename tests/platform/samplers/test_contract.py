@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.views import N_CLASSES, SHAPES, Case, free, random_case
+from helpers.views import uniform_view
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
@@ -10,6 +10,7 @@ from scipy.stats import chisquare
 from decomp.platform.components import build_selectors
 from decomp.platform.regions import Region
 from decomp.platform.samplers import REGION_SELECTORS, CandidateRegions, JointRegionSelector
+from decomp.platform.samplers.tiny import KINDS, N_CLASSES, TinyImage, free, tiny_image
 from decomp.platform.spec import Component, SamplerSpec
 
 SELECTORS = {
@@ -19,7 +20,7 @@ POOLED = {name: selector for name, selector in SELECTORS.items() if isinstance(s
 
 every_selector = pytest.mark.parametrize("selector", list(SELECTORS.values()), ids=list(SELECTORS))
 every_pooled = pytest.mark.parametrize("selector", list(POOLED.values()), ids=list(POOLED))
-every_shape = pytest.mark.parametrize("shape", SHAPES)
+every_shape = pytest.mark.parametrize("shape", KINDS)
 
 
 @every_selector
@@ -28,13 +29,13 @@ every_shape = pytest.mark.parametrize("shape", SHAPES)
 @given(st.integers(0, 2**32), st.integers(1, 12))
 def test_chosen_regions_are_possible_apart_and_within_budget(selector, shape, seed, n_region):
     rng = np.random.default_rng(seed)
-    case = random_case(shape, rng)
-    regions = [choice.region for choice in selector.choose(case.view(rng), n_region, rng)]
+    image = tiny_image(shape, rng)
+    regions = [choice.region for choice in selector.choose(image.view(rng), n_region, rng)]
     assert len(regions) <= n_region
-    possible = case.regions()
+    possible = image.regions()
     for k, region in enumerate(regions):
         assert region in possible
-        assert not any(region.overlaps(other) for other in (*case.annotated, *regions[:k]))
+        assert not any(region.overlaps(other) for other in (*image.annotated, *regions[:k]))
 
 
 @every_selector
@@ -43,29 +44,29 @@ def test_chosen_regions_are_possible_apart_and_within_budget(selector, shape, se
 @given(st.integers(0, 2**32), st.integers(1, 20))
 def test_fewer_regions_only_when_no_more_fit(selector, shape, seed, n_region):
     rng = np.random.default_rng(seed)
-    case = random_case(shape, rng)
-    regions = [choice.region for choice in selector.choose(case.view(rng), n_region, rng)]
+    image = tiny_image(shape, rng)
+    regions = [choice.region for choice in selector.choose(image.view(rng), n_region, rng)]
     if len(regions) < n_region:
-        assert free(case.regions(), (*case.annotated, *regions)) == []
+        assert free(image.regions(), (*image.annotated, *regions)) == []
 
 
 @every_selector
 @every_shape
 def test_the_stream_decides_everything(selector, shape):
-    case = random_case(shape, np.random.default_rng(2))
+    image = tiny_image(shape, np.random.default_rng(2))
     first, second = (
-        selector.choose(case.view(np.random.default_rng(0)), 5, np.random.default_rng(7)) for _ in range(2)
+        selector.choose(image.view(np.random.default_rng(0)), 5, np.random.default_rng(7)) for _ in range(2)
     )
     assert first == second
 
 
 UNIFORM = {
-    "square": Case((7, 8), (3, 3)),
-    "rectangle": Case((5, 9), (2, 5)),
-    "slice": Case((3, 4, 5), (1, 2, 3)),
-    "box": Case((4, 4, 5), (2, 3, 3)),
-    "roi": Case((17,), (1,)),
-    "segments": Case((6, 6), partition=np.kron(np.arange(9).reshape(3, 3), np.ones((2, 2))).astype(np.int32)),
+    "square": TinyImage((7, 8), (3, 3)),
+    "rectangle": TinyImage((5, 9), (2, 5)),
+    "slice": TinyImage((3, 4, 5), (1, 2, 3)),
+    "box": TinyImage((4, 4, 5), (2, 3, 3)),
+    "roi": TinyImage((17,), (1,)),
+    "segments": TinyImage((6, 6), partition=np.kron(np.arange(9).reshape(3, 3), np.ones((2, 2))).astype(np.int32)),
 }
 
 
@@ -73,17 +74,17 @@ UNIFORM = {
 @every_shape
 def test_a_uniform_image_prefers_no_place(selector, shape):
     rng = np.random.default_rng(5)
-    case = UNIFORM[shape]
-    hits = dict.fromkeys(case.regions(), 0)
+    image = UNIFORM[shape]
+    hits = dict.fromkeys(image.regions(), 0)
     for _ in range(1500):
-        hits[selector.choose(case.view(rng, uniform=True), 1, rng)[0].region] += 1
+        hits[selector.choose(uniform_view(image, rng), 1, rng)[0].region] += 1
     assert chisquare(list(hits.values())).pvalue > 1e-4
 
 
 @every_selector
 def test_an_image_of_one_window(selector):
     rng = np.random.default_rng(0)
-    (choice,) = selector.choose(Case((4, 5), (4, 5)).view(rng), 3, rng)
+    (choice,) = selector.choose(TinyImage((4, 5), (4, 5)).view(rng), 3, rng)
     assert choice.region == Region("a", (0, 0), (4, 5))
 
 
@@ -91,13 +92,13 @@ def test_an_image_of_one_window(selector):
 def test_a_fully_annotated_image_gives_nothing(selector):
     rng = np.random.default_rng(0)
     whole = (Region("a", (0, 0), (8, 8)),)
-    assert selector.choose(Case((8, 8), (2, 2), annotated=whole).view(rng), 3, rng) == []
+    assert selector.choose(TinyImage((8, 8), (2, 2), annotated=whole).view(rng), 3, rng) == []
 
 
 @every_selector
 def test_predictions_are_left_as_they_are(selector):
     rng = np.random.default_rng(0)
-    view = random_case("square", rng).view(rng)
+    view = tiny_image("square", rng).view(rng)
     for array in (view.labels, view.uncertainty.levels, view.weights, view.predicted):
         array.flags.writeable = False  # as maps decompressed or read from shared memory are
     selector.choose(view, 4, rng)
