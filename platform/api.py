@@ -1,12 +1,12 @@
 """All that a data set, learner, sampler or partition of your own imports; `__all__` is the public surface.
 
-- Data sets: `Dataset`, the contract; `Volumes` and `NiftiVolumes`, contracts of CT volumes; `Split`; `IGNORE`, the label
-  of pixels without a class; `RoiGraph`, an ROI of a slide.
+- Data sets: `Dataset`, the contract; `Volumes` and `NiftiVolumes`, contracts of CT volumes; `Split`; `IGNORE`, the
+  label of pixels without a class; `RoiGraph`, an ROI of a slide.
 - Learners: `Learner` and `Predictor`, the contracts; `Training`, what is learned from, with `Processes` and the
   `Ledger` of annotated regions, each an `Annotation`; `revealed`, their labels as a map; `reproducible`, in which torch
   computes the same every time.
-- Predictions: `Wanted` says what is asked for; `decode` makes a `Prediction` of logits and a `Bottleneck`; `Measure` and
-  `UncertaintyMap` are of its uncertainty.
+- Predictions: `Wanted` says what is asked for; `decode` makes a `Prediction` of logits and a `Bottleneck`; `Measure`
+  and `UncertaintyMap` are of its uncertainty.
 - Samplers: `ImageSelector`, `RegionSelector` and `JointRegionSelector`, the contracts; `Need`, what they declare;
   `PoolView`, `ImageView` and `CandidateRegions`, what they are shown; `Places` and `Peaks`, by which regions are found;
   `Choice`, what they answer; `UncertaintyRegions`, by which joint selectors find candidate regions.

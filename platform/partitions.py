@@ -21,11 +21,23 @@ class Partition(ABC):
 
     A partition is named in the experiment file (`region: {name: ..., option: ...}`), its options are the fields of the
     (data)class. It may depend on the image alone, so that every process finds the same regions.
+
+    Example:
+        >>> class Stripes(Partition):
+        ...     def of(self, dataset, image):
+        ...         return np.indices(dataset.shape(image), np.int32)[1] // 12
     """
 
     @abstractmethod
     def of(self, dataset: Dataset, image: str) -> npt.NDArray[np.int32]:
-        """Number of the region of every pixel, from 0, shape (*axes), int32."""
+        """Number of the region of every pixel, from 0, shape (*axes), int32.
+
+        Called in the worker that owns the image, once per run: the regions are kept, compressed.
+
+        Args:
+            dataset: the data set, as the learner reads it; its labels may not be read.
+            image: id of the image.
+        """
 
 
 @dataclass(frozen=True)

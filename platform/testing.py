@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.datasets.base import IGNORE, Dataset, Split, Task, annotated_splits
+from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Training
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.partitions import Partition
@@ -141,7 +142,7 @@ def check_partition(partition: Partition, dataset: Dataset) -> None:
     name = type(partition).__name__
 
     def refuse(image: str) -> npt.NDArray[np.uint8]:
-        raise AssertionError(f"{name}.of must depend on the image alone, but reads its labels.")
+        raise UserError(f"{name}.of must depend on the image alone, but reads its labels.")
 
     for image in dataset.ids("train", 0)[:IMAGES]:
         where = f"{name}.of, tried on image {image!r},"
@@ -286,13 +287,15 @@ def _check_predictions(predictor: Predictor, dataset: Dataset, image: str, measu
 
 
 def _with_labels(dataset: Dataset, labels: Callable[[str], npt.NDArray[np.uint8]]) -> Dataset:
-    """The data set with other labels."""
+    """The data set with other labels; images that are drawn from labels stay."""
     double = copy.copy(dataset)
-    object.__setattr__(double, "labels", labels)  # it may be frozen
+    told = {name: getattr(dataset, name) for name in ("ids", "shape", "image", "body", "original", "fingerprint")}
+    for name, method in (told | {"labels": labels}).items():
+        object.__setattr__(double, name, method)  # it may be frozen
     return double
 
 
-def _expect_array(values: Any, where: str, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+def _expect_array(values: Any, where: str, shape: tuple[int, ...], dtype: type[Any]) -> None:
     """`dtype` may be a kind of types, such as `np.integer`."""
     if not isinstance(values, np.ndarray):
         raise AssertionError(f"{where} must give an array, but gave {values!r}.")

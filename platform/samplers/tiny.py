@@ -145,7 +145,7 @@ def tiny_candidates(rng: np.random.Generator, n: int, n_classes: int = N_CLASSES
 def _segmented(rng: np.random.Generator) -> TinyImage:
     height, width = (int(n) for n in rng.integers(5, 12, 2))
     seeds = rng.integers(0, (height, width), size=(rng.integers(2, 9), 2))
-    pixels = np.stack(np.mgrid[:height, :width], axis=-1)
+    pixels = np.moveaxis(np.mgrid[:height, :width], 0, -1)
     nearest = ((pixels[:, :, None] - seeds) ** 2).sum(axis=-1).argmin(axis=-1).astype(np.int32)
     return TinyImage((height, width), partition=nearest)
 

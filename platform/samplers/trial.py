@@ -136,8 +136,6 @@ def asking(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except AssertionError:
-        raise
     except UserError as error:
         raise AssertionError(str(error)) from error
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The contract that every registered region selector must keep, for every shape of regions."""
+"""The contracts that every registered selector must keep, region selectors for every shape of regions."""
 
 import numpy as np
 import pytest
@@ -8,19 +8,34 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from decomp.platform.components import build_selectors
+from decomp.platform.errors import UserError
 from decomp.platform.regions import Region
-from decomp.platform.samplers import REGION_SELECTORS, CandidateRegions, JointRegionSelector
+from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, CandidateRegions, JointRegionSelector
+from decomp.platform.samplers.contract import choices_of, selected_of
 from decomp.platform.samplers.tiny import KINDS, N_CLASSES, TinyImage, free, tiny_image
 from decomp.platform.spec import Component, SamplerSpec
+from decomp.platform.testing import check_image_selector, check_region_selector
 
 SELECTORS = {
     name: build_selectors(SamplerSpec("", Component("random"), Component(name)))[1] for name in REGION_SELECTORS
 }
-POOLED = {name: selector for name, selector in SELECTORS.items() if isinstance(selector, JointRegionSelector)}
+JOINT = {name: selector for name, selector in SELECTORS.items() if isinstance(selector, JointRegionSelector)}
 
 every_selector = pytest.mark.parametrize("selector", list(SELECTORS.values()), ids=list(SELECTORS))
-every_pooled = pytest.mark.parametrize("selector", list(POOLED.values()), ids=list(POOLED))
+every_joint_selector = pytest.mark.parametrize("selector", list(JOINT.values()), ids=list(JOINT))
 every_shape = pytest.mark.parametrize("shape", KINDS)
+
+
+@pytest.mark.parametrize("name", IMAGE_SELECTORS)
+def test_image_selectors_keep_their_contract(name):
+    images, _ = build_selectors(SamplerSpec("", Component(name), Component("random")))
+    check_image_selector(images)
+
+
+@every_selector
+@every_shape
+def test_region_selectors_keep_their_contract(selector, shape):
+    check_region_selector(selector, [shape])
 
 
 @every_selector
@@ -30,12 +45,9 @@ every_shape = pytest.mark.parametrize("shape", KINDS)
 def test_chosen_regions_are_possible_apart_and_within_budget(selector, shape, seed, n_region):
     rng = np.random.default_rng(seed)
     image = tiny_image(shape, rng)
-    regions = [choice.region for choice in selector.choose(image.view(rng), n_region, rng)]
-    assert len(regions) <= n_region
+    choices = choices_of(selector, image.view(rng), n_region, rng, image.site)
     possible = image.regions()
-    for k, region in enumerate(regions):
-        assert region in possible
-        assert not any(region.overlaps(other) for other in (*image.annotated, *regions[:k]))
+    assert all(choice.region in possible for choice in choices)
 
 
 @every_selector
@@ -48,16 +60,6 @@ def test_fewer_regions_only_when_no_more_fit(selector, shape, seed, n_region):
     regions = [choice.region for choice in selector.choose(image.view(rng), n_region, rng)]
     if len(regions) < n_region:
         assert free(image.regions(), (*image.annotated, *regions)) == []
-
-
-@every_selector
-@every_shape
-def test_the_stream_decides_everything(selector, shape):
-    image = tiny_image(shape, np.random.default_rng(2))
-    first, second = (
-        selector.choose(image.view(np.random.default_rng(0)), 5, np.random.default_rng(7)) for _ in range(2)
-    )
-    assert first == second
 
 
 UNIFORM = {
@@ -95,47 +97,37 @@ def test_a_fully_annotated_image_gives_nothing(selector):
     assert selector.choose(TinyImage((8, 8), (2, 2), annotated=whole).view(rng), 3, rng) == []
 
 
-@every_selector
-def test_predictions_are_left_as_they_are(selector):
-    rng = np.random.default_rng(0)
-    view = tiny_image("square", rng).view(rng)
-    for array in (view.labels, view.uncertainty.levels, view.weights, view.predicted):
-        array.flags.writeable = False  # as maps decompressed or read from shared memory are
-    selector.choose(view, 4, rng)
-
-
-def pool_of(rng, n, spread=1.0):
+def candidates_of(rng, n, spread=1.0):
     features, residuals = rng.normal(0, spread, (n, 5)), rng.normal(0, spread, (n, N_CLASSES))
     return CandidateRegions(
         rng.integers(4, size=n), rng.random(n), features.astype(np.float32), residuals.astype(np.float32)
     )
 
 
-@every_pooled
+@every_joint_selector
 @settings(max_examples=25)
 @given(st.integers(0, 2**32), st.integers(2, 30), st.sampled_from([1.0, 0.0]))
-def test_the_pool_gives_as_many_distinct_regions_as_wanted(selector, seed, n_pool, spread):
+def test_as_many_distinct_candidates_are_selected_as_wanted(selector, seed, n_candidates, spread):
     rng = np.random.default_rng(seed)
-    n = int(rng.integers(1, n_pool))
-    chosen = selector.select(pool_of(rng, n_pool, spread), n, rng)
-    assert len(chosen) == n == len(set(chosen.tolist()))
-    assert min(chosen) >= 0
-    assert max(chosen) < n_pool
+    n = int(rng.integers(1, n_candidates))
+    assert len(selected_of(selector, candidates_of(rng, n_candidates, spread), n, rng)) == n
 
 
-@every_pooled
-def test_the_stream_decides_the_choice_from_the_pool(selector):
-    pool = pool_of(np.random.default_rng(1), 40)
-    first, second = (selector.select(pool, 11, np.random.default_rng(3)) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
-
-
-@every_pooled
-def test_a_pool_of_equals_is_chosen_from_without_bias(selector):
-    pool = CandidateRegions(
+@every_joint_selector
+def test_candidates_that_are_equal_are_selected_from_without_bias(selector):
+    candidates = CandidateRegions(
         np.zeros(8, np.int64), np.ones(8), np.ones((8, 3), np.float32), np.ones((8, N_CLASSES), np.float32)
     )
     hits = np.zeros(8)
     for seed in range(400):
-        hits[selector.select(pool, 2, np.random.default_rng(seed))] += 1
+        hits[selector.select(candidates, 2, np.random.default_rng(seed))] += 1
     assert chisquare(hits).pvalue > 1e-4
+
+
+@every_joint_selector
+def test_the_number_of_candidate_regions_is_an_option(selector):
+    name = next(name for name, made in JOINT.items() if made is selector)
+    _, other = build_selectors(SamplerSpec("", Component("random"), Component(name, {"factor": 5})))
+    assert (selector.factor, other.factor) == (3, 5)
+    with pytest.raises(UserError, match=r"regions\.factor: .*greater than or equal to 1, got 0"):
+        build_selectors(SamplerSpec("", Component("random"), Component(name, {"factor": 0})))
