@@ -12,7 +12,6 @@ from decomp.platform.components import build_dataset, build_learner, build_parti
 from decomp.platform.datasets.cityscapes import Cityscapes
 from decomp.platform.datasets.synthetic.streets import write_streets
 from decomp.platform.partitions import PARTITIONS, Partition
-from decomp.platform.predictions import Wanted
 from decomp.platform.spec import Component
 from decomp.platform.testing import check_dataset, check_learner, check_partition
 
@@ -192,7 +191,6 @@ def test_what_breaks_the_contract_of_a_learner_is_told(learner, told):
 
 def test_a_learner_for_no_feature_samplers_passes_when_it_says_so():
     check_learner(predicting(Plain), Blobs(images=3), features=False)
-    assert Wanted().regions is False
 
 
 @pytest.mark.parametrize("name", PARTITIONS)
