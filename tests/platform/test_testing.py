@@ -58,7 +58,7 @@ def changed(**members):
         (changed(image=lambda self, image: np.random.random((24, 32, 1))), "image.* must give the same every time"),
         (changed(labels=lambda self, image: np.zeros((24, 32))), "must give an array of uint8 of shape"),
         (changed(labels=lambda self, image: np.full((24, 32), 4, np.uint8)), r"must hold 0 to 3 or IGNORE.*\[4\]"),
-        (changed(labels=lambda self, image: 1 // 0), "labels.* raised ZeroDivisionError"),
+        (changed(labels=lambda self, image: 1 // 0), "raised ZeroDivisionError"),
         (changed(body=lambda self, image: np.zeros(3, np.bool_)), r"body.* must give an array of bool_? of shape"),
     ],
 )
@@ -153,7 +153,7 @@ class Whim(NearestMean):
     """Predicts otherwise where only labels are wanted."""
 
     def predict(self, image, wanted):
-        return super().predict(image if wanted.tau is not None else image[::-1], wanted)
+        return super().predict(image if wanted.tau is not None else image[::-1].copy(), wanted)
 
 
 @dataclass(frozen=True)
