@@ -128,14 +128,14 @@ class Bracs(Dataset):
     @override
     def problems(self) -> list[str]:
         """One sentence for every ROI whose file is missing or does not fit; reads the files' headers only."""
-        found, sizes = [], None
+        problems, sizes = [], None
         for roi in self._all():
             file = roi_file(self._folder, roi.roi)
             try:
                 shapes = _shapes(file)
             except (OSError, safetensors.SafetensorError) as error:
                 reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
-                found.append(f"dataset.folder: {file} {reason}; {REMEDY}.")
+                problems.append(f"dataset.folder: {file} {reason}; {REMEDY}.")
                 continue
             misfit = _misfit(shapes)
             if misfit is None:
@@ -143,8 +143,8 @@ class Bracs(Dataset):
                 if _sizes(shapes) != sizes[0]:
                     misfit = f"features per cell and per tissue area are {_sizes(shapes)}, in {sizes[1]} {sizes[0]}"
             if misfit is not None:
-                found.append(f"dataset.folder: {file}: {misfit}; {REMEDY}.")
-        return found
+                problems.append(f"dataset.folder: {file}: {misfit}; {REMEDY}.")
+        return problems
 
     @property
     def _folder(self) -> Path:

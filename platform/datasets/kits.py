@@ -105,12 +105,12 @@ class Kits23(KitsVolumes):
         Raises:
             UserError: if there are none.
         """
-        found = tuple(case for case in case_names(self._folder) if int(case.removeprefix("case_")) not in self.exclude)
-        if not found:
+        cases = tuple(case for case in case_names(self._folder) if int(case.removeprefix("case_")) not in self.exclude)
+        if not cases:
             inner = self._folder / "dataset"
             mend = f"give {inner}" if case_names(inner) else "give the folder that holds case_00000 and so on"
             raise UserError(f"dataset.root: {self._folder} holds no case_* folders that are not excluded; {mend}.")
-        return found
+        return cases
 
     @override
     def case_folder(self, image: str) -> Path:

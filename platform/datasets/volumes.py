@@ -132,8 +132,8 @@ class NiftiVolumes(Volumes):
         which missing and truncated files are found (`decomp.platform.datasets.formats.nifti.check_complete`);
         corruption in the middle of an image and voxels that are not finite are told when the image is read.
         """
-        found = _threaded(lambda image: list(self._problems(image)), self._all())
-        return [problem for problems in found for problem in problems]
+        by_volume = _threaded(lambda image: list(self._problems(image)), self._all())
+        return [problem for problems in by_volume for problem in problems]
 
     @override
     def fingerprint(self) -> str:
@@ -202,5 +202,5 @@ def _state(file: Path) -> tuple[int, str, str] | str:
 
 def _threaded(work: Callable[[str], T], images: list[str]) -> list[T]:
     # Threads suffice: zlib lets go of the interpreter.
-    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
-        return list(pool.map(work, images))
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as workers:
+        return list(workers.map(work, images))
