@@ -11,6 +11,8 @@ from decomp.platform.components import build_dataset, build_learner, build_parti
 from decomp.platform.datasets import Dataset
 from decomp.platform.errors import UserError, nearest
 from decomp.platform.metrics import metric_of
+from decomp.platform.samplers.tiny import kind_of
+from decomp.platform.samplers.trial import try_selectors
 from decomp.platform.spec import Component, RunSpec, flatten
 from decomp.platform.storage.runs import RunStore, stored_runs
 
@@ -176,10 +178,13 @@ def _sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
     for number, sampler in enumerate(experiment.samplers):
         key = f"samplers[{number}]"
         try:
-            build_selectors(sampler)
+            selectors = build_selectors(sampler)
         except UserError as error:
             lines = str(error).splitlines()
             problems += [f"{key}{'.' if line.startswith(('images', 'regions')) else ': '}{line}" for line in lines]
+        else:
+            kinds = sorted({kind_of(budget.region) for budget in experiment.budgets})
+            problems += [f"{key}.{fault}" for fault in try_selectors(*selectors, kinds, len(dataset.classes))]
         named = [("emphasis", name) for name in sampler.emphasis]
         named += [("background", sampler.background)] if sampler.background is not None else []
         problems += [

@@ -1,14 +1,15 @@
 """Partitions of an image into irregular regions, e.g. superpixels."""
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
+from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset
-from decomp.platform.errors import UserError
 
 PARTITIONS = {
     "slic": "decomp.platform.partitions:Slic",
@@ -20,11 +21,23 @@ class Partition(ABC):
 
     A partition is named in the experiment file (`region: {name: ..., option: ...}`), its options are the fields of the
     (data)class. It may depend on the image alone, so that every process finds the same regions.
+
+    Example:
+        >>> class Stripes(Partition):
+        ...     def of(self, dataset, image):
+        ...         return np.indices(dataset.shape(image), np.int32)[1] // 12
     """
 
     @abstractmethod
     def of(self, dataset: Dataset, image: str) -> npt.NDArray[np.int32]:
-        """Number of the region of every pixel, from 0, shape (*axes), int32."""
+        """Number of the region of every pixel, from 0, shape (*axes), int32.
+
+        Called in the worker that owns the image, once per run: the regions are kept, compressed.
+
+        Args:
+            dataset: the data set, as the learner reads it; its labels may not be read.
+            image: id of the image.
+        """
 
 
 @dataclass(frozen=True)
@@ -33,25 +46,19 @@ class Slic(Partition):
 
     Achanta et al., "SLIC Superpixels Compared to State-of-the-art Superpixel Methods", TPAMI 2012, as implemented in
     scikit-image.
-
-    Attributes:
-        segments: about how many regions an image is divided into.
-        compactness: how much nearness in space weighs against nearness in colour.
-        sigma: width in pixels of the Gaussian that smooths the image first.
     """
 
-    segments: int
-    compactness: float = 10.0
-    sigma: float = 1.0
+    segments: Annotated[int, Field(ge=1)]
+    """About how many regions an image is divided into."""
 
-    def __post_init__(self) -> None:
-        if self.segments < 1:
-            raise UserError(f"segments: must be at least 1, not {self.segments}.")
-        if not (0 < self.compactness < math.inf and 0 <= self.sigma < math.inf):
-            raise UserError("compactness must be positive and sigma 0 or more.")
+    compactness: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 10.0
+    """How much nearness in space weighs against nearness in colour."""
 
+    sigma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Width of the Gaussian that smooths the image first, in pixels."""
+
+    @override
     def of(self, dataset: Dataset, image: str) -> npt.NDArray[np.int32]:
-        """See `Partition.of`."""
         from skimage.segmentation import slic  # takes half a second to import
 
         pixels = dataset.image(image)

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -190,7 +191,7 @@ def test_there_are_commands_and_experiments_to_check():
 
 def test_the_module_and_experiment_of_the_tutorial_run(tmp_path, monkeypatch):
     page = ROOT / "docs" / "own.md"
-    (tmp_path / "mine.py").write_text("\n\n".join(blocks_in(page, "python")))
+    write_tutorial(tmp_path)
     (experiment,) = blocks_in(page, "yaml")
     (tmp_path / "mine.yaml").write_text(experiment)
     monkeypatch.syspath_prepend(tmp_path)
@@ -207,6 +208,37 @@ def test_the_module_and_experiment_of_the_tutorial_run(tmp_path, monkeypatch):
     own = [row for store in rarest for row in store.ledger(store.committed()).annotations() if row.cycle > 1]
     assert own
     assert all(row.drawn_class is not None for row in own)
+
+
+def write_tutorial(folder):
+    """Write `mine.py` and `test_mine.py` of the tutorial into a folder."""
+    blocks = blocks_in(ROOT / "docs" / "own.md", "python")
+    (tests,) = [block for block in blocks if block.startswith("# test_mine.py\n")]
+    (folder / "mine.py").write_text("\n\n".join(block for block in blocks if block != tests))
+    (folder / "test_mine.py").write_text(tests)
+
+
+def test_the_tutorial_imports_the_public_surface_alone(tmp_path):
+    write_tutorial(tmp_path)
+    for file, allowed in (("mine.py", {"api"}), ("test_mine.py", {"testing"})):
+        imported = set()
+        for node in ast.walk(ast.parse((tmp_path / file).read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+        ours = {name.split(".")[2] for name in imported if name.startswith("decomp.")}
+        assert ours == allowed
+        assert all(name.startswith("decomp.platform.") for name in imported if name.startswith("decomp"))
+
+
+def test_the_tests_of_the_tutorial_pass(tmp_path, monkeypatch):
+    write_tutorial(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    tests = [test for name, test in runpy.run_path(tmp_path / "test_mine.py").items() if name.startswith("test_")]
+    assert tests
+    for test in tests:
+        test()
 
 
 def _inventory(site):

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from decomp.platform.predictions import LEVELS, PoolCounts, UncertaintyMap
 from decomp.platform.samplers import ImageView, RegionSelector, class_confidence, class_weights, select_images
+from decomp.platform.samplers.contract import scores_of
 from decomp.platform.samplers.decomposition import DecompositionImages, DecompositionRegions
 from decomp.platform.samplers.places import Places
 from decomp.platform.samplers.random import RandomRegions
@@ -182,7 +183,7 @@ def coordinator(n_images: int = 1_000_000, n_classes: int = 19) -> None:
 
     def choose(k: int) -> list[str]:
         weights = class_weights(class_confidence(pool.open.sum(axis=0), pool.confident.sum(axis=0)))
-        scores = DecompositionImages().scores(pool, weights)
+        scores = scores_of(DecompositionImages(), pool, weights)
         return select_images(pool.images, scores, 1000, np.random.default_rng(k))
 
     batches = [pool.to_arrow()]

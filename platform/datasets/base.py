@@ -22,7 +22,8 @@ class Dataset(ABC):
     """A fully labelled data set whose labels the platform hides and reveals.
 
     A data set is named in the experiment file (`dataset: {name: ..., option: ...}`), its options are the fields of
-    the (data)class. It is built again in every process that needs it, so building must be cheap and reading lazy.
+    the (data)class. It is built anew in every process that needs it, so building must be cheap and reading lazy, and it
+    must tell the same everywhere.
 
     Of a segmentation task an image is an array of pixels; of the ROI task it is a set of ROIs (a slide), which counts
     as an image of one axis whose pixels are the ROIs.
@@ -35,6 +36,11 @@ class Dataset(ABC):
         readers: threads that read images ahead of their prediction; 0 where reading takes no time.
         nested: for data whose test score is the Dice of nested classes, the labels of each by name, the outermost
             first, e.g. ``{"masses": (2, 3), "tumour": (2,)}``; empty where the classes themselves are scored.
+
+    Example:
+        >>> class Cells(Dataset):
+        ...     def image(self, image): return read_pixels(f"/data/cells/{image}.png")
+        ...     # and in the same way classes, ids, shape, labels, fingerprint
     """
 
     task: ClassVar[Task] = "segmentation"
@@ -46,15 +52,29 @@ class Dataset(ABC):
 
     @abstractmethod
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:
-        """Ids of the images of a split, sorted, without duplicates."""
+        """Ids of the images of a split, sorted, without duplicates; no image is in two splits of a fold.
+
+        Called in the coordinator of a run, a few times per cycle, and when a sweep is planned.
+
+        Args:
+            split: the pool is ``train``; ``test`` gives the score; ``validation``, which may be empty, is for choices.
+            fold: cross-validation fold, from 0; without effect where the split is fixed.
+        """
 
     @abstractmethod
     def shape(self, image: str) -> tuple[int, ...]:
-        """Spatial shape (*axes) of an image, without reading its pixels where possible; (n,) for n ROIs."""
+        """Spatial shape (*axes) of an image, without reading its pixels where possible; (n,) for n ROIs.
+
+        Called in the coordinator, in each cycle for every image of the pool, and in the workers for each image that is
+        predicted or in which regions are chosen.
+        """
 
     @abstractmethod
     def image(self, image: str) -> Any:
         """What the learner reads of an image.
+
+        Called in the workers, from `readers` threads at once: for every candidate image that is predicted and every
+        test image, in each cycle; and by `Learner.fit` for the annotated ones.
 
         Returns:
             Pixels, shape (*axes, channels); for the ROI task features of the ROIs, shape (n, F), float32, or a tuple of
@@ -63,23 +83,39 @@ class Dataset(ABC):
 
     @abstractmethod
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
-        """The oracle: true class of every pixel, shape (*axes); `IGNORE` where there is none."""
+        """The oracle: true class of every pixel, shape (*axes), uint8; `IGNORE` where there is none.
+
+        Called in the workers, in each cycle: of images of the pool for their annotated regions alone, of test images
+        for the score.
+        """
 
     def body(self, image: str) -> npt.NDArray[np.bool_] | None:
-        """Where regions drawn at random lie, shape (*axes): of a CT volume the body; None for everywhere."""
+        """Where regions drawn at random lie, shape (*axes), bool: of a CT volume the body; None for everywhere.
+
+        Called in the workers by the region selector `random`, for each image in which it chooses.
+        """
         return None
 
     def original(self, region: Region) -> Region:
-        """The same region in the image file as an annotator opens it, where images are resampled."""
+        """The same region in the image file as an annotator opens it, where images are resampled.
+
+        Called when annotated regions are exported, for every one of them.
+        """
         return region
 
     def problems(self) -> list[str]:
-        """Damage that would stop a run, all of it, a sentence each; asked once, before anything is computed."""
+        """Damage that would stop a run, all of it, a sentence each.
+
+        Called once, by `decomp check` and when a sweep starts, before anything is computed.
+        """
         return []
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Hexadecimal digest of everything in the data that can change a result."""
+        """Hexadecimal digest of everything in the data that can change a result.
+
+        Called once, when a sweep is planned: runs are continued only on the data on which they began.
+        """
 
 
 def annotated_splits(dataset: Dataset) -> tuple[Split, ...]:

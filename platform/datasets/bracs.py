@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors
 import safetensors.numpy
+from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset, Split
 from decomp.platform.datasets.formats.graphs import RoiGraph
@@ -72,33 +73,32 @@ class Roi:
 
 @dataclass(frozen=True)
 class Bracs(Dataset):
-    """Slides of breast biopsies; an image is a slide, its pixels are its ROIs in natural order of their names.
-
-    Attributes:
-        folder: the folder in the portable format.
-        n_classes: 7 for `SUBTYPES`, or 3 for `GROUPS`.
-    """
+    """Slides of breast biopsies; an image is a slide, its pixels are its ROIs in natural order of their names."""
 
     folder: str
+    """The folder in the portable format."""
+
     n_classes: Literal[7, 3] = 7
+    """Number of classes: 7 for `SUBTYPES`, 3 for `GROUPS`."""
 
     task = "roi"
 
     def __post_init__(self) -> None:
-        if self.n_classes not in (7, 3):
-            raise UserError(f"dataset.n_classes: give 7 or 3, not {self.n_classes}.")
         # Not a field, which would be an option.
         object.__setattr__(self, "classes", SUBTYPES if self.n_classes == 7 else tuple(GROUPS))
         self._slides()
 
+    @override
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:
         """Slides of a split such as ``1228``; the split is fixed, so `fold` has no effect."""
         return tuple(sorted(slide for slide, rois in self._slides().items() if rois[0].split == split))
 
+    @override
     def shape(self, image: str) -> tuple[int, ...]:
         """Number of ROIs of a slide, (n,); reads the manifest only."""
         return (len(self.rois(image)),)
 
+    @override
     def image(self, image: str) -> tuple[RoiGraph, ...]:
         """The n ROIs of a slide.
 
@@ -107,10 +107,12 @@ class Bracs(Dataset):
         """
         return tuple(self._read(roi) for roi in self.rois(image))
 
+    @override
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
         """True class of the n ROIs of a slide, shape (n,), uint8; no ROI is ignored."""
         return np.array([self._label(roi.subtype) for roi in self.rois(image)], np.uint8)
 
+    @override
     def fingerprint(self) -> str:
         """Digest of the manifest, hence of the digests of all ROIs, and of the number of classes."""
         rows = [list(asdict(roi).values()) for roi in self._all()]
@@ -123,16 +125,17 @@ class Bracs(Dataset):
         except KeyError:
             raise KeyError(f"There is no slide {slide!r} in {self.folder}.") from None
 
+    @override
     def problems(self) -> list[str]:
         """One sentence for every ROI whose file is missing or does not fit; reads the files' headers only."""
-        found, sizes = [], None
+        problems, sizes = [], None
         for roi in self._all():
             file = roi_file(self._folder, roi.roi)
             try:
                 shapes = _shapes(file)
             except (OSError, safetensors.SafetensorError) as error:
                 reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
-                found.append(f"dataset.folder: {file} {reason}; {REMEDY}.")
+                problems.append(f"dataset.folder: {file} {reason}; {REMEDY}.")
                 continue
             misfit = _misfit(shapes)
             if misfit is None:
@@ -140,8 +143,8 @@ class Bracs(Dataset):
                 if _sizes(shapes) != sizes[0]:
                     misfit = f"features per cell and per tissue area are {_sizes(shapes)}, in {sizes[1]} {sizes[0]}"
             if misfit is not None:
-                found.append(f"dataset.folder: {file}: {misfit}; {REMEDY}.")
-        return found
+                problems.append(f"dataset.folder: {file}: {misfit}; {REMEDY}.")
+        return problems
 
     @property
     def _folder(self) -> Path:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from typing_extensions import override
+
 from decomp.platform.datasets.base import Split
 from decomp.platform.datasets.formats.codes import Codes
 from decomp.platform.datasets.paired import Listing, Pair, PairedFiles
@@ -80,14 +82,13 @@ class Cityscapes(PairedFiles):
     published ``train`` (2975 images of 18 cities) are set aside as the validation split: frames of a city resemble one
     another, so a city is never in two splits. With the default of Darmstadt (85 images) and Ulm (95) the pool has 2795
     images, 94 % of the paper's. With ``validation: []`` it is the paper's pool, and a learner has nothing to choose by.
-
-    Attributes:
-        root: the folder with ``leftImg8bit`` and ``gtFine``.
-        validation: cities of the published ``train`` that are the validation split.
     """
 
     root: str
+    """The folder with ``leftImg8bit`` and ``gtFine``."""
+
     validation: tuple[str, ...] = VALIDATION_CITIES
+    """Cities of the published ``train`` that are the validation split."""
 
     classes = tuple(LABEL_IDS)
 
@@ -108,10 +109,12 @@ class Cityscapes(PairedFiles):
             raise UserError("dataset.validation: all cities are listed, so that none is left to train; list fewer.")
 
     @property
+    @override
     def code_table(self) -> Codes:
         """The official table of label ids."""
         return CODES
 
+    @override
     def listing(self) -> Listing:
         """List the folders of all cities; other files than images and masks of label ids are passed over."""
         pairs: list[Pair] = []
@@ -124,6 +127,7 @@ class Cityscapes(PairedFiles):
                 pairs.append(Pair(self._split(folder, city), frame, image, place / city / f"{frame}{MASK}"))
         return Listing(tuple(pairs), frozenset(masks))
 
+    @override
     def expected(self) -> str:
         """Where files ought to lie."""
         images, masks = self._images("train"), self._masks("train")

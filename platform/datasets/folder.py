@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, get_args
+
+from pydantic import Field
+from typing_extensions import override
 
 from decomp.platform.datasets.base import IGNORE, Split
 from decomp.platform.datasets.formats.codes import Code, Codes
@@ -31,21 +34,19 @@ class Folder(PairedFiles):
           root: /data/scenes
           codes: {road: 7, vehicle: [26, 27, 28], sky: 23}
           ignore: [0, 255]
-
-    Attributes:
-        root: the folder.
-        codes: the code or codes of each class, in the order of the labels: grey values or palette indices (0 to 255),
-            or colours, written as "#804080" (in quotes, else YAML takes them for a comment).
-        ignore: codes of pixels that belong to no class; any other code is damage.
     """
 
     root: str
-    codes: Mapping[str, Code | tuple[Code, ...]] = field(hash=False)
+    """The folder."""
+
+    codes: Annotated[Mapping[str, Code | tuple[Code, ...]], Field(min_length=1, max_length=IGNORE)] = field(hash=False)
+    """The code or codes of each class, in the order of the labels: grey values or palette indices (0 to 255), or
+    colours, written as "#804080" (in quotes, else YAML takes them for a comment)."""
+
     ignore: tuple[Code, ...] = ()
+    """Codes of pixels that belong to no class; any other code is damage."""
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.codes) <= IGNORE:
-            raise UserError(f"dataset.codes: give 1 to {IGNORE} classes, not {len(self.codes)}.")
         object.__setattr__(self, "classes", tuple(self.codes))  # not a field, which would be an option
         try:
             Codes.of(self.codes, self.ignore)
@@ -57,10 +58,12 @@ class Folder(PairedFiles):
             raise UserError(f"dataset.root: there is no {' and no '.join(missing)}; expected are {self.expected()}.")
 
     @property
+    @override
     def code_table(self) -> Codes:
         """What the masks say."""
         return Codes.of(self.codes, self.ignore)
 
+    @override
     def listing(self) -> Listing:
         """List the six folders; files of other suffixes and hidden files are passed over."""
         pairs: list[Pair] = []
@@ -74,11 +77,13 @@ class Folder(PairedFiles):
             ]
         return Listing(tuple(pairs), frozenset(masks))
 
+    @override
     def expected(self) -> str:
         """Where files ought to lie."""
         root = Path(self.root).expanduser()
         return f"{root}/train/images/NAME.png, {root}/train/masks/NAME.png, and test and validation likewise"
 
+    @override
     def mend(self) -> str:
         """What to do about a code without a meaning."""
         return "give it a class under dataset.codes or list it under dataset.ignore"

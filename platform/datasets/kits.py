@@ -15,6 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import Field
+from typing_extensions import override
 
 from decomp.platform.datasets.base import Split
 from decomp.platform.datasets.volumes import NiftiVolumes
@@ -48,6 +52,7 @@ class KitsVolumes(NiftiVolumes):
     def case_folder(self, image: str) -> Path:
         """The folder of the two files of a case that there is."""
 
+    @override
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:
         """Cases such as ``case_00012``."""
         cases = self.case_ids()
@@ -57,10 +62,12 @@ class KitsVolumes(NiftiVolumes):
         part = {int(index) for place, index in enumerate(order) if place * self.folds // len(cases) == fold}
         return tuple(case for index, case in enumerate(cases) if (index in part) == (split == "test"))
 
+    @override
     def image_file(self, image: str) -> Path:
         """Hounsfield units of a case."""
         return self._known(image) / IMAGE
 
+    @override
     def label_file(self, image: str) -> Path:
         """Labels of a case."""
         return self._known(image) / LABELS
@@ -73,38 +80,39 @@ class KitsVolumes(NiftiVolumes):
 
 @dataclass(frozen=True)
 class Kits23(KitsVolumes):
-    """KiTS23: the published cases, or any others in the same layout.
-
-    Attributes:
-        root: the folder that holds ``case_00000`` and so on; of the published repository that is its ``dataset``.
-        folds: number of cross-validation folds.
-        exclude: numbers of the cases to leave out.
-    """
+    """KiTS23: the published cases, or any others in the same layout."""
 
     root: str
-    folds: int = 5
+    """The folder that holds ``case_00000`` and so on; of the published repository that is its ``dataset``."""
+
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Number of cross-validation folds, at most the number of cases."""
+
     exclude: tuple[int, ...] = EXCLUDED
+    """Numbers of the cases to leave out."""
 
     remedy = "download the case again, or add its number to dataset.exclude"
 
     def __post_init__(self) -> None:
         count = len(self.case_ids())
-        if not 2 <= self.folds <= count:
+        if self.folds > count:
             raise UserError(f"dataset.folds: give a number from 2 to {count}, the number of cases, not {self.folds}.")
 
+    @override
     def case_ids(self) -> tuple[str, ...]:
         """Ids of the cases in the folder that are not excluded, sorted.
 
         Raises:
             UserError: if there are none.
         """
-        found = tuple(case for case in case_names(self._folder) if int(case.removeprefix("case_")) not in self.exclude)
-        if not found:
+        cases = tuple(case for case in case_names(self._folder) if int(case.removeprefix("case_")) not in self.exclude)
+        if not cases:
             inner = self._folder / "dataset"
             mend = f"give {inner}" if case_names(inner) else "give the folder that holds case_00000 and so on"
             raise UserError(f"dataset.root: {self._folder} holds no case_* folders that are not excluded; {mend}.")
-        return found
+        return cases
 
+    @override
     def case_folder(self, image: str) -> Path:
         """The folder of a case."""
         return self._folder / image

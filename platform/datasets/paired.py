@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset, Split
 from decomp.platform.datasets.formats.codes import Codes
@@ -77,14 +78,17 @@ class PairedFiles(Dataset):
         """What to do about a code without a meaning, for messages."""
         return REMEDY
 
+    @override
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:
         """Images of a split, sorted; the split is fixed, so `fold` has no effect."""
         return tuple(sorted(pair.id for pair in self._listed().pairs if pair.split == split))
 
+    @override
     def shape(self, image: str) -> tuple[int, ...]:
         """Height and width from the file's header."""
         return self._try(self._pair(image).image, _size)
 
+    @override
     def image(self, image: str) -> npt.NDArray[np.uint8]:
         """Pixels of an image, shape (H, W, 3), uint8, red first.
 
@@ -93,6 +97,7 @@ class PairedFiles(Dataset):
         """
         return self._try(self._pair(image).image, read_image)
 
+    @override
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
         """True class of every pixel, shape (H, W), uint8; `IGNORE` where there is none.
 
@@ -105,6 +110,7 @@ class PairedFiles(Dataset):
             raise UserError(self._strange(file, unknown))
         return labels
 
+    @override
     def problems(self) -> list[str]:
         """One sentence for everything that is damaged or does not fit.
 
@@ -125,6 +131,7 @@ class PairedFiles(Dataset):
         found += [f"dataset.root: {mask} has no image; add the image or delete the mask." for mask in stray]
         return found + [f"dataset.root: there are several images {image}; keep one." for image in twice]
 
+    @override
     def fingerprint(self) -> str:
         """Digest of the codes, and of the id, split, size and checksum of every file; not of the folder's place.
 

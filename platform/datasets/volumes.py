@@ -15,6 +15,7 @@ from typing import ClassVar, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset, Split
 from decomp.platform.datasets.body import detect_body
@@ -42,6 +43,7 @@ class Volumes(Dataset):
     """
 
     @abstractmethod
+    @override
     def image(self, image: str) -> npt.NDArray[np.float32]:
         """Hounsfield units of a volume, shape (z, y, x, 1), float32."""
 
@@ -49,6 +51,7 @@ class Volumes(Dataset):
     def voxel(self, image: str) -> tuple[float, float, float]:
         """Size of a voxel along z, y and x in millimetres, without reading the voxels where possible."""
 
+    @override
     def body(self, image: str) -> npt.NDArray[np.bool_]:
         """Voxels of the body, gas within it included, without couch and air; shape (z, y, x), bool."""
         return detect_body(self.image(image)[..., 0], self.voxel(image))
@@ -74,18 +77,21 @@ class NiftiVolumes(Volumes):
     def label_file(self, image: str) -> Path:
         """The file of a volume's labels, on the same grid; KeyError if there is no such volume."""
 
+    @override
     def shape(self, image: str) -> tuple[int, int, int]:
         """Voxels along z, y and x; reads the header only."""
         header = self._try(image, self.image_file(image), read_header)
         z, y, x = header.axes
         return header.shape[z], header.shape[y], header.shape[x]
 
+    @override
     def voxel(self, image: str) -> tuple[float, float, float]:
         """Size of a voxel along z, y and x in millimetres; reads the header only."""
         header = self._try(image, self.image_file(image), read_header)
         z, y, x = header.axes
         return header.spacing[z], header.spacing[y], header.spacing[x]
 
+    @override
     def image(self, image: str) -> npt.NDArray[np.float32]:
         """Hounsfield units of a volume, slope and intercept applied, shape (z, y, x, 1), float32.
 
@@ -95,6 +101,7 @@ class NiftiVolumes(Volumes):
         voxels = self._try(image, self.image_file(image), read_voxels)
         return np.ascontiguousarray(voxels, np.float32)[..., None]
 
+    @override
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
         """True class of every voxel, shape (z, y, x), uint8; no voxel is ignored.
 
@@ -107,8 +114,9 @@ class NiftiVolumes(Volumes):
         """Which axes of the volume's file are z, y and x: ``image`` is the file's array transposed by them."""
         return self._try(image, self.image_file(image), read_header).axes
 
-    def in_file(self, region: Region) -> Region:
-        """A region of the volume by the voxel indices of the volume's file: its axes in the file's order."""
+    @override
+    def original(self, region: Region) -> Region:
+        """The region by the voxel indices of the volume's file, which a viewer counts: its axes in the file's order."""
         axes = self.file_axes(region.image)
         order = [axes.index(axis) for axis in range(3)]
         start = tuple(region.start[k] for k in order)
@@ -116,10 +124,7 @@ class NiftiVolumes(Volumes):
             return Region.of_mask(region.image, start, region.inside.transpose(order))
         return Region(region.image, start, tuple(region.size[k] for k in order))
 
-    def original(self, region: Region) -> Region:
-        """As `in_file`: what an annotator's viewer counts is the file's voxels."""
-        return self.in_file(region)
-
+    @override
     def problems(self) -> list[str]:
         """A sentence for every damage of every volume.
 
@@ -127,9 +132,10 @@ class NiftiVolumes(Volumes):
         which missing and truncated files are found (`decomp.platform.datasets.formats.nifti.check_complete`);
         corruption in the middle of an image and voxels that are not finite are told when the image is read.
         """
-        found = _threaded(lambda image: list(self._problems(image)), self._all())
-        return [problem for problems in found for problem in problems]
+        by_volume = _threaded(lambda image: list(self._problems(image)), self._all())
+        return [problem for problems in by_volume for problem in problems]
 
+    @override
     def fingerprint(self) -> str:
         """Digest of the classes, of the splits, and of every file's size, header and gzip trailer.
 
@@ -196,5 +202,5 @@ def _state(file: Path) -> tuple[int, str, str] | str:
 
 def _threaded(work: Callable[[str], T], images: list[str]) -> list[T]:
     # Threads suffice: zlib lets go of the interpreter.
-    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
-        return list(pool.map(work, images))
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as workers:
+        return list(workers.map(work, images))

@@ -33,7 +33,7 @@ class Processes:
 
 @dataclass(frozen=True)
 class Training:
-    """One training: what `Learner.fit` is given besides the data.
+    """One training: what `Learner.fit` is given besides the data; made by the worker that trains.
 
     Attributes:
         ledger: the annotated regions, of the ROI task in the validation split too. Nothing else may be read from the
@@ -57,14 +57,26 @@ class Training:
 
 
 class Predictor(ABC):
-    """A trained model, ready to predict."""
+    """A trained model, ready to predict.
+
+    `Learner.load` makes it in every process that predicts; it stays there until the next cycle's model replaces it, and
+    its methods are called from one thread.
+
+    Example:
+        >>> class Trained(Predictor):
+        ...     def predict(self, image, wanted):
+        ...         return decode(self.network(image), wanted)
+    """
 
     @abstractmethod
     def predict(self, image: Any, wanted: Wanted) -> Prediction:
         """Predict one image in one forward pass; `decomp.platform.learners.inference.decode` makes it from logits.
 
+        Called in the workers: in each cycle from the second on, once for every candidate image of which a selector
+        reads something; and once for every test image, with nothing wanted but the labels, by `evaluate`.
+
         Args:
-            image: what `Dataset.image` gives: pixels, shape (*axes, channels), or ROIs.
+            image: what `Dataset.image` gives: pixels, shape (*axes, channels), or n ROIs.
             wanted: what is wanted besides the labels.
 
         Raises:
@@ -72,7 +84,10 @@ class Predictor(ABC):
         """
 
     def evaluate(self, dataset: Dataset, image: str, pixels: Any) -> npt.NDArray[np.int64]:
-        """Confusion matrix of one test image, shape (C, C), true classes in rows.
+        """Confusion matrix of one test image, shape (C, C), int64, true classes in rows.
+
+        Called in the workers, once for every test image and cycle. Overridden only where a prediction is compared on
+        another grid than the one on which it was made.
 
         Args:
             dataset: its data set.
@@ -87,39 +102,65 @@ class Learner(ABC):
     """A way to train a model.
 
     A learner is named in the experiment file (`learner: {name: ..., option: ...}`), its options are the fields of the
-    (data)class. The same arguments give the same checkpoint, byte for byte, on the same kind of machine.
+    (data)class. It is built anew in every process that trains, predicts or plans, and holds options and nothing else.
+    The same arguments give the same checkpoint, byte for byte, on the same kind of machine.
 
     Attributes:
         uncertainty: the measure that samplers use by default: entropy for softmax models, least confidence for models
             of nested sigmoids (Sec. 6 of the method notes).
+
+    Example:
+        >>> class Small(Learner):
+        ...     def fit(self, dataset, training, checkpoint): checkpoint.write_bytes(train(dataset, training))
+        ...     def load(self, checkpoint, dataset, device): return Trained(read(checkpoint))
     """
 
     uncertainty: ClassVar[Measure] = Measure.ENTROPY
 
     @property
     def most_processes(self) -> int:
-        """How many processes can train one model together at most; 1 where `fit` does not heed `Training.processes`."""
+        """How many processes can train one model together at most; 1 where `fit` does not heed `Training.processes`.
+
+        Asked before a run, when its workers are planned.
+        """
         return 1
 
     def prepare(self, dataset: Dataset) -> Dataset:
         """The data set as this learner reads it, in whose pixels regions are chosen; by default the data set itself.
 
-        Called in every process before anything else, so it must be cheap; what takes long (resampling, statistics) is
-        done when it is first needed, once for all processes of a machine.
+        Called once in every process, before anything else, so it must be cheap; what takes long (resampling,
+        statistics) is done when it is first needed, once for all processes of a machine.
         """
         return dataset
 
     def training_epochs(self, n_regions: int) -> int | None:
-        """Training epochs for so many annotated regions, to estimate device time; None where that is not known."""
+        """Training epochs for so many annotated regions, or for so many whole images of a full annotation.
+
+        Called by `decomp check` and before a sweep, to estimate device time; None where that is not known.
+        """
         return None
 
     @abstractmethod
     def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:
         """Train on the annotated regions and write the model to the file `checkpoint`.
 
-        Of processes that train together each is called, and the first alone writes.
+        Called once per cycle, in a worker, after the cycle's regions are revealed; once for a full annotation. In
+        data-parallel training every process calls it at the same time, and the first alone writes.
+
+        Args:
+            dataset: the data set, prepared.
+            training: what is learned from; its ledger says which labels may be read.
+            checkpoint: the file to write, in a folder that exists; any format that `load` reads without unpickling.
         """
 
     @abstractmethod
     def load(self, checkpoint: Path, dataset: Dataset, device: str) -> Predictor:
-        """Read a checkpoint written by `fit`, without unpickling anything."""
+        """Read a checkpoint written by `fit`, without unpickling anything.
+
+        Called in every worker, once per cycle: before it predicts or evaluates with the cycle's model.
+
+        Args:
+            checkpoint: a file that `fit` wrote, in this process or another.
+            dataset: the data set, prepared.
+            device: torch device, e.g. ``"cpu"`` or ``"cuda"``.
+        """

@@ -25,6 +25,7 @@ from decomp.platform.samplers import (
     class_weights,
     select_images,
 )
+from decomp.platform.samplers.contract import scores_of, selected_of
 from decomp.platform.spec import Budget, Component, Sampler
 
 Timed = Callable[[str], AbstractContextManager[None]]
@@ -129,7 +130,7 @@ class SelectionStep:
     def _images(self, selector: ImageSelector, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> list[str]:
         """Select images among the candidates, best first."""
         rng = stream(self.seed, self._purpose("images"), fold=self.fold, cycle=self.cycle)
-        return select_images(pool.images, selector.scores(pool, weights), self.budget.n_image, rng)
+        return select_images(pool.images, scores_of(selector, pool, weights), self.budget.n_image, rng)
 
     def _request(self, selector: RegionSelector) -> RegionRequest:
         return RegionRequest(
@@ -150,7 +151,7 @@ class SelectionStep:
         chosen: Sequence[int] = range(len(proposals.ledger))
         if len(chosen) > n:
             rng = stream(self.seed, self._purpose("pool"), fold=self.fold, cycle=self.cycle)
-            chosen = _distinct(selector.select(proposals.candidates(), n, rng), len(chosen), n, type(selector).__name__)
+            chosen = selected_of(selector, proposals.candidates(), n, rng)
         # Of ROIs no image gives more than its share (Sec. 6 of the method notes).
         return proposals.take(chosen, self.budget.n_region if axes == 1 else None)
 
@@ -162,14 +163,6 @@ class SelectionStep:
 
     def _emphasis(self) -> npt.NDArray[np.float64]:
         return np.array([self.sampler.emphasis.get(name, 1.0) for name in self.classes])
-
-
-def _distinct(chosen: npt.NDArray[np.int64], n_candidates: int, n: int, name: str) -> list[int]:
-    """What a `JointRegionSelector` gave, checked against its contract."""
-    numbers = [int(k) for k in chosen]
-    if len(numbers) != n or len(set(numbers)) != n or not all(0 <= k < n_candidates for k in numbers):
-        raise ValueError(f"{name} must select {n} distinct numbers below {n_candidates}, but gave {numbers[:20]}.")
-    return numbers
 
 
 def _within(ledger: Ledger, images: Sequence[str]) -> dict[str, tuple[Region, ...]]:

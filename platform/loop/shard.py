@@ -22,7 +22,8 @@ from decomp.platform.predictions import PoolCounts, Prediction, Wanted
 from decomp.platform.prefetch import prefetch
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.samplers import Choice, ImageView, Need
+from decomp.platform.samplers import ImageView, Need
+from decomp.platform.samplers.contract import Site, choices_of, scores_of
 from decomp.platform.spec import Component
 from decomp.platform.storage.location import reading
 
@@ -114,7 +115,7 @@ class PoolShard:
             prediction = self._predictor_of(task.model).predict(pixels, wanted)
         counts = PoolCounts.of(image, prediction)
         if task.request.selector.needs and (task.selected is None or image in task.selected):
-            score = 0.0 if task.ranking is None else float(task.ranking.scores(counts, None)[0])
+            score = 0.0 if task.ranking is None else float(scores_of(task.ranking, counts, None)[0])
             if self._kept.admits(score):
                 self._kept.add(image, score, self._reduce(image, prediction, task))
         return counts
@@ -128,9 +129,9 @@ class PoolShard:
             image,
             task.annotated.get(image, ()),
             task.request,
-            labels=prediction.labels if Need.LABELS in needs else None,
-            uncertainty=prediction.uncertainty if Need.UNCERTAINTY in needs else None,
-            predicted=prediction.predicted if Need.LABELS in needs else None,
+            labels=prediction.labels,
+            uncertainty=prediction.uncertainty,
+            predicted=prediction.predicted,
             confidence=prediction.confidence,
         )
         features = residuals = None
@@ -151,8 +152,9 @@ class PoolShard:
         body = partial(self.dataset.body, image)
         view = ImageView(places, background=request.background, body=body, **of_prediction)
         rng = stream(request.seed, "regions", fold=request.fold, cycle=request.cycle, image=image)
-        choices = request.selector.choose(view, request.n_candidates, rng)
-        _check(choices, image, annotated, self.dataset.shape(image), request)
+        window = None if isinstance(request.region_shape, Component) else request.region_shape
+        site = Site(self.dataset.shape(image), window, annotated)
+        choices = choices_of(request.selector, view, request.n_candidates, rng, site)
         return [
             Annotation(choice.region, request.cycle, rank, choice.drawn_class, choice.score)
             for rank, choice in enumerate(choices)
@@ -176,25 +178,3 @@ def _named(image: str, model: Checkpoint) -> Iterator[None]:
     except Exception as error:
         error.add_note(f"while predicting image {image!r} with the model {model.file}")
         raise
-
-
-def _check(
-    choices: Sequence[Choice], image: str, annotated: Sequence[Region], shape: Sequence[int], request: RegionRequest
-) -> None:
-    """Check the contract that a user's own selector might break."""
-    name = type(request.selector).__name__
-    regions: list[Region] = []
-    for region in (choice.region for choice in choices):
-        if region.image != image:
-            raise ValueError(f"{name} chose a region of image {region.image!r} when asked about {image!r}.")
-        if any(a < 0 or a + n > k for a, n, k in zip(region.start, region.size, shape, strict=True)):
-            raise ValueError(f"{name} chose a region at {region.start}, outside of image {image!r} of shape {shape}.")
-        if not isinstance(request.region_shape, Component) and region.size != request.region_shape:
-            raise ValueError(f"{name} chose a region of size {region.size} in {image!r}, not {request.region_shape}.")
-        if any(region.overlaps(other) for other in (*annotated, *regions)):
-            raise ValueError(f"{name} chose a region at {region.start} of image {image!r} that overlaps another one.")
-        regions.append(region)
-    if len(regions) > request.n_candidates:
-        raise ValueError(
-            f"{name} chose {len(regions)} regions in image {image!r}, but {request.n_candidates} were wanted."
-        )

@@ -1,7 +1,13 @@
-"""Samplers: pairs of an image selector and a region selector; `base` holds the two contracts.
+"""Samplers: pairs of an image selector and a region selector.
+
+`base` holds the contracts; `contract` asks selectors and checks their answers, `trial` tries them on `tiny` images;
+`places` are the regions that can still be annotated (`windows`, `segments`). Every other module is a family of samplers
+or what they compute with (`weights`, `clustering`).
 
 References:
-    DECOMP, "Decomposition Sampling for Efficient Region Annotations in Active Learning".
+    DECOMP: Qiu, Wilm, Öttl, Utz, Schlereth, Schillinger, Aubreville and Breininger, "Decomposition Sampling for
+    Efficient Region Annotations in Active Learning", 2025, https://arxiv.org/abs/2512.07606; its authors' code:
+    https://github.com/JingnaQiu/DECOMP.
 """
 
 from decomp.platform.samplers.base import (
@@ -10,10 +16,11 @@ from decomp.platform.samplers.base import (
     ImageSelector,
     ImageView,
     JointRegionSelector,
-    Need,
+    PoolView,
     RegionSelector,
     select_images,
 )
+from decomp.platform.samplers.needs import Need, UndeclaredNeed
 from decomp.platform.samplers.weights import class_confidence, class_weights
 
 IMAGE_SELECTORS = {
@@ -40,7 +47,9 @@ __all__ = [
     "ImageView",
     "JointRegionSelector",
     "Need",
+    "PoolView",
     "RegionSelector",
+    "UndeclaredNeed",
     "class_confidence",
     "class_weights",
     "select_images",

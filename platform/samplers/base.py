@@ -4,12 +4,13 @@ Once per cycle the coordinator asks the image selector for a score of every cand
 highest, and has the region selector choose regions in them. Both are pure functions of arrays and a keyed random
 stream; what they need is declared, so that nothing else is computed or kept. An image is predicted once: a region
 selector that does without the class weights chooses while the prediction is in memory, so that no map is kept for it.
+
+`decomp.platform.testing` checks a selector of your own against these contracts, and `decomp check` does before a run.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Flag, auto
 from typing import ClassVar
 
 import numpy as np
@@ -17,71 +18,101 @@ import numpy.typing as npt
 
 from decomp.platform.predictions import PoolCounts, UncertaintyMap
 from decomp.platform.regions import Region
+from decomp.platform.samplers.needs import Declared, Need, declared
 from decomp.platform.samplers.places import Places
 
 
-class Need(Flag):
-    """What a selector reads of the model's predictions."""
+@dataclass(frozen=True, eq=False, repr=False)
+class PoolView:
+    """The candidate images of a cycle, as an image selector sees them: N images, sorted by id, and C classes.
 
-    NOTHING = 0
-    COUNTS = auto()
-    """Class counts of all candidates, hence class confidence and weights."""
-    LABELS = auto()
-    """The label map of a selected image."""
-    UNCERTAINTY = auto()
-    """The uncertainty map of a selected image, or the mean uncertainty of every candidate."""
-    FEATURES = auto()
-    """Bottleneck features of the regions in the pool of a `JointRegionSelector`."""
-    GRADIENTS = auto()
-    """Gradient factors of the regions in the pool of a `JointRegionSelector`."""
+    What the selector does not declare raises `UndeclaredNeed` when it is read.
+
+    Attributes:
+        images: ids, length N.
+        pixels: pixels (ROIs) of each image, shape (N,), int64.
+        axes: number of spatial axes of the images; 1 where their pixels are ROIs.
+        predicted: pixels predicted as each class in the whole image, shape (N, C), int64; of `Need.COUNTS`.
+        open: the same over the unannotated pixels, shape (N, C), int64; of `Need.COUNTS`.
+        confident: those of `open` whose confidence exceeds tau, shape (N, C), int64; of `Need.COUNTS`.
+        uncertainty: mean uncertainty of each image, shape (N,), float64; of `Need.UNCERTAINTY`.
+    """
+
+    images: tuple[str, ...]
+    pixels: npt.NDArray[np.int64]
+    axes: int
+    predicted: Declared[npt.NDArray[np.int64]] = Declared(Need.COUNTS)
+    open: Declared[npt.NDArray[np.int64]] = Declared(Need.COUNTS)
+    confident: Declared[npt.NDArray[np.int64]] = Declared(Need.COUNTS)
+    uncertainty: Declared[npt.NDArray[np.float64]] = Declared(Need.UNCERTAINTY)
+
+    @classmethod
+    def of(cls, pool: PoolCounts, needs: Need) -> "PoolView":
+        """What a selector of these needs may read of the pool."""
+        whole = cls(pool.images, pool.pixels, pool.axes, pool.predicted, pool.open, pool.confident, pool.uncertainty)
+        return declared(whole, needs)
 
 
 class ImageSelector(ABC):
     """Scores candidate images. Its options in the experiment file are the fields of the (data)class.
 
+    It is built from the experiment file in the coordinator of a run, in every cycle anew, and travels to the shards;
+    so it holds options and nothing else.
+
     Attributes:
         needs: what `scores` reads.
-        local: whether an image's score depends on that image alone, so that a shard can rank its own images.
+        local: whether an image's score depends on that image alone, so that a shard can rank its own images. A selector
+            that reads the class weights is not local: they come from the whole pool.
+
+    Example:
+        >>> class LargestImages(ImageSelector):
+        ...     def scores(self, pool, weights):
+        ...         return pool.pixels.astype(float)
     """
 
     needs: ClassVar[Need] = Need.NOTHING
     local: ClassVar[bool] = True
 
     @abstractmethod
-    def scores(self, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
+    def scores(self, pool: PoolView, weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
         """Score the candidates; the highest are selected, ties are broken by the seeded random order.
 
+        Called once per cycle from the second on, in the coordinator, for all candidates; where `local`, also in the
+        shards, for each of their images alone and without class weights.
+
         Args:
-            pool: counts of N candidates.
-            weights: class weights w of Eq. 2, shape (C,); None unless `needs` has `Need.COUNTS`.
+            pool: the N candidates.
+            weights: class weights w of Eq. 2, shape (C,); None unless `needs` has `Need.COUNTS`, and in shards.
 
         Returns:
-            Scores, shape (N,).
+            Scores, shape (N,), none of them NaN.
         """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageView:
     """One candidate image, as a region selector sees it.
 
+    What the selector does not declare raises `UndeclaredNeed` when it is read.
+
     Attributes:
         places: the regions that can still be annotated; `Places.take` marks one as chosen.
-        labels: predicted classes, shape (*axes), uint8; None unless `Need.LABELS` is declared.
-        uncertainty: uncertainty of every pixel; None unless `Need.UNCERTAINTY` is declared.
-        weights: class weights w of Eq. 2, shape (C,); None unless `Need.COUNTS` is declared.
-        predicted: pixels predicted as each class, shape (C,), int64; None unless `Need.LABELS` is declared.
-        confidence: probability of the predicted class of every ROI, shape (n,), float32; None unless the image is a
-            set of ROIs and `Need.LABELS` is declared.
+        labels: predicted classes, shape (*axes), uint8; of `Need.LABELS`.
+        uncertainty: uncertainty of every pixel; of `Need.UNCERTAINTY`.
+        weights: class weights w of Eq. 2, shape (C,); of `Need.COUNTS`.
+        predicted: pixels predicted as each class, shape (C,), int64; of `Need.LABELS`.
+        confidence: probability of the predicted class of every ROI, shape (n,), float32; of `Need.LABELS`, None unless
+            the image is a set of ROIs.
         background: the class that is never drawn (the experiment's `background`), or None.
         body: reads where regions drawn at random lie, shape (*axes), bool, or None for everywhere.
     """
 
     places: Places
-    labels: npt.NDArray[np.uint8] | None = None
-    uncertainty: UncertaintyMap | None = None
-    weights: npt.NDArray[np.float64] | None = None
-    predicted: npt.NDArray[np.int64] | None = None
-    confidence: npt.NDArray[np.float32] | None = None
+    labels: Declared[npt.NDArray[np.uint8]] = Declared(Need.LABELS)
+    uncertainty: Declared[UncertaintyMap] = Declared(Need.UNCERTAINTY)
+    weights: Declared[npt.NDArray[np.float64]] = Declared(Need.COUNTS)
+    predicted: Declared[npt.NDArray[np.int64]] = Declared(Need.LABELS)
+    confidence: Declared[npt.NDArray[np.float32] | None] = Declared(Need.LABELS, beside="labels")
     background: int | None = None
     body: Callable[[], npt.NDArray[np.bool_] | None] = lambda: None
 
@@ -98,8 +129,16 @@ class Choice:
 class RegionSelector(ABC):
     """Chooses regions within one image. Its options in the experiment file are the fields of the (data)class.
 
+    It is built in the coordinator of a run, in every cycle anew, and travels to the shards; so it holds options and
+    nothing else.
+
     Attributes:
         needs: what `choose` reads.
+
+    Example:
+        >>> class Anywhere(RegionSelector):
+        ...     def choose(self, view, n_region, rng):
+        ...         return [Choice(view.places.take(view.places.uniform().best(rng)))]
     """
 
     needs: ClassVar[Need] = Need.NOTHING
@@ -108,51 +147,67 @@ class RegionSelector(ABC):
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
         """Choose up to `n_region` regions that overlap neither each other nor annotated ones.
 
+        Called in the shard that owns the image, once per image and cycle, from the second cycle on: for each
+        selected image or, without `Need.COUNTS`, for each image that may yet be selected, right after its prediction.
+
         Fewer are given only where no more fit, or where the classes that may be drawn are not predicted.
 
         Args:
             view: the image.
             n_region: how many regions are wanted.
             rng: the stream of this decision; the only source of randomness.
+
+        Returns:
+            The regions in order of choice, each as `Places.take` gives it.
         """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CandidateRegions:
     """Candidate regions of all selected images, N of them, from which the coordinator chooses.
 
+    What the selector does not declare raises `UndeclaredNeed` when it is read.
+
     Attributes:
         image: number of the image of each, shape (N,), int64.
-        uncertainty: mean uncertainty of each, shape (N,), float64.
+        uncertainty: score of each, which is its mean uncertainty in DIVERS and BADGE, shape (N,), float64.
         features: bottleneck features, shape (N, D), float32: averaged over the region if `Need.FEATURES` is declared,
             max-pooled if `Need.GRADIENTS` is.
-        residuals: mean of one-hot(Y) - p, shape (N, C), float32; None unless `Need.GRADIENTS` is declared.
+        residuals: mean of one-hot(Y) - p, shape (N, C), float32; of `Need.GRADIENTS`.
     """
 
     image: npt.NDArray[np.int64]
     uncertainty: npt.NDArray[np.float64]
-    features: npt.NDArray[np.float32]
-    residuals: npt.NDArray[np.float32] | None = None
+    features: Declared[npt.NDArray[np.float32]] = Declared(Need.FEATURES, Need.GRADIENTS)
+    residuals: Declared[npt.NDArray[np.float32]] = Declared(Need.GRADIENTS)
 
 
 class JointRegionSelector(RegionSelector):
     """A region selector whose choices in one image depend on those in the others (DIVERS, BADGE).
 
-    `choose` gives a pool of `factor * n_region` candidates of one image, each with its score; `select` then picks
-    among the candidates of all selected images, in the coordinator.
+    `choose` gives `factor * n_region` candidate regions of one image, each with its score; `select` then picks among
+    the candidate regions of all selected images.
 
     Attributes:
-        factor: candidates per region of the budget.
+        factor: candidate regions per region of the budget.
+
+    Example:
+        >>> class MostUncertainOfAll(UncertaintyRegions, JointRegionSelector):
+        ...     def select(self, candidates, n, rng):
+        ...         return np.argsort(-candidates.uncertainty, kind="stable")[:n]
     """
 
-    factor: ClassVar[int] = 3
+    factor: int = 3
 
     @abstractmethod
-    def select(self, pool: CandidateRegions, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Choose `n` of the N > n candidates.
+    def select(self, candidates: CandidateRegions, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Choose `n` of the N > n candidate regions.
+
+        Called once per cycle from the second on, in the coordinator; not where there are no more than `n` of them,
+        which are then all annotated.
 
         Args:
-            pool: the candidates, in an order that does not depend on the shards.
+            candidates: the candidate regions, in an order that does not depend on the shards.
             n: how many to choose.
             rng: the stream of this decision.
 

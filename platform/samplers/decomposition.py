@@ -2,38 +2,39 @@
 
 An image is decomposed into its predicted classes; classes of which the model is unsure are sampled more often, and a
 sampled class is represented by the region that holds most of it.
+
+References:
+    Qiu, Wilm, Öttl, Utz, Schlereth, Schillinger, Aubreville and Breininger, "Decomposition Sampling for Efficient
+    Region Annotations in Active Learning", 2025, https://arxiv.org/abs/2512.07606; their code:
+    https://github.com/JingnaQiu/DECOMP.
 """
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
+from typing_extensions import override
 
-from decomp.platform.errors import UserError
-from decomp.platform.predictions import PoolCounts
-from decomp.platform.samplers.base import Choice, ImageSelector, ImageView, Need, RegionSelector
+from decomp.platform.samplers.base import Choice, ImageSelector, ImageView, PoolView, RegionSelector
+from decomp.platform.samplers.needs import Need
 from decomp.platform.samplers.places import MapPeaks, Peaks, Place
 
 
 @dataclass(frozen=True)
 class DecompositionImages(ImageSelector):
-    """Images rich in classes of high weight (Eq. 3), S_i = sum_c w_c min(#{j : Y_i(j) = c}, cap).
+    """Images rich in classes of high weight (Eq. 3), S_i = sum_c w_c min(#{j : Y_i(j) = c}, cap)."""
 
-    Attributes:
-        cap: for how much a class counts at most in an image's score: below 1 a share of the image's pixels, else a
-            number of pixels (ROIs); by default 0.1, and 1 for images that are sets of ROIs.
-    """
-
-    cap: float | None = None
+    cap: Annotated[float, Field(gt=0)] | None = None
+    """For how much a class counts at most in an image's score: below 1 a share of the image's pixels, else a number of
+    pixels (ROIs); by default 0.1, and 1 for images that are sets of ROIs."""
 
     needs = Need.COUNTS
     local = False
 
-    def __post_init__(self) -> None:
-        if self.cap is not None and not self.cap > 0:
-            raise UserError(f"cap: must be positive, not {self.cap}; give a share of an image below 1, or a count.")
-
-    def scores(self, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
+    @override
+    def scores(self, pool: PoolView, weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
         """S_i, in pixels (ROIs), shape (N,)."""
         assert weights is not None
         cap = self.cap if self.cap is not None else 1.0 if pool.axes == 1 else 0.1
@@ -55,15 +56,14 @@ class DecompositionRegions(RegionSelector):
 
     needs = Need.COUNTS | Need.LABELS
 
+    @override
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
-        """See `RegionSelector.choose`; the score of a choice is its number of pixels of the drawn class.
+        """Draw a class and take its best place, region by region; the score of a choice is its pixels of the class.
 
         A class whose free places all have count 0 is found out only when it is drawn, is then dropped for this image
         and another one is drawn; so are slices. That is the same distribution as drawing among those that have such a
         place, at the cost of one box filter per drawn class (and slice) whatever the number of classes.
         """
-        assert view.predicted is not None
-        assert view.weights is not None
         present = view.predicted > 0
         if view.background is not None:
             present[view.background] = False
@@ -71,11 +71,11 @@ class DecompositionRegions(RegionSelector):
         chosen: list[Choice] = []
         while len(chosen) < n_region and present.any():
             drawn = _draw(view.weights, present, rng)
-            found = best.place(drawn, rng)
-            if found is None:
+            best_place = best.place(drawn, rng)
+            if best_place is None:
                 present[drawn] = False
                 continue
-            place, score = found
+            place, score = best_place
             chosen.append(Choice(view.places.take(place), drawn, score))
         return chosen
 
@@ -108,7 +108,6 @@ class _Best:
 
     def _new_map(self, class_: int, layer: int) -> Peaks:
         labels, confidence, places = self.view.labels, self.view.confidence, self.view.places
-        assert labels is not None
         if confidence is None:
             return places.of_class(labels, class_, layer)
         return MapPeaks(np.where(labels == class_, confidence, np.float32(0))[None], places.taken)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from decomp.platform.predictions import UncertaintyMap
 from decomp.platform.regions import Region
@@ -176,9 +177,11 @@ class MapPeaks(Peaks):
         )
         self._values = values
 
+    @override
     def _rows(self, rows: tuple[npt.NDArray[np.int64], ...]) -> npt.NDArray[Any]:
         return _host(self._values[rows])
 
+    @override
     def _block(self, inside: Block) -> None:
         self._values[inside] = TAKEN
 

@@ -4,16 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
-from decomp.platform.predictions import PoolCounts
-from decomp.platform.samplers.base import Choice, ImageSelector, ImageView, RegionSelector
+from decomp.platform.samplers.base import Choice, ImageSelector, ImageView, PoolView, RegionSelector
 
 
 @dataclass(frozen=True)
 class RandomImages(ImageSelector):
     """All images score the same, so the seeded random order decides."""
 
-    def scores(self, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
+    @override
+    def scores(self, pool: PoolView, weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
         """Zeros, shape (N,)."""
         return np.zeros(len(pool.images))
 
@@ -22,8 +23,8 @@ class RandomImages(ImageSelector):
 class RandomRegions(RegionSelector):
     """Regions drawn one after the other, uniformly among those still free; of a CT volume those inside the body."""
 
+    @override
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
-        """See `RegionSelector.choose`."""
         peaks = view.places.uniform(view.body())
         chosen: list[Choice] = []
         while len(chosen) < n_region and (place := peaks.best(rng)) is not None:

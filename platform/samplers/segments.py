@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from decomp.platform.predictions import UncertaintyMap
 from decomp.platform.regions import Region
@@ -29,29 +30,30 @@ class Segments(Places):
         for region in annotated:
             self.taken += [_block(int(k)) for k in np.unique(region.of(partition))]
 
+    @override
     def uniform(self, body: npt.NDArray[np.bool_] | None = None) -> Peaks:
-        """See `Places.uniform`; a segment lies in the body if half of it does."""
+        """All segments alike, or those of which at least half lies in the body."""
         values = np.zeros(len(self._areas), np.int8)
         if body is not None:
             covered = np.bincount(self._numbers[body.ravel()], minlength=len(self._areas))
             values[2 * covered < self._areas] = TAKEN
         return self._peaks(values)
 
+    @override
     def of_class(self, labels: npt.NDArray[np.uint8], class_: int, layer: int) -> Peaks:
-        """See `Places.of_class`."""
         members = self._numbers[labels.ravel() == class_]
         return self._peaks(np.bincount(members, minlength=len(self._areas)))
 
+    @override
     def means(self, uncertainty: UncertaintyMap) -> Peaks:
-        """See `Places.means`."""
         levels = uncertainty.levels
         levels = levels if isinstance(levels, np.ndarray) else levels.cpu().numpy()
         # Sums of integers, exact in the float64 that bincount gives.
         sums = np.bincount(self._numbers, weights=levels.ravel(), minlength=len(self._areas))
         return self._peaks(sums / np.maximum(self._areas, 1), unit=uncertainty.unit)
 
+    @override
     def take(self, place: Place) -> Region:
-        """See `Places.take`."""
         number = place[-1]
         self.taken.append(_block(number))
         pixels = np.unravel_index(np.flatnonzero(self._numbers == number), self._partition.shape)

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
-from decomp.platform.predictions import PoolCounts
-from decomp.platform.samplers.base import Choice, ImageSelector, ImageView, Need, RegionSelector
+from decomp.platform.samplers.base import Choice, ImageSelector, ImageView, PoolView, RegionSelector
+from decomp.platform.samplers.needs import Need
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class UncertaintyImages(ImageSelector):
 
     needs = Need.UNCERTAINTY
 
-    def scores(self, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
+    @override
+    def scores(self, pool: PoolView, weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
         """Mean uncertainty, shape (N,)."""
         return pool.uncertainty
 
@@ -26,9 +28,9 @@ class UncertaintyRegions(RegionSelector):
 
     needs = Need.UNCERTAINTY
 
+    @override
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
-        """See `RegionSelector.choose`; the score of a choice is the region's mean uncertainty."""
-        assert view.uncertainty is not None
+        """Take the free place of highest mean uncertainty, region by region; it is the score of the choice."""
         peaks = view.places.means(view.uncertainty)
         chosen: list[Choice] = []
         while len(chosen) < n_region and (place := peaks.best(rng)) is not None:

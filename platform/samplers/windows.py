@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from decomp.platform.predictions import LEVELS, UncertaintyMap
 from decomp.platform.regions import Region
@@ -97,16 +98,18 @@ class Windows(Places):
             free[block] = False
         return bool(free.any())
 
+    @override
     def uniform(self, body: npt.NDArray[np.bool_] | None = None) -> Peaks:
-        """See `Places.uniform`; windows that reach out of the body come only when none within it is left."""
+        """All windows alike; windows that reach out of the body come only when none within it is left."""
         if body is None:
             return MapPeaks(np.zeros(self._starts, np.int8), self.taken)
         covered = window_sums(body.astype(np.uint8), self._full_shape, 1)
         covered[covered == 0] = TAKEN
         return MapPeaks(covered, self.taken)
 
+    @override
     def of_class(self, labels: npt.NDArray[np.uint8], class_: int, layer: int) -> Peaks:
-        """See `Places.of_class`; only windows near the class are looked at, in volumes only the layer's slice."""
+        """Pixels of the class in the windows near it, of a volume only in those of the layer's slice."""
         if labels.ndim == 3 and self.layers == 1:
             mask = (labels == class_).view(np.uint8)
             return MapPeaks(window_sums(mask, self._full_shape, 1), self.taken)
@@ -122,15 +125,15 @@ class Windows(Places):
         counts = _Counts(plane[rows, columns], class_, size, self._integral)
         return _ClassPeaks(counts, self.taken, (*lead, *low))
 
+    @override
     def means(self, uncertainty: UncertaintyMap) -> Peaks:
-        """See `Places.means`."""
         levels = uncertainty.levels
         levels = levels.reshape(1, -1) if levels.ndim == 1 else levels
         sums = window_sums(levels, self._full_shape, LEVELS)
         return MapPeaks(sums, self.taken, unit=uncertainty.unit / math.prod(self._region_shape))
 
+    @override
     def take(self, place: Place) -> Region:
-        """See `Places.take`."""
         self.taken.append(self._block(place, self._full_shape))
         return Region(self.image, place[len(self._row) :], self._region_shape)
 
@@ -208,6 +211,7 @@ class _ClassPeaks(Peaks):
         self._counts = counts
         self._blocks: list[Block] = []
 
+    @override
     def _rows(self, rows: tuple[npt.NDArray[np.int64], ...]) -> npt.NDArray[np.int32]:
         values = self._counts.rows(rows[-1])
         for *_, lines, columns in self._blocks:
@@ -216,6 +220,7 @@ class _ClassPeaks(Peaks):
                 values[inside, columns] = TAKEN
         return values
 
+    @override
     def _block(self, inside: Block) -> None:
         *lead, _, _ = inside
         if all(axis.start == 0 < axis.stop for axis in lead):  # of a volume, only blocks in this layer

@@ -4,6 +4,7 @@ from helpers.toy_runs import run_locally
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.platform.errors import UserError
+from decomp.platform.samplers import Choice, ImageSelector, RegionSelector
 
 
 def plan_of(file, *overrides):
@@ -96,7 +97,7 @@ def test_a_change_of_a_result_relevant_key_is_named(toy_file):
         ("samplers=[{images: {name: random, cap: 3}, regions: random}]", r"samplers\[0\].images.cap: .*no such option"),
         (
             "samplers=[{images: {name: decomposition, cap: -1}, regions: random}]",
-            r"samplers\[0\]: cap: must be positive",
+            r"samplers\[0\].images.cap: .*greater than 0",
         ),
         ("samplers=[{images: random, regions: {name: badge, seeding: x}}]", r"samplers\[0\].regions.seeding: "),
         (
@@ -112,6 +113,34 @@ def test_a_change_of_a_result_relevant_key_is_named(toy_file):
 def test_what_cannot_work_is_refused_before_any_compute(toy_file, override, message):
     with pytest.raises(UserError, match=message):
         plan_of(toy_file, override)
+
+
+class Undeclared(RegionSelector):
+    """Reads labels that it does not declare."""
+
+    def choose(self, view, n_region, rng):
+        return [Choice(view.places.take(view.places.of_class(view.labels, 0, layer=0).best(rng)))]
+
+
+class Short(ImageSelector):
+    """Forgets the last image."""
+
+    def scores(self, pool, weights):
+        return pool.pixels[:-1]
+
+
+@pytest.mark.parametrize("region", ["[4,4]", "{name: slic, segments: 9}"])
+def test_selectors_that_break_their_contract_are_refused_before_any_compute(toy_file, region):
+    with pytest.raises(UserError) as caught:
+        plan_of(
+            toy_file,
+            f"samplers=[rand, {{images: '{__name__}:Short', regions: '{__name__}:Undeclared'}}]",
+            f"budgets[0].region={region}",
+        )
+    assert str(caught.value).splitlines() == [
+        "samplers[1].images: Short.scores gave the shape (6,) for 7 images; give one score per image.",
+        "samplers[1].regions: Undeclared reads ImageView.labels without declaring it; declare needs = Need.LABELS.",
+    ]
 
 
 def test_mistakes_of_the_learner_hide_no_others(toy_file):

@@ -10,14 +10,15 @@ import functools
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import get_args
+from typing import Annotated, get_args
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
+from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset, Split
-from decomp.platform.errors import UserError
 from decomp.platform.randomness import stream
 
 VERSION = 1
@@ -51,43 +52,43 @@ class Digits(Dataset):
 
     Every scene is drawn from a random stream of its own, so it can be made alone, in any process, in any order.
     A scene depends on `seed` and its id only, not on the number of scenes.
-
-    Attributes:
-        seed: seed of the data; another seed gives other scenes and another division of the digits.
-        train_scenes: number of training scenes (the pool).
-        validation_scenes: number of validation scenes, for choices.
-        test_scenes: number of test scenes, for the report alone.
     """
 
     seed: int = 0
-    train_scenes: int = 200
-    validation_scenes: int = 40
-    test_scenes: int = 120
+    """Seed of the data; another seed gives other scenes and another division of the digits."""
+
+    train_scenes: Annotated[int, Field(ge=1, le=MAX_SCENES)] = 200
+    """Number of training scenes (the pool)."""
+
+    validation_scenes: Annotated[int, Field(ge=1, le=MAX_SCENES)] = 40
+    """Number of validation scenes, for choices."""
+
+    test_scenes: Annotated[int, Field(ge=1, le=MAX_SCENES)] = 120
+    """Number of test scenes, for the report alone."""
 
     classes = (*STUFF, *(f"digit_{digit}" for digit in range(10)))
 
-    def __post_init__(self) -> None:
-        for split in get_args(Split):
-            count = self._count(split)
-            if not 1 <= count <= MAX_SCENES:
-                raise UserError(f"dataset.{split}_scenes: give a number from 1 to {MAX_SCENES}, not {count}.")
-
+    @override
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:
         """Ids such as ``train-0007``; the split is fixed, so `fold` has no effect."""
         return tuple(f"{split}-{index:04d}" for index in range(self._count(split)))
 
+    @override
     def shape(self, image: str) -> tuple[int, ...]:
         """Always `SHAPE`."""
         return SHAPE
 
+    @override
     def image(self, image: str) -> npt.NDArray[np.generic]:
         """Pixels of a scene, shape (96, 192, 3), uint8, read-only."""
         return self._scene(image)[0]
 
+    @override
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
         """True class of every pixel of a scene, shape (96, 192), uint8, read-only; no pixel is ignored."""
         return self._scene(image)[1]
 
+    @override
     def fingerprint(self) -> str:
         """Digest of the options, of scikit-learn's digits and of the generator's version."""
         options = json.dumps([VERSION, dataclasses.asdict(self)], sort_keys=True).encode()

@@ -12,10 +12,13 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import nibabel
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
+from typing_extensions import override
 
 from decomp.platform.datasets.kits import IMAGE, LABELS, KitsVolumes, case_name
 from decomp.platform.datasets.synthetic.abdomen import draw_scan
@@ -25,7 +28,7 @@ VERSION = 2
 """Part of the fingerprint; to be raised with every change of the generator that changes a byte."""
 
 SIZE = (48, 64, 64)
-MIN_SIZE = 16
+Extent = Annotated[int, Field(ge=16)]
 MAX_CASES = 10_000
 GZIP_LEVEL = 6
 
@@ -36,39 +39,39 @@ class Phantom(KitsVolumes):
 
     Every case is drawn from a random stream of its own and written when it is first asked for, so cases can be made in
     any process, in any order, by several processes at once. A case depends on `seed`, `size` and its id only.
-
-    Attributes:
-        cases: number of cases.
-        seed: seed of the data; another seed gives other patients.
-        size: slices, rows and columns; the number of slices varies by a fifth. The field of view does not depend on the
-            size, so larger volumes are finer.
-        folds: number of cross-validation folds.
-        root: the folder below which the cases are kept, in a folder of their own; by default the user's cache,
-            ``$XDG_CACHE_HOME/decomp`` or ``~/.cache/decomp``.
     """
 
-    cases: int = 16
+    cases: Annotated[int, Field(ge=2, le=MAX_CASES)] = 16
+    """Number of cases."""
+
     seed: int = 0
-    size: tuple[int, int, int] = SIZE
-    folds: int = 2
+    """Seed of the data; another seed gives other patients."""
+
+    size: tuple[Extent, Extent, Extent] = SIZE
+    """Slices, rows and columns of a volume, in voxels; the number of slices varies by a fifth, and larger volumes are
+    finer, since the field of view stays."""
+
+    folds: Annotated[int, Field(ge=2)] = 2
+    """Number of cross-validation folds, at most the number of cases."""
+
     root: str | None = None
+    """Folder below which the cases are kept, in a folder of their own; by default the user's cache,
+    ``$XDG_CACHE_HOME/decomp`` or ``~/.cache/decomp``."""
 
     remedy = "delete the folder of the case, it is made anew"
 
     def __post_init__(self) -> None:
-        if not 2 <= self.cases <= MAX_CASES:
-            raise UserError(f"dataset.cases: give a number from 2 to {MAX_CASES}, not {self.cases}.")
-        if not 2 <= self.folds <= self.cases:
+        if self.folds > self.cases:
             raise UserError(
                 f"dataset.folds: give a number from 2 to {self.cases}, the number of cases, not {self.folds}."
             )
-        if len(self.size) != 3 or min(self.size) < MIN_SIZE:
-            raise UserError(f"dataset.size: give slices, rows and columns, {MIN_SIZE} or more each, not {self.size}.")
 
+    @override
     def case_ids(self) -> tuple[str, ...]:
         """``case_00000`` and so on."""
         return tuple(case_name(number) for number in range(self.cases))
 
+    @override
     def case_folder(self, image: str) -> Path:
         """The folder of a case; the case is made if there is none.
 
@@ -82,6 +85,7 @@ class Phantom(KitsVolumes):
             raise UserError(f"dataset.root: {folder} cannot be written ({error}); give another folder.") from error
         return folder / image
 
+    @override
     def fingerprint(self) -> str:
         """Digest of the options but for the place, and of the generator's version; makes no case."""
         options = {name: value for name, value in dataclasses.asdict(self).items() if name != "root"}

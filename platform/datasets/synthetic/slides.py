@@ -13,15 +13,16 @@ import functools
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
+from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset, Split
 from decomp.platform.datasets.bracs import GROUPS as MEMBERS
 from decomp.platform.datasets.bracs import SUBTYPES as LESIONS
-from decomp.platform.errors import UserError
 from decomp.platform.randomness import stream
 
 VERSION = 1
@@ -78,40 +79,40 @@ class Slides(Dataset):
 
     Every slide is drawn from a random stream of its own, so it can be made alone, in any process, in any order.
     A slide depends on `seed` and its id only, not on the number of slides; its features do not depend on `n_classes`.
-
-    Attributes:
-        seed: seed of the data; another seed gives other slides of the same kind.
-        n_classes: 7 for `LESIONS`, 3 for `GROUPS`.
-        train_slides: number of training slides (the pool).
-        validation_slides: number of validation slides, for choices.
-        test_slides: number of test slides, for the report alone.
     """
 
     seed: int = 0
+    """Seed of the data; another seed gives other slides of the same kind."""
+
     n_classes: Literal[7, 3] = 7
-    train_slides: int = 193
-    validation_slides: int = 68
-    test_slides: int = 59
+    """Number of classes: 7 for `LESIONS`, 3 for `GROUPS`."""
+
+    train_slides: Annotated[int, Field(ge=1, le=MAX_SLIDES)] = 193
+    """Number of training slides (the pool)."""
+
+    validation_slides: Annotated[int, Field(ge=1, le=MAX_SLIDES)] = 68
+    """Number of validation slides, for choices."""
+
+    test_slides: Annotated[int, Field(ge=1, le=MAX_SLIDES)] = 59
+    """Number of test slides, for the report alone."""
 
     task = "roi"
 
     def __post_init__(self) -> None:
-        if self.n_classes not in (7, 3):
-            raise UserError(f"dataset.n_classes: give 7 (lesions) or 3 (groups of lesions), not {self.n_classes}.")
-        for split in get_args(Split):
-            count = self._count(split)
-            if not 1 <= count <= MAX_SLIDES:
-                raise UserError(f"dataset.{split}_slides: give a number from 1 to {MAX_SLIDES}, not {count}.")
+        # Not a field, which would be an option.
         object.__setattr__(self, "classes", LESIONS if self.n_classes == 7 else GROUPS)
 
+    @override
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:
         """Ids such as ``train-0007``; the split is fixed, so `fold` has no effect."""
         return tuple(f"{split}-{index:04d}" for index in range(self._count(split)))
 
+    @override
     def shape(self, image: str) -> tuple[int, ...]:
         """Number of ROIs of a slide, (n,)."""
         return self._slide(image)[1].shape
 
+    @override
     def image(self, image: str) -> npt.NDArray[np.float32]:
         """Features of the ROIs of a slide, shape (n, 32), float32, read-only.
 
@@ -120,6 +121,7 @@ class Slides(Dataset):
         """
         return self._slide(image)[0]
 
+    @override
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
         """True class of every ROI of a slide, shape (n,), uint8, read-only; no ROI is ignored.
 
@@ -129,6 +131,7 @@ class Slides(Dataset):
         lesions = self._slide(image)[1]
         return lesions if self.n_classes == 7 else _read_only(GROUP_OF_LESION[lesions])
 
+    @override
     def fingerprint(self) -> str:
         """Digest of the options and of the generator's version."""
         options = json.dumps([VERSION, dataclasses.asdict(self)], sort_keys=True).encode()

@@ -83,8 +83,8 @@ def write_streets(
         threads: threads that draw.
     """
     jobs = [(folder, number) for folder in FOLDERS for number in range(frames.get(folder, 0))]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda job: _write(root, job[0], job[1], shape, seed), jobs))
+    with ThreadPoolExecutor(threads) as workers:
+        list(workers.map(lambda job: _write(root, job[0], job[1], shape, seed), jobs))
 
 
 def street(city: str, frame: str, shape: tuple[int, int], seed: int) -> Scene:

@@ -146,11 +146,6 @@ def test_unknown_slide_is_an_error(folder):
             getattr(Bracs(str(folder)), ask)("9")
 
 
-def test_number_of_classes_is_checked(folder):
-    with pytest.raises(UserError, match=r"dataset\.n_classes: give 7 or 3, not 4"):
-        Bracs(str(folder), n_classes=4)
-
-
 def test_folder_without_manifest_is_named(tmp_path):
     assert "decomp convert bracs" in error_of(tmp_path / "nothing")
     (tmp_path / MANIFEST).write_bytes(b"PAR?")

@@ -165,8 +165,9 @@ def test_grey_deep_and_transparent_images_become_three_channels_of_bytes(root):
 def test_an_experiment_file_can_name_it(root):
     options = {"root": str(root), "codes": {"road": 7, "vehicle": [26, 27], "sky": 23}, "ignore": [0]}
     assert build_dataset(Component("folder", options)) == folder_of(root)
-    with pytest.raises(UserError, match=r"dataset\.codes"):
-        build_dataset(Component("folder", options | {"codes": {"road": None}}))
+    for codes in ({"road": None}, {}, {f"class {k}": k for k in range(256)}):
+        with pytest.raises(UserError, match=r"dataset\.codes"):
+            build_dataset(Component("folder", options | {"codes": codes}))
     with pytest.raises(UserError, match=r"dataset\.classes: .* no such option"):
         build_dataset(Component("folder", options | {"classes": 3}))
 
@@ -183,7 +184,6 @@ def test_pickle_stays_small_and_whole(root):
 @pytest.mark.parametrize(
     ("codes", "ignore", "sentence"),
     [
-        ({}, (), "dataset.codes: give 1 to 255 classes, not 0"),
         ({"a": 1, "b": (2, 1)}, (), "1 stands for both a and b"),
         ({"a": 1}, (0, 1), "1 stands for both a and ignore"),
         ({"a": 256}, (), "256 is no value of a mask; give 0 to 255"),

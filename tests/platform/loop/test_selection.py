@@ -15,7 +15,7 @@ from decomp.platform.loop.tasks import Checkpoint
 from decomp.platform.loop.workers import LocalWorkers
 from decomp.platform.samplers import JointRegionSelector, Need
 from decomp.platform.samplers.uncertainty import UncertaintyRegions
-from decomp.platform.spec import Budget, Component, SamplerSpec
+from decomp.platform.spec import Budget, Component, Sampler
 
 
 class Shuffled(JointRegionSelector):
@@ -44,7 +44,7 @@ def select(tmp_path_factory):
     workers = LocalWorkers(PoolShard(dataset, learner, "cpu"))
 
     def select(split, regions="random"):
-        sampler = SamplerSpec("", Component("random"), Component(regions))
+        sampler = Sampler("", Component("random"), Component(regions))
         step = SelectionStep(sampler, Budget(len(images), 2, (4, 4)), dataset.classes, split, seed=1, fold=0, cycle=2)
         return step.run(workers, lambda phase: nullcontext(), images, shapes, Ledger(), Checkpoint(model, ""))
 

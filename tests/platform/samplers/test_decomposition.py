@@ -1,16 +1,18 @@
 import numpy as np
 import pytest
 from helpers.toys import random_counts
-from helpers.views import SHAPES, Case, free, random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from decomp.platform.components import build_selectors
 from decomp.platform.errors import UserError
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.regions import Region
 from decomp.platform.samplers import ImageView, class_confidence, class_weights
 from decomp.platform.samplers.decomposition import DecompositionImages, DecompositionRegions
+from decomp.platform.samplers.tiny import KINDS, TinyImage, free, tiny_image
+from decomp.platform.spec import Component, Sampler
 
 
 @pytest.mark.parametrize(("cap", "most"), [(None, "0.1 of the image"), (0.3, "0.3 of the image"), (25, "25 pixels")])
@@ -29,22 +31,22 @@ def test_of_rois_each_class_counts_once():
 
 
 def test_a_cap_of_nothing_is_refused():
-    with pytest.raises(UserError, match="cap: must be positive"):
-        DecompositionImages(0)
+    with pytest.raises(UserError, match=r"images\.cap: .*greater than 0"):
+        build_selectors(Sampler("x", Component("decomposition", {"cap": 0}), Component("random")))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", KINDS)
 @settings(max_examples=40)
 @given(st.integers(0, 2**32))
 def test_each_region_holds_most_of_its_class(shape, seed):
     """Brute force over all places that are free; of ROIs, the one of highest probability."""
     rng = np.random.default_rng(seed)
-    case = random_case(shape, rng)
-    view = case.view(rng)
-    taken = list(case.annotated)
+    image = tiny_image(shape, rng)
+    view = image.view(rng)
+    taken = list(image.annotated)
     for choice in DecompositionRegions().choose(view, 3, rng):
-        rivals = free(case.regions(), taken)
-        if len(case.shape) == 3 and case.size[0] == 1:
+        rivals = free(image.regions(), taken)
+        if len(image.shape) == 3 and image.region_shape[0] == 1:
             rivals = [region for region in rivals if region.start[0] == choice.region.start[0]]
         if shape == "roi":
             values = {r: (r.of(view.labels) == choice.drawn_class)[0] * float(r.of(view.confidence)[0]) for r in rivals}
@@ -56,7 +58,7 @@ def test_each_region_holds_most_of_its_class(shape, seed):
 
 def view_of(labels, weights, annotated=(), size=(2, 2), background=None):
     predicted = np.bincount(labels.ravel(), minlength=len(weights))
-    places = Case(labels.shape, size, annotated=tuple(annotated)).places()
+    places = TinyImage(labels.shape, size, annotated=tuple(annotated)).places()
     return ImageView(places, labels, None, np.array(weights), predicted, background=background)
 
 
@@ -129,7 +131,7 @@ def test_a_slide_worked_by_hand():
 
     firsts = []
     for seed in range(400):
-        places = Case((4,), (1,), annotated=annotated).places()
+        places = TinyImage((4,), (1,), annotated=annotated).places()
         view = ImageView(places, labels, None, weights, predicted[0], confidence)
         choices = DecompositionRegions().choose(view, 5, np.random.default_rng(seed))
         chosen = [(choice.region.start[0], choice.drawn_class, round(choice.score, 3)) for choice in choices]

@@ -1,26 +1,26 @@
 import numpy as np
 import pytest
 from helpers.toys import random_counts
-from helpers.views import SHAPES, free, random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decomp.platform.samplers import select_images
+from decomp.platform.samplers.tiny import KINDS, free, tiny_image
 from decomp.platform.samplers.uncertainty import UncertaintyImages, UncertaintyRegions
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", KINDS)
 @settings(max_examples=40)
 @given(st.integers(0, 2**32))
 def test_regions_equal_brute_force_greedy(shape, seed):
     rng = np.random.default_rng(seed)
-    case = random_case(shape, rng)
-    view = case.view(rng)
-    taken = list(case.annotated)
+    image = tiny_image(shape, rng)
+    view = image.view(rng)
+    taken = list(image.annotated)
     for choice in UncertaintyRegions().choose(view, 4, rng):
         means = {
             region: region.of(view.uncertainty.levels).astype(np.int64).sum() / region.area * view.uncertainty.unit
-            for region in free(case.regions(), taken)
+            for region in free(image.regions(), taken)
         }
         assert means[choice.region] == pytest.approx(max(means.values()), rel=1e-12)
         assert choice.score == pytest.approx(means[choice.region], rel=1e-12)

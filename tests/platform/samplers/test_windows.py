@@ -3,12 +3,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from helpers.views import SHAPES, free, random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decomp.platform.predictions import LEVELS, UncertaintyMap
 from decomp.platform.samplers.places import MapPeaks
+from decomp.platform.samplers.tiny import KINDS, free, tiny_image
 from decomp.platform.samplers.uncertainty import UncertaintyRegions
 from decomp.platform.samplers.windows import Windows, window_sums
 
@@ -55,40 +55,40 @@ def test_sums_beyond_the_range_of_int32_are_exact(kind):
 def test_regions_are_the_same_where_the_map_stays_on_the_device(seed):
     """The CPU stands in for the device: what counts is that the map is a tensor."""
     rng = np.random.default_rng(seed)
-    case = random_case("slice" if seed % 2 else "rectangle", rng)
-    view = case.view(rng)
+    image = tiny_image("slice" if seed % 2 else "rectangle", rng)
+    view = image.view(rng)
     tensor = UncertaintyMap(torch.from_numpy(view.uncertainty.levels.astype(np.int32)), view.uncertainty.unit)
     assert tensor.mean == view.uncertainty.mean
     selector = UncertaintyRegions()
     here = selector.choose(view, 5, np.random.default_rng(1))
-    there = selector.choose(type(view)(case.places(), uncertainty=tensor), 5, np.random.default_rng(1))
+    there = selector.choose(type(view)(image.places(), uncertainty=tensor), 5, np.random.default_rng(1))
     assert here == there
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", KINDS)
 @settings(max_examples=30)
 @given(st.integers(0, 2**32))
 def test_places_are_free_unless_they_overlap(shape, seed):
     rng = np.random.default_rng(seed)
-    case = random_case(shape, rng)
-    places = case.places()
+    image = tiny_image(shape, rng)
+    places = image.places()
     peaks, found = places.uniform(), []
     while (place := peaks.best(rng)) is not None:
         found.append(places.take(place))
-        assert found[-1] in free(case.regions(), (*case.annotated, *found[:-1]))
-    assert free(case.regions(), (*case.annotated, *found)) == []
+        assert found[-1] in free(image.regions(), (*image.annotated, *found[:-1]))
+    assert free(image.regions(), (*image.annotated, *found)) == []
 
 
-@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "segments"])
+@pytest.mark.parametrize("shape", [shape for shape in KINDS if shape != "segments"])
 @settings(max_examples=30)
 @given(st.integers(0, 2**32))
 def test_a_free_window_is_seen(shape, seed):
     rng = np.random.default_rng(seed)
-    case = random_case(shape, rng)
-    taken = list(case.annotated)
-    for region in rng.permutation(np.array(case.regions(), object)):
-        left = free(case.regions(), taken)
-        assert Windows("a", case.shape, case.size, taken).any_free() == bool(left)
+    image = tiny_image(shape, rng)
+    taken = list(image.annotated)
+    for region in rng.permutation(np.array(image.regions(), object)):
+        left = free(image.regions(), taken)
+        assert Windows("a", image.shape, image.region_shape, taken).any_free() == bool(left)
         taken += [region] if region in left else []
 
 

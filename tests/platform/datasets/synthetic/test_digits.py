@@ -6,9 +6,11 @@ import sys
 import numpy as np
 import pytest
 
+from decomp.platform.components import build_dataset
 from decomp.platform.datasets import IGNORE
 from decomp.platform.datasets.synthetic.digits import SHAPE, Digits, digit_indices
 from decomp.platform.errors import UserError
+from decomp.platform.spec import Component
 
 DIGEST = """
 import hashlib, sys
@@ -104,5 +106,5 @@ def test_unknown_scene_is_an_error(image):
 @pytest.mark.parametrize("option", ["train_scenes", "validation_scenes", "test_scenes"])
 @pytest.mark.parametrize("count", [0, -1, 10_001])
 def test_senseless_counts_are_user_errors(option, count):
-    with pytest.raises(UserError, match=f"dataset.{option}"):
-        Digits(**{option: count})
+    with pytest.raises(UserError, match=rf"dataset\.{option}: "):
+        build_dataset(Component("digits", {option: count}))

@@ -223,14 +223,14 @@ def test_an_experiment_file_can_name_it(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cases": 1}, r"dataset\.cases: give a number from 2 to 10000, not 1"),
+        ({"cases": 1}, r"dataset\.cases: .*greater than or equal to 2, got 1"),
         ({"folds": 17}, r"dataset\.folds: give a number from 2 to 16, the number of cases, not 17"),
-        ({"size": (48, 64, 8)}, r"dataset\.size: .* 16 or more each"),
+        ({"size": (48, 64, 8)}, r"dataset\.size.*: .*greater than or equal to 16"),
     ],
 )
 def test_options_are_checked(options, message):
     with pytest.raises(UserError, match=message):
-        Phantom(**options)
+        build_dataset(Component("phantom", options))
 
 
 def test_place_that_cannot_be_written_is_an_error(tmp_path):

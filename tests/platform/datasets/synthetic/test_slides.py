@@ -8,8 +8,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
+from decomp.platform.components import build_dataset
 from decomp.platform.datasets.synthetic.slides import FEATURES, GROUPS, LESIONS, MAX_ROIS, Slides, _slide
 from decomp.platform.errors import UserError
+from decomp.platform.spec import Component
 
 SEEDS = range(5)
 SPLITS = ("train", "validation", "test")
@@ -182,8 +184,8 @@ def test_fingerprint_follows_the_options():
     ],
 )
 def test_wrong_options_are_named(options, name):
-    with pytest.raises(UserError, match=rf"dataset\.{name}"):
-        Slides(**options)
+    with pytest.raises(UserError, match=rf"dataset\.{name}: "):
+        build_dataset(Component("slides", options))
 
 
 @pytest.mark.parametrize("image", ["train-0193", "train-7", "train--001", "other-0000", "nonsense", ""])

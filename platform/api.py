@@ -1,0 +1,102 @@
+"""All that a data set, learner, sampler or partition of your own imports; `__all__` is the public surface.
+
+- Data sets: `Dataset`, the contract; `Volumes` and `NiftiVolumes`, contracts of CT volumes; `Split`; `IGNORE`, the
+  label of pixels without a class; `RoiGraph`, an ROI of a slide.
+- Learners: `Learner` and `Predictor`, the contracts; `Training`, what is learned from, with `Processes` and the
+  `Ledger` of annotated regions, each an `Annotation`; `revealed`, their labels as a map; `reproducible`, in which torch
+  computes the same every time.
+- Predictions: `Wanted` says what is asked for; `decode` makes a `Prediction` of logits and a `Bottleneck`; `Measure`
+  and `UncertaintyMap` are of its uncertainty.
+- Samplers: `ImageSelector`, `RegionSelector` and `JointRegionSelector`, the contracts; `Need`, what they declare;
+  `PoolView`, `ImageView` and `CandidateRegions`, what they are shown; `Places` and `Peaks`, by which regions are found;
+  `Choice`, what they answer; `UncertaintyRegions`, by which joint selectors find candidate regions.
+- Partitions: `Partition`, the contract of irregular regions.
+- For all: `Region`; `stream`, keyed random numbers; `UserError`, a mistake in what the user wrote.
+
+`decomp.platform.testing` checks what you wrote. Other modules may change without notice.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from decomp.platform.datasets.base import IGNORE, Dataset, Split
+from decomp.platform.datasets.formats.graphs import RoiGraph
+from decomp.platform.errors import UserError
+from decomp.platform.learners.base import Learner, Predictor, Processes, Training
+from decomp.platform.learners.training.annotated import revealed
+from decomp.platform.ledger import Annotation, Ledger
+from decomp.platform.partitions import Partition
+from decomp.platform.predictions import Measure, Prediction, UncertaintyMap, Wanted
+from decomp.platform.randomness import stream
+from decomp.platform.regions import Region
+from decomp.platform.samplers.base import (
+    CandidateRegions,
+    Choice,
+    ImageSelector,
+    ImageView,
+    JointRegionSelector,
+    PoolView,
+    RegionSelector,
+)
+from decomp.platform.samplers.needs import Need
+from decomp.platform.samplers.places import Peaks, Places
+from decomp.platform.samplers.uncertainty import UncertaintyRegions
+
+if TYPE_CHECKING:
+    from decomp.platform.datasets.volumes import NiftiVolumes, Volumes
+    from decomp.platform.learners.inference.bottleneck import Bottleneck
+    from decomp.platform.learners.inference.decode import decode
+    from decomp.platform.learners.reproducible import reproducible
+
+__all__ = [
+    "IGNORE",
+    "Annotation",
+    "Bottleneck",
+    "CandidateRegions",
+    "Choice",
+    "Dataset",
+    "ImageSelector",
+    "ImageView",
+    "JointRegionSelector",
+    "Learner",
+    "Ledger",
+    "Measure",
+    "Need",
+    "NiftiVolumes",
+    "Partition",
+    "Peaks",
+    "Places",
+    "PoolView",
+    "Prediction",
+    "Predictor",
+    "Processes",
+    "Region",
+    "RegionSelector",
+    "RoiGraph",
+    "Split",
+    "Training",
+    "UncertaintyMap",
+    "UncertaintyRegions",
+    "UserError",
+    "Volumes",
+    "Wanted",
+    "decode",
+    "reproducible",
+    "revealed",
+    "stream",
+]
+
+SLOW = {
+    "Bottleneck": "learners.inference.bottleneck",
+    "NiftiVolumes": "datasets.volumes",
+    "Volumes": "datasets.volumes",
+    "decode": "learners.inference.decode",
+    "reproducible": "learners.reproducible",
+}
+"""Modules that import torch or readers of volumes, which a sampler or a data set of images need not wait for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in SLOW:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"decomp.platform.{SLOW[name]}"), name)
