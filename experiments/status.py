@@ -45,11 +45,11 @@ class Status:
     def read(cls, root: Location) -> "Status | None":
         """What was written last, or None if nothing was."""
         try:
-            parts = json.loads((root / STATUS).read_bytes())
+            content = json.loads((root / STATUS).read_bytes())
         except FileNotFoundError:
             return None
-        parts["active"] = {label: Activity(**activity) for label, activity in parts["active"].items()}
-        return cls(**parts)
+        content["active"] = {label: Activity(**activity) for label, activity in content["active"].items()}
+        return cls(**content)
 
     def write(self, root: Location) -> None:
         """Replace what was written before, at once."""
@@ -153,14 +153,14 @@ def _progress(store: RunStore, metric: str, active: Mapping[str, Activity], fail
     finished = store.finished
     score = folders[-1].record.metrics.get(metric) if folders else None
     left = None
-    own = folders[store.spec.kind == "run" :][-RECENT:]  # not the shared first cycle
+    recent = folders[store.spec.kind == "run" :][-RECENT:]  # not the shared first cycle
     if finished:
         doing = "finished"
     elif label in active:
         doing = _doing(active[label])
         # A cycle takes as long as those just before it; what is trained already of the present one is not deducted.
-        seconds = sum(sum(folder.timing.phases.values()) for folder in own)
-        left = seconds / len(own) * (store.spec.cycles - len(folders)) if own else None
+        seconds = sum(sum(folder.timing.phases.values()) for folder in recent)
+        left = seconds / len(recent) * (store.spec.cycles - len(folders)) if recent else None
     else:
         doing = f"failed: {failed[label]}" if label in failed else "waiting"
     return Progress(label, len(folders), store.spec.cycles, score, doing, left)

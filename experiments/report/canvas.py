@@ -1,6 +1,7 @@
 """What pictures of regions are drawn with: colours of classes, outlines, captions and a legend, on arrays of pixels."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -33,6 +34,20 @@ PALETTE = np.array(
 
 Pixels = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
+
+
+class LegendRow(NamedTuple):
+    """What a colour means.
+
+    Attributes:
+        name: what is written beside it.
+        colour: RGB.
+        hollow: whether it is drawn as a frame only.
+    """
+
+    name: str
+    colour: Colour
+    hollow: bool = False
 
 
 def colour_of(class_: int) -> Colour:
@@ -114,19 +129,19 @@ def titled(panel: Pixels, title: str) -> Pixels:
     return np.concatenate([head, panel])
 
 
-def class_entries(present: set[int], classes: Sequence[str]) -> list[tuple[str, Colour, bool]]:
-    """Legend entries of classes."""
-    entries = [(classes[class_], colour_of(class_), False) for class_ in sorted(present) if class_ < len(classes)]
-    return [*entries, ("no label", UNKNOWN, False)] if IGNORE in present else entries
+def class_rows(present: set[int], classes: Sequence[str]) -> list[LegendRow]:
+    """Rows of a legend for classes."""
+    rows = [LegendRow(classes[class_], colour_of(class_)) for class_ in sorted(present) if class_ < len(classes)]
+    return [*rows, LegendRow("no label", UNKNOWN)] if IGNORE in present else rows
 
 
-def legend(entries: Sequence[tuple[str, Colour, bool]], width: int) -> Pixels:
-    """A legend as wide as the picture; each entry is a name, a colour and whether it is a frame only."""
-    cell = 44 + max((text_width(name) for name, _, _ in entries), default=0)
-    per_row = max(1, (width - 2 * GAP) // cell)
-    drawn = np.full((-(-len(entries) // per_row) * LEGEND_ROW + GAP, width, 3), 255, np.uint8)
-    for number, (name, colour, hollow) in enumerate(entries):
-        left, top = GAP + number % per_row * cell, 6 + number // per_row * LEGEND_ROW
+def legend(rows: Sequence[LegendRow], width: int) -> Pixels:
+    """A legend as wide as the picture, in as many columns as fit."""
+    cell = 44 + max((text_width(row.name) for row in rows), default=0)
+    per_line = max(1, (width - 2 * GAP) // cell)
+    drawn = np.full((-(-len(rows) // per_line) * LEGEND_ROW + GAP, width, 3), 255, np.uint8)
+    for number, (name, colour, hollow) in enumerate(rows):
+        left, top = GAP + number % per_line * cell, 6 + number // per_line * LEGEND_ROW
         if hollow:
             outline(drawn, Region("", (top, left), (17, 17)), 1, colour, 3 if colour == CHOSEN else 1)
         else:
