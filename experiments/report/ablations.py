@@ -1,4 +1,4 @@
-"""Which samplers of an experiment differ in one thing only, so that comparing them shows what it does, side by side."""
+"""Samplers of an experiment that differ in one thing only, so that comparing them shows what it does."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -47,7 +47,7 @@ def ablation_sections(cohorts: Sequence[Cohort], comparison: Comparison) -> list
     groups = [(group, by_budget[cohort.budget]) for cohort in cohorts for group in find_ablations(cohort.samplers)]
     if not groups:
         return []
-    # Of all samplers the learning curves of the comparison are a figure already.
+    # An ablation of all samplers would repeat the figure of the comparison.
     drawn = [(group, result) for group, result in groups if len(group.members) < len(result.samplers)]
     drawings = [ablation_drawing(comparison, *each, number) for number, each in enumerate(drawn, start=1)]
     text = "Samplers that are equal but for one thing, side by side."

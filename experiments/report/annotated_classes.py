@@ -48,7 +48,7 @@ def annotated_class_section(cohorts: Sequence[Cohort], references: Sequence[RunH
 def pool_pixels(references: Sequence[RunHistory]) -> npt.NDArray[np.int64] | None:
     """True pixels of the pool per class, shape (C,), summed over the folds; None without a full-annotation reference.
 
-    The pool is what may be annotated: the training images and, of the ROI task, the validation images.
+    The pool is what may be annotated: the training images and, in the ROI task, the validation images.
     """
     by_fold = {history.spec.fold: history.cycles[-1].record.annotated.class_pixels for history in references}
     return np.array(list(by_fold.values()), np.int64).sum(axis=0) if by_fold else None

@@ -28,7 +28,7 @@ class Axis:
 
     @property
     def scale(self) -> float:
-        """What an amount is multiplied with where it is shown."""
+        """What an amount is multiplied by where it is shown."""
         return 100.0 if self.unit == "%" else 1.0
 
     @property

@@ -60,8 +60,8 @@ def to_rgb(image: npt.NDArray[np.generic]) -> Pixels:
     """Any image as RGB.
 
     Args:
-        image: shape (height, width, channels). One or two channels give grey, of more the first three are taken. Unless
-            uint8, the values between the 1st and 99th percentile are spread over the range of grey values.
+        image: shape (height, width, channels). One or two channels become grey; of more channels the first three are
+            used. Unless uint8, the values between the 1st and 99th percentile are spread over the range of grey values.
 
     Returns:
         Shape (height, width, 3), uint8.
@@ -129,7 +129,7 @@ def titled(panel: Pixels, title: str) -> Pixels:
     return np.concatenate([head, panel])
 
 
-def class_rows(present: set[int], classes: Sequence[str]) -> list[LegendRow]:
+def class_legend(present: set[int], classes: Sequence[str]) -> list[LegendRow]:
     """Rows of a legend for classes."""
     rows = [LegendRow(classes[class_], colour_of(class_)) for class_ in sorted(present) if class_ < len(classes)]
     return [*rows, LegendRow("no label", UNKNOWN)] if IGNORE in present else rows

@@ -15,7 +15,7 @@ ROW = 0.34
 """Inches per class."""
 
 FILLS = {"-": "full", "--": "none", ":": "bottom", "-.": "left"}
-"""How the markers of samplers that share one are told apart, by their lines."""
+"""How the markers of samplers that share one differ, by their lines."""
 
 
 def rows_of_classes(labels: Sequence[str], lanes: int) -> tuple[Figure, Axes]:

@@ -137,7 +137,7 @@ class Comparison:
 
 
 def compare(histories: Sequence[RunHistory], metric: str, axis: Axis | None = None) -> Comparison:
-    """Compare the committed cycles of runs of one experiment; shared first cycles among them are passed over.
+    """Compare the committed cycles of runs of one experiment; shared first cycles among them are skipped.
 
     Args:
         histories: of runs and references; of unfinished and not yet started ones too, so that they are named.

@@ -101,7 +101,7 @@ def marker_size(style: Style) -> float:
 
 
 def by_budget(drawings: Mapping[str, Drawing | None]) -> tuple[Drawing, ...]:
-    """The drawings there are, told apart by their budget where there are several budgets.
+    """The drawings that exist, distinguished by their budget where there are several budgets.
 
     Args:
         drawings: a drawing for each label of a budget; None where there is none.

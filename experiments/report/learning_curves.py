@@ -82,7 +82,7 @@ class JoinedCurves:
         return tuple(r for r in self.planned if all((s, r) in curves and curves[s, r].finished for s in self.samplers))
 
     def at(self, cycle: int) -> tuple[Repeat, ...]:
-        """Repeats that all samplers have brought to a cycle; one that ended before, for want of regions, counts."""
+        """Repeats that all samplers have brought to a cycle; one that ended earlier, out of regions, counts too."""
         return tuple(
             repeat
             for repeat in self.planned
@@ -94,7 +94,7 @@ class JoinedCurves:
         )
 
     def score(self, sampler: str, repeat: Repeat, cycle: int) -> float | None:
-        """Test metric of a sampler at a cycle, from 1; None where it has not come so far."""
+        """Test metric of a sampler at a cycle, from 1; None where it has not got that far."""
         scores = self.curves[sampler, repeat].scores
         return scores[cycle - 1] if cycle <= len(scores) else None
 

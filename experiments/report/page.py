@@ -155,7 +155,7 @@ def paired(drawings: Sequence[Drawing]) -> bool:
 
 
 def _head(head: str) -> str:
-    """A heading, which is broken into lines only where it is long."""
+    """A heading; only long ones may be broken into lines."""
     words = readable(head)
     return words if len(words) > 12 else words.replace(" ", "\u00a0")
 

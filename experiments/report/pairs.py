@@ -1,6 +1,6 @@
 """Every pair of samplers compared over the repeats they share (Sec. 9 of the method notes).
 
-Of a pair (first, second) every difference is first minus second. Cycle 1 is left out: its regions and model are common
+Every difference of a pair (first, second) is first minus second. Cycle 1 is left out: its regions and model are common
 to all samplers. A family, over which p is corrected after Holm, is all pairs under a budget for the area under the
 curve, and all pairs and cycles from 2 under a budget for the score by cycle.
 """
@@ -119,7 +119,7 @@ def wins(comparison: Comparison) -> tuple[Wins, ...]:
 
 
 def family_notes(pairs: Sequence[Pair]) -> list[str]:
-    """A sentence per budget: over what is corrected; where nothing can be significant, how many repeats would do."""
+    """A sentence per budget: what p is corrected over and, if nothing can be significant, how many repeats would do."""
     notes = []
     for budget in dict.fromkeys(pair.budget for pair in pairs):
         family = [pair for pair in pairs if pair.budget == budget]
@@ -136,7 +136,7 @@ def family_notes(pairs: Sequence[Pair]) -> list[str]:
 
 
 def repeats_needed(family: int) -> int:
-    """The least repeats with which a comparison of a family of so many can be significant."""
+    """The smallest number of repeats with which a comparison in a family of this size can be significant."""
     return math.ceil(1 + math.log2(family / LEVEL))
 
 

@@ -13,7 +13,7 @@ from decomp.experiments.report.canvas import (
     TITLE_HEIGHT,
     LegendRow,
     Pixels,
-    class_rows,
+    class_legend,
     colour_of,
     frame,
     legend,
@@ -62,11 +62,11 @@ class Scene:
 def picture_of_cycle(dataset: Dataset, ledger: Ledger, cycle: int, limit: int = 4) -> bytes | None:
     """The regions of a cycle on the first of its images, as PNG; None if it has no region.
 
-    Left the image with this cycle's regions in the colour of the class drawn for them (yellow for samplers that draw
-    none) and earlier ones in grey, right the true labels of all annotated regions.
+    On the left is the image, with this cycle's regions in the colour of the class drawn for them (yellow for samplers
+    that draw none) and earlier ones in grey; on the right are the true labels of all annotated regions.
 
     Args:
-        dataset: where images and labels are read. Of a volume, the slice with most of the cycle's regions is shown.
+        dataset: where images and labels are read. A volume is shown by the slice with most of the cycle's regions.
         ledger: regions up to this cycle, at least.
         cycle: the cycle.
         limit: images to show at most.
@@ -92,8 +92,8 @@ def picture_of_samplers(dataset: Dataset, ledgers: Mapping[str, Ledger], limit: 
     all; of equally many, the first by id. The true classes are shown within all annotated regions.
 
     Args:
-        dataset: where images and labels are read. Of a volume, the slice with most regions of all samplers after the
-            first cycle is shown.
+        dataset: where images and labels are read. A volume is shown by the slice with most regions of all samplers
+            after the first cycle.
         ledgers: regions of each sampler by its name, of the same repeat and up to the same cycle.
         limit: images to show at most.
 
@@ -116,7 +116,7 @@ def picture_of_samplers(dataset: Dataset, ledgers: Mapping[str, Ledger], limit: 
         for row in rows
     ]
     picture = padded(stacked([np.concatenate(row, axis=1) for row in aligned]), right=GAP)
-    return png(stacked([picture, legend(class_rows(present, dataset.classes), picture.shape[1])]))
+    return png(stacked([picture, legend(class_legend(present, dataset.classes), picture.shape[1])]))
 
 
 def opened_by_most(ledgers: Mapping[str, Ledger]) -> list[str]:
@@ -129,7 +129,7 @@ def opened_by_most(ledgers: Mapping[str, Ledger]) -> list[str]:
 
 
 def _contrast(dataset: Dataset, image: str, ledgers: Mapping[str, Ledger], present: set[int]) -> list[Pixels]:
-    """The panels of an image, first itself, then a sampler each; adds the classes that they show to `present`."""
+    """The image's panels: itself, then one per sampler. The classes that they show are added to `present`."""
     regions = {name: ledger.regions(image) for name, ledger in ledgers.items()}
     pixels, labels, title = dataset.image(image), dataset.labels(image), image
     if labels.ndim == 3:
@@ -232,4 +232,4 @@ def _legend_rows(scenes: Sequence[Scene], classes: Sequence[str]) -> list[Legend
         rows.append(LegendRow("chosen now", CHOSEN, hollow=True))
     if any(scene.earlier for scene in scenes):
         rows.append(LegendRow("earlier", EARLIER, hollow=True))
-    return rows + class_rows(present, classes)
+    return rows + class_legend(present, classes)

@@ -55,7 +55,7 @@ class Report:
     def contents(self) -> dict[str, bytes]:
         """Content of every file by its name; the same cycles give the same bytes."""
         contents = {f"{table.name}.csv": table.csv().encode() for table in self.tables}
-        contents |= {name: table.latex().encode() for table in self.tables for name in table.files[1:]}
+        contents |= {f"{table.name}.tex": table.latex().encode() for table in self.tables if table.has_latex}
         contents |= {f"{drawing.name}.png": drawing.png for drawing in self.drawings}
         contents |= {f"{drawing.name}.svg": drawing.svg.encode() for drawing in self.drawings if drawing.svg}
         return contents | ({PAGE: self.html.encode()} if self.html else {})

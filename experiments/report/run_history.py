@@ -1,4 +1,4 @@
-"""What runs have committed: every folder is listed once, and every file is read at most once, when first asked for."""
+"""What runs have committed: folders are listed once, records and timings read at most once, when first asked for."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

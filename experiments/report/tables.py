@@ -56,9 +56,14 @@ class Table:
                 raise ValueError(f"Table {self.name} has {len(self.heads)} columns, but a row of {len(row)}: {row}.")
 
     @property
+    def has_latex(self) -> bool:
+        """Whether it is written as LaTeX too; the raw values of single repeats are not."""
+        return self.name != REPEATS
+
+    @property
     def files(self) -> tuple[str, ...]:
-        """Names of its files: CSV, and LaTeX but for the raw values of single repeats."""
-        return (f"{self.name}.csv",) if self.name == REPEATS else (f"{self.name}.csv", f"{self.name}.tex")
+        """Names of its files."""
+        return (f"{self.name}.csv", f"{self.name}.tex") if self.has_latex else (f"{self.name}.csv",)
 
     def csv(self) -> str:
         """Comma-separated values with a line of heads; floats as short as reads back the same, undefined as nothing."""

@@ -13,10 +13,10 @@ from decomp.experiments.report.statistics import Spread
 from decomp.experiments.report.tables import Row, Table
 
 PHASES = ("predict", "select", "reveal", "train", "evaluate")
-"""Phases of a cycle in the order of their happening; others come after them."""
+"""Phases of a cycle in the order in which they happen; others come after them."""
 
 HATCHES = ("", "///", "...", "xxx", "\\\\\\", "---", "+++")
-"""Of phases, so that their colours are not the only difference."""
+"""Hatches of the phases, so that colour is not their only difference."""
 
 # Paul Tol's bright scheme, which no sampler has, from dark to light so that phases differ in print too.
 PHASE_COLOURS = ("#4477AA", "#CCBB44", "#66CCEE", "#AA3377", "#BBBBBB", "#228833", "#EE6677")

@@ -36,7 +36,7 @@ class Point:
         key: the metric's name.
         value: a finite number.
         timestamp: when the cycle was committed, in milliseconds; MLflow takes the same point twice for one.
-        step: what a chart runs over: the cycle, or of `curve_points` the annotation so far.
+        step: what a chart runs over: the cycle or, in `curve_points`, the annotation so far.
         cycle: the cycle.
     """
 
@@ -48,7 +48,7 @@ class Point:
 
 
 def run_name(spec: RunSpec) -> str:
-    """Name of a run, e.g. ``decomp s0 f0 10x12-16x16``: seed and fold are seen where a page cuts the name."""
+    """Name of a run, e.g. ``decomp s0 f0 10x12-16x16``: seed and fold stay visible where a page cuts it off."""
     return " ".join([_subject(spec), f"s{spec.seed} f{spec.fold}", *([spec.budget.label] if spec.budget else [])])
 
 
@@ -63,7 +63,7 @@ def group_key(spec: RunSpec) -> str:
 
 
 def group_parameters(spec: RunSpec) -> dict[str, str]:
-    """Parameters of a parent run: its subject, and flat what the repeats' identities have in common.
+    """Parameters of a parent run: its subject, and what its repeats' identities have in common, flattened.
 
     Pages of MLflow group by parameters and not by tags, so ``sampler`` and ``budget`` are both.
     """
@@ -106,7 +106,7 @@ def cycle_tags(spec: RunSpec, record: CycleRecord, timing: Timing) -> dict[str, 
 
 
 def run_points(spec: RunSpec, record: CycleRecord, timing: Timing, classes: Sequence[str]) -> list[Point]:
-    """All metrics of a committed cycle, with curves unless it is a reference, which has a single point."""
+    """All metrics of a committed cycle, with curves unless it is a reference, whose curve would be a single point."""
     curves = curve_points(record, timing) if spec.kind == "run" else []
     return cycle_points(record, timing, classes) + curves
 
@@ -159,8 +159,8 @@ def cycle_points(record: CycleRecord, timing: Timing, classes: Sequence[str]) ->
 def mean_points(runs: Sequence[Sequence[Point]], spread_of: Iterable[str]) -> list[Point]:
     """Mean over runs of every metric and cycle that all of them have, at the time of the last of them.
 
-    Repeats have not annotated equally much after the same cycle. Of `curve_points` the steps are averaged like the
-    values, as in the report's figures.
+    Repeats differ in how much they have annotated after the same cycle, so the steps of `curve_points` are averaged
+    like the values, as in the report's figures.
 
     Args:
         runs: points of each run; at least one run.

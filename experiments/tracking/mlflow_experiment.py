@@ -33,7 +33,7 @@ QUIET_LOGGERS = ("mlflow", "alembic", "urllib3.connectionpool")
 
 
 class MlflowExperiment:
-    """An experiment of MLflow, made where missing; nothing is imported or contacted before its first use.
+    """An experiment of MLflow, created if missing; nothing is imported or contacted before its first use.
 
     Args:
         uri: tracking URI; a SQLite file is made where missing, and artifacts go beside it.

@@ -243,7 +243,7 @@ class Tracker:
         self._mlflow.log_tags(run_id, {"repeats": str(len(runs)), DIGEST: digest})
 
     def _log_figure(self, parent: Any, figure: bytes | None) -> None:
-        """All samplers of the parent's budget, unlike metrics replaceable; a reference has no figure."""
+        """Log the learning curves of the parent's budget, if any; files can be replaced, unlike metrics."""
         if figure is not None and parent.data.tags.get(FIGURE) != _digest(figure):
             self._mlflow.log_files(parent.info.run_id, {"learning_curves.png": figure})
             self._mlflow.log_tags(parent.info.run_id, {FIGURE: _digest(figure)})
@@ -276,7 +276,7 @@ class Tracker:
 
 
 def _has_pictures(spec: RunSpec) -> bool:
-    """Not so the full annotation, whose regions are whole images."""
+    """Whether pictures of the regions are logged: not for full annotation, whose regions are whole images."""
     return spec.kind == "run"
 
 
