@@ -81,6 +81,7 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
     _check_data(file, plan)
     from decomp.experiments import running  # Ray reads the environment when it is imported
     from decomp.experiments.lock import sole_driver
+    from decomp.experiments.report.run_history import read_histories
 
     with _stoppable(), sole_driver(plan.experiment.root):
         CONSOLE.print(summary(plan), highlight=False)
@@ -89,7 +90,7 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
         missing = {store.spec.label: store for store in plan.stores(plan.specs) if not store.finished}
         with mirroring(plan, file, overrides, verbose=verbose) as mirror:
             failed = running.compute(plan, missing, mirror, address, verbose=verbose) if missing else []
-            mirror.summarise(print_report(plan, file, overrides))
+            mirror.summarise(print_report(plan, read_histories(plan.compared), file, overrides))
     if failed:
         CONSOLE.print(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again.", style="red")
         raise typer.Exit(1)
@@ -161,21 +162,23 @@ def report(
     """Print the comparison of the committed cycles, write its page, tables and figures, and log them to MLflow."""
     from decomp.experiments.lock import is_driven, sole_driver
     from decomp.experiments.report.axes import axes_of, find_axis
+    from decomp.experiments.report.run_history import read_histories
 
     overrides = [part for part in files if "=" in part]
     plans = {Path(part): _plan(Path(part), overrides) for part in files if "=" not in part}
     if not plans:
         raise UserError(f"name an experiment file too, e.g. {program()} report experiments/digits.yaml {overrides[0]}.")
-    chosen = {}
+    chosen, histories = {}, {}
     for file, plan in plans.items():
         axes = axes_of(plan.metric, plan.experiment.annotation_seconds)
         chosen[file] = axes[0] if axis is None else find_axis(axes, axis)
-        if not any(store.committed() for store in plan.stores(plan.specs)):
+        histories[file] = read_histories(plan.compared)
+        if not any(history.cycles for history in histories[file]):
             raise UserError(f"{file}: nothing is computed yet in {plan.experiment.root}; type '{program()} run' first.")
     for file, plan in plans.items():
         if len(plans) > 1:
             typer.echo(f"{file}:\n")
-        written = print_report(plan, file, overrides, chosen[file])
+        written = print_report(plan, histories[file], file, overrides, chosen[file])
         if is_driven(plan.experiment.root):  # MLflow has one writer
             CONSOLE.print("MLflow gets the report from the command that works on this experiment, when that ends.")
             continue
@@ -188,9 +191,10 @@ def sync(file: File, overrides: Overrides = None, verbose: Verbose = False) -> N
     """Write to MLflow what it does not have yet, e.g. after its server was down. Repeating it adds nothing twice."""
     plan = _plan(file, overrides)
     from decomp.experiments.lock import sole_driver
+    from decomp.experiments.report.run_history import read_histories
 
     with sole_driver(plan.experiment.root), mirroring(plan, file, overrides, verbose=verbose) as mirror:
-        mirror.summarise(write_report(plan))
+        mirror.summarise(write_report(plan, read_histories(plan.compared)))
     if mirror.warning:
         raise typer.Exit(1)
 

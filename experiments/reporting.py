@@ -4,7 +4,7 @@ Heavy libraries are imported where they are used, so that `decomp --help` answer
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,19 +18,20 @@ from decomp.platform.errors import UserError
 if TYPE_CHECKING:
     from decomp.experiments.report.axes import Axis
     from decomp.experiments.report.report import Report
+    from decomp.experiments.report.run_history import RunHistory
     from decomp.experiments.tracking.mirror import MirrorThread
 
 MLFLOW_PATIENCE = 600.0
 """Seconds that the end of a command waits for MLflow while it takes what is left."""
 
 
-def write_report(plan: Plan) -> "Report":
+def write_report(plan: Plan, histories: "Sequence[RunHistory]") -> "Report":
     """Write the report's page, tables and figures; `UserError` where its folder cannot be written."""
     from decomp.experiments.report.page_building import with_page
     from decomp.experiments.report.report import compile_report
 
     folder, seconds = plan.experiment.folder / "report", plan.experiment.annotation_seconds
-    report = with_page(compile_report(plan.compared, folder, plan.metric, seconds), plan)
+    report = with_page(compile_report(histories, folder, plan.metric, seconds), plan)
     try:
         return report.write()
     except OSError as error:
@@ -39,12 +40,18 @@ def write_report(plan: Plan) -> "Report":
         ) from error
 
 
-def print_report(plan: Plan, file: Path, overrides: list[str] | None, axis: "Axis | None" = None) -> "Report":
+def print_report(
+    plan: Plan,
+    histories: "Sequence[RunHistory]",
+    file: Path,
+    overrides: list[str] | None,
+    axis: "Axis | None" = None,
+) -> "Report":
     """Write the report and print its tables, over an axis of choice, and where the rest is found."""
     from decomp.experiments.report.comparison import compare_over
-    from decomp.experiments.report.report import console_tables
+    from decomp.experiments.report.console_tables import console_tables
 
-    written = write_report(plan)
+    written = write_report(plan, histories)
     comparison = compare_over(axis, written.comparison) if axis else written.comparison
     show(console_tables(comparison))
     typer.echo(f"Learning curves: {os.path.relpath(written.figure_over(comparison.axis))}")

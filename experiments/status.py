@@ -28,11 +28,11 @@ RECENT = 3
 
 @dataclass(frozen=True)
 class Status:
-    """What a sweep is at.
+    """What a sweep is doing.
 
     Attributes:
         host, pid: the process that drives it.
-        active: what running runs are at, by label.
+        active: what each active run is doing, by label.
         failed: why runs failed, by label.
     """
 
@@ -45,11 +45,11 @@ class Status:
     def read(cls, root: Location) -> "Status | None":
         """What was written last, or None if nothing was."""
         try:
-            parts = json.loads((root / STATUS).read_bytes())
+            content = json.loads((root / STATUS).read_bytes())
         except FileNotFoundError:
             return None
-        parts["active"] = {label: Activity(**activity) for label, activity in parts["active"].items()}
-        return cls(**parts)
+        content["active"] = {label: Activity(**activity) for label, activity in content["active"].items()}
+        return cls(**content)
 
     def write(self, root: Location) -> None:
         """Replace what was written before, at once."""
@@ -57,7 +57,7 @@ class Status:
 
 
 class StatusWriter:
-    """The driver's side: writes the status now and then, and looks whether it is asked to stop.
+    """The driver's side: writes the status every few seconds and checks whether another terminal asks it to stop.
 
     Args:
         root: the experiment's folder.
@@ -70,11 +70,11 @@ class StatusWriter:
         (root / STOP).unlink(missing_ok=True)
 
     def update(self, active: Mapping[str, Activity], failed: Mapping[str, str]) -> None:
-        """Tell what is going on.
+        """Write what is going on, unless it was written just now and no run has failed.
 
         Args:
-            active: what running runs are at, by label.
-            failed: why runs failed that have just ended, by label.
+            active: what each active run is doing, by label.
+            failed: why runs that have just ended failed, by label.
 
         Raises:
             KeyboardInterrupt: if another terminal asks the sweep to stop.
@@ -87,7 +87,7 @@ class StatusWriter:
                 raise KeyboardInterrupt
 
     def close(self) -> None:
-        """Tell that nothing is running any more."""
+        """Write that nothing is running any more."""
         self._write({})
 
     def _asked_to_stop(self) -> bool:
@@ -104,14 +104,14 @@ class StatusWriter:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """How far a run has come.
 
     Attributes:
         label: the run.
         done: committed cycles, the shared first one included.
         cycles: planned cycles.
         score: test score of the last committed cycle, or None.
-        doing: what it is at, e.g. ``cycle 4: train 30%``, ``waiting``, ``finished`` or why it failed.
+        doing: what it is doing, e.g. ``cycle 4: train 30%``, ``waiting``, ``finished`` or why it failed.
         seconds_left: estimate from the last cycles; None where there is nothing to go by.
     """
 
@@ -124,11 +124,11 @@ class Progress:
 
 
 def progress_of(plan: Plan, status: Status | None) -> list[Progress]:
-    """How far the runs of a plan are, those that are running first.
+    """How far the runs of a plan have come, those that are active first.
 
     Args:
         plan: the experiment's plan.
-        status: what the sweep tells, or None where none is running.
+        status: what the sweep has written, or None where none is running.
     """
     active = status.active if status else {}
     failed = status.failed if status else {}
@@ -153,14 +153,14 @@ def _progress(store: RunStore, metric: str, active: Mapping[str, Activity], fail
     finished = store.finished
     score = folders[-1].record.metrics.get(metric) if folders else None
     left = None
-    own = folders[store.spec.kind == "run" :][-RECENT:]  # not the shared first cycle
+    recent = folders[store.spec.kind == "run" :][-RECENT:]  # not the shared first cycle
     if finished:
         doing = "finished"
     elif label in active:
         doing = _doing(active[label])
         # A cycle takes as long as those just before it; what is trained already of the present one is not deducted.
-        seconds = sum(sum(folder.timing.phases.values()) for folder in own)
-        left = seconds / len(own) * (store.spec.cycles - len(folders)) if own else None
+        seconds = sum(sum(folder.timing.phases.values()) for folder in recent)
+        left = seconds / len(recent) * (store.spec.cycles - len(folders)) if recent else None
     else:
         doing = f"failed: {failed[label]}" if label in failed else "waiting"
     return Progress(label, len(folders), store.spec.cycles, score, doing, left)

@@ -38,7 +38,8 @@ from decomp.experiments.bench.servers import (
     tracking_server,
 )
 from decomp.experiments.report.report import Report, compile_report
-from decomp.experiments.tracking import fields as entries
+from decomp.experiments.report.run_history import read_histories
+from decomp.experiments.tracking import fields
 from decomp.experiments.tracking.mlflow_experiment import SQLITE
 from decomp.experiments.tracking.tracker import Tracker
 from decomp.platform.datasets import Dataset, Split
@@ -140,7 +141,7 @@ def measure(n_runs: int, cycles: int, metrics: int, sqlite_runs: int, *, keep: b
         runs = commit_runs(folder / "results", dataset, n_runs, cycles)
         print(f"{n_runs} runs of {cycles} cycles committed in {time.perf_counter() - start:.0f} s", flush=True)
         start = time.perf_counter()
-        report = compile_report(runs, folder / "report", METRIC).write()
+        report = compile_report(read_histories(runs), folder / "report", METRIC).write()
         print(f"their report written in {time.perf_counter() - start:.0f} s", flush=True)
         with postgres(programs, folder) as database, tracking_server(database, folder) as address:
             _print("PostgreSQL server", n_runs, mirror(address, "mirroring", runs, report, dataset))
@@ -153,7 +154,7 @@ def measure(n_runs: int, cycles: int, metrics: int, sqlite_runs: int, *, keep: b
             print(f"  again: {again.mirroring + again.summary:.1f} s, {_added(rows, table_rows(database))}", flush=True)
             few = runs[:sqlite_runs]
             store = f"{SQLITE}{folder / 'sqlite' / 'mlflow.db'}"
-            part = compile_report(few, folder / "part", METRIC).write()
+            part = compile_report(read_histories(few), folder / "part", METRIC).write()
             _print("SQLite file", len(few), mirror(store, "mirroring", few, part, dataset))
             _print("a call each", PLAIN_RUNS, mirror_plainly(address, runs[:PLAIN_RUNS], dataset))
             if keep:
@@ -180,15 +181,15 @@ def mirror_plainly(uri: str, runs: Sequence[RunStore], dataset: Dataset) -> Outc
     start = time.perf_counter()
     for run in runs:
         run_id = client.create_run(experiment).info.run_id
-        for key, value in entries.run_parameters(run.spec).items():
+        for key, value in fields.run_parameters(run.spec).items():
             client.log_param(run_id, key, value)
         for folder in run.committed():
             record, timing = folder.record, folder.timing
-            for point in entries.run_points(run.spec, record, timing, dataset.classes):
+            for point in fields.run_points(run.spec, record, timing, dataset.classes):
                 client.log_metric(run_id, point.key, point.value, point.timestamp, point.step)
             for kind in ("parquet", "csv", "png"):
                 client.log_artifact(run_id, str(folder.regions_file), f"cycle-{record.cycle:04d}-{kind}")
-            for key, value in entries.cycle_tags(run.spec, record, timing).items():
+            for key, value in fields.cycle_tags(run.spec, record, timing).items():
                 client.set_tag(run_id, key, value)
     return Outcome(*_volume(runs, dataset), time.perf_counter() - start, 0.0)
 
@@ -282,7 +283,7 @@ def fake_record(spec: RunSpec, cycle: int, n_classes: int, digest: str) -> Cycle
 def _metrics_of(n_classes: int) -> int:
     spec = RunSpec("run", Component("plots"), "", Component("learner"), 0, budget=Budget(2, 2, REGION))
     names = Plots(n_classes).classes
-    return len(entries.run_points(spec, fake_record(spec, 2, n_classes, ""), Timing(PHASES, BEGAN, "", ""), names))
+    return len(fields.run_points(spec, fake_record(spec, 2, n_classes, ""), Timing(PHASES, BEGAN, "", ""), names))
 
 
 def _volume(runs: Sequence[RunStore], dataset: Dataset) -> tuple[int, int]:
@@ -290,7 +291,7 @@ def _volume(runs: Sequence[RunStore], dataset: Dataset) -> tuple[int, int]:
     points = files = 0
     for run in runs:
         for folder in run.committed():
-            points += len(entries.run_points(run.spec, folder.record, folder.timing, dataset.classes))
+            points += len(fields.run_points(run.spec, folder.record, folder.timing, dataset.classes))
             files += 3
     return points, files
 

@@ -1,9 +1,15 @@
-"""Which samplers of an experiment differ in one thing only, so that comparing them shows what it does."""
+"""Samplers of an experiment that differ in one thing only, so that comparing them shows what it does."""
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from decomp.experiments.report.cohorts import Cohort
+from decomp.experiments.report.comparison import BudgetResult, Comparison
+from decomp.experiments.report.figures import Drawing
+from decomp.experiments.report.learning_curve_figure import learning_curve_drawing
+from decomp.experiments.report.page import Section
+from decomp.experiments.report.tables import Row, Table, mean_sd
 from decomp.platform.spec import Component, Sampler
 
 
@@ -30,29 +36,84 @@ class Ablation:
     members: tuple[tuple[str, str], ...]
 
 
-def ablations(samplers: Sequence[Sampler]) -> tuple[Ablation, ...]:
+def ablation_sections(cohorts: Sequence[Cohort], comparison: Comparison) -> list[Section]:
+    """The section of the page; none where the experiment has no ablation.
+
+    Args:
+        cohorts: the runs of each budget.
+        comparison: of these runs.
+    """
+    by_budget = {result.budget: result for result in comparison.budgets}
+    groups = [(group, by_budget[cohort.budget]) for cohort in cohorts for group in find_ablations(cohort.samplers)]
+    if not groups:
+        return []
+    # An ablation of all samplers would repeat the figure of the comparison.
+    drawn = [(group, result) for group, result in groups if len(group.members) < len(result.samplers)]
+    drawings = [ablation_drawing(comparison, *each, number) for number, each in enumerate(drawn, start=1)]
+    text = "Samplers that are equal but for one thing, side by side."
+    if len(drawn) < len(groups):
+        text += " Where these are all samplers of the experiment, its learning curves show them already."
+    return [Section("Ablations", text, (ablation_table(groups),), tuple(drawings))]
+
+
+def find_ablations(samplers: Sequence[Sampler]) -> tuple[Ablation, ...]:
     """All groups of at least two samplers that differ in their images, their regions or their thresholds alone."""
     return (
-        *_groups(Varied.REGIONS, samplers, lambda s: (_words(s.images), *_rest(s), s.tau), _regions, _by_images),
-        *_groups(Varied.IMAGES, samplers, lambda s: (_words(s.regions), *_rest(s), s.tau), _images, _by_regions),
-        *_groups(Varied.TAU, samplers, lambda s: (_words(s.images), _words(s.regions), *_rest(s)), _tau, _by_both),
+        *_groups(Varied.REGIONS, samplers, lambda s: (_images(s), *_rest(s), s.tau), _regions, _by_images),
+        *_groups(Varied.IMAGES, samplers, lambda s: (_regions(s), *_rest(s), s.tau), _images, _by_regions),
+        *_groups(Varied.TAU, samplers, lambda s: (_images(s), _regions(s), *_rest(s)), _tau, _by_both),
     )
+
+
+def ablation_table(groups: Sequence[tuple[Ablation, BudgetResult]]) -> Table:
+    """Final score and area under the curve of the members of every ablation."""
+    rows: list[Row] = []
+    for group, result in groups:
+        by_name = {sampler.sampler: sampler for sampler in result.samplers}
+        for name, value in group.members:
+            sampler = by_name[name]
+            scores = (*mean_sd(sampler.final), *mean_sd(sampler.area))
+            rows.append((result.budget, str(group.varied), group.fixed, value, name, len(result.repeats), *scores))
+    heads = (
+        *("budget", "varied", "in_common", "value", "sampler", "repeats"),
+        *("final_mean", "final_sd", "area_mean", "area_sd"),
+    )
+    note = "Over the repeats that all samplers have finished; area: mean height of the learning curve."
+    return Table("ablations", "Ablations", heads, tuple(rows), note)
+
+
+def ablation_drawing(comparison: Comparison, ablation: Ablation, result: BudgetResult, number: int) -> Drawing:
+    """The learning curves of an ablation's members alone.
+
+    Args:
+        comparison: of all samplers.
+        ablation: which of them to show.
+        result: the budget that they are shown under.
+        number: tells the drawings of several ablations apart, from 1.
+    """
+    names = [name for name, _ in ablation.members]
+    members = replace(result, samplers=tuple(sampler for sampler in result.samplers if sampler.sampler in names))
+    drawing = learning_curve_drawing(replace(comparison, budgets=(members,)))
+    note = f"In common: {ablation.fixed}. {drawing.note}"
+    what = "; ".join(f"{name}: {value}" for name, value in ablation.members)
+    title = f"Ablation of the {ablation.varied}"
+    return replace(drawing, name=f"ablation_{number}", title=title, note=f"{note} Differing: {what}.")
 
 
 def _groups(
     varied: Varied,
     samplers: Sequence[Sampler],
     common: Callable[[Sampler], Hashable],
-    own: Callable[[Sampler], str],
+    value: Callable[[Sampler], str],
     fixed: Callable[[Sampler], str],
 ) -> list[Ablation]:
     groups: dict[Hashable, dict[str, Sampler]] = {}
     for sampler in samplers:
         # Two samplers that differ in nothing but their names show nothing; the first stands for both.
-        groups.setdefault(common(sampler), {}).setdefault(own(sampler), sampler)
+        groups.setdefault(common(sampler), {}).setdefault(value(sampler), sampler)
     return [
         Ablation(
-            varied, fixed(next(iter(group.values()))), tuple((sampler.name, what) for what, sampler in group.items())
+            varied, fixed(next(iter(group.values()))), tuple((sampler.name, which) for which, sampler in group.items())
         )
         for group in groups.values()
         if len(group) > 1
@@ -64,11 +125,11 @@ def _rest(sampler: Sampler) -> tuple[Hashable, ...]:
 
 
 def _images(sampler: Sampler) -> str:
-    return _words(sampler.images)
+    return _selector(sampler.images)
 
 
 def _regions(sampler: Sampler) -> str:
-    return _words(sampler.regions)
+    return _selector(sampler.regions)
 
 
 def _tau(sampler: Sampler) -> str:
@@ -78,15 +139,15 @@ def _tau(sampler: Sampler) -> str:
 
 
 def _by_images(sampler: Sampler) -> str:
-    return f"images by {_words(sampler.images)}{_special(sampler)}{_threshold(sampler)}"
+    return f"images by {_images(sampler)}{_special(sampler)}{_threshold(sampler)}"
 
 
 def _by_regions(sampler: Sampler) -> str:
-    return f"regions by {_words(sampler.regions)}{_special(sampler)}{_threshold(sampler)}"
+    return f"regions by {_regions(sampler)}{_special(sampler)}{_threshold(sampler)}"
 
 
 def _by_both(sampler: Sampler) -> str:
-    return f"images by {_words(sampler.images)}, regions by {_words(sampler.regions)}{_special(sampler)}"
+    return f"images by {_images(sampler)}, regions by {_regions(sampler)}{_special(sampler)}"
 
 
 def _threshold(sampler: Sampler) -> str:
@@ -94,12 +155,18 @@ def _threshold(sampler: Sampler) -> str:
 
 
 def _special(sampler: Sampler) -> str:
-    parts = [f"{name} emphasised by {factor:g}" for name, factor in sorted(sampler.emphasis.items())]
-    parts += [f"{sampler.background} never drawn"] if sampler.background is not None else []
-    parts += [f"uncertainty by {sampler.uncertainty}"] if sampler.uncertainty is not None else []
-    return "".join(f", {part}" for part in parts)
+    special = [f"{name} emphasised by {factor:g}" for name, factor in sorted(sampler.emphasis.items())]
+    special += [f"{sampler.background} never drawn"] if sampler.background is not None else []
+    special += [f"uncertainty by {sampler.uncertainty}"] if sampler.uncertainty is not None else []
+    return "".join(f", {each}" for each in special)
 
 
-def _words(component: Component) -> str:
-    options = ", ".join(f"{key} {value}" for key, value in sorted(component.options.items()))
+def _selector(component: Component) -> str:
+    # The same options in another order are the same selector.
+    return component_in_words(replace(component, options=dict(sorted(component.options.items()))))
+
+
+def component_in_words(component: Component) -> str:
+    """A component's name, and its options in brackets."""
+    options = ", ".join(f"{key} {value}" for key, value in component.options.items())
     return f"{component.name} ({options})" if options else component.name

@@ -1,4 +1,4 @@
-"""What learning curves are drawn over: shares of the pool, counts of an expert's actions, and the time these take."""
+"""The axes of learning curves: shares of the pool, counts of an expert's actions and the time these take; scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Axis:
 
     @property
     def scale(self) -> float:
-        """What an amount is multiplied with where it is shown."""
+        """What an amount is multiplied by where it is shown."""
         return 100.0 if self.unit == "%" else 1.0
 
     @property
@@ -81,3 +81,13 @@ def find_axis(axes: tuple[Axis, ...], name: str) -> Axis:
     if name not in known:
         raise UserError(f"--axis: unknown axis {name!r}{nearest(name, known)}; known are {', '.join(known)}.")
     return known[name]
+
+
+def score_name(metric: str) -> str:
+    """How a test metric is written in tables and figures."""
+    return {"miou": "mIoU", "dice": "mean Dice", "weighted_f1": "weighted F1"}.get(metric, metric)
+
+
+def class_score_name(score: str) -> str:
+    """How the score of a single class is written."""
+    return {"iou": "IoU", "dice": "Dice", "f1": "F1"}.get(score, score)

@@ -1,6 +1,7 @@
 """What pictures of regions are drawn with: colours of classes, outlines, captions and a legend, on arrays of pixels."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -35,6 +36,20 @@ Pixels = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 
+class LegendRow(NamedTuple):
+    """What a colour means.
+
+    Attributes:
+        name: what is written beside it.
+        colour: RGB.
+        hollow: whether it is drawn as a frame only.
+    """
+
+    name: str
+    colour: Colour
+    hollow: bool = False
+
+
 def colour_of(class_: int) -> Colour:
     """Colour of a class, RGB."""
     red, green, blue = (int(value) for value in PALETTE[class_ % len(PALETTE)])
@@ -45,8 +60,8 @@ def to_rgb(image: npt.NDArray[np.generic]) -> Pixels:
     """Any image as RGB.
 
     Args:
-        image: shape (height, width, channels). One or two channels give grey, of more the first three are taken. Unless
-            uint8, the values between the 1st and 99th percentile are spread over the range of grey values.
+        image: shape (height, width, channels). One or two channels become grey; of more channels the first three are
+            used. Unless uint8, the values between the 1st and 99th percentile are spread over the range of grey values.
 
     Returns:
         Shape (height, width, 3), uint8.
@@ -114,19 +129,19 @@ def titled(panel: Pixels, title: str) -> Pixels:
     return np.concatenate([head, panel])
 
 
-def class_entries(present: set[int], classes: Sequence[str]) -> list[tuple[str, Colour, bool]]:
-    """Legend entries of classes."""
-    entries = [(classes[class_], colour_of(class_), False) for class_ in sorted(present) if class_ < len(classes)]
-    return [*entries, ("no label", UNKNOWN, False)] if IGNORE in present else entries
+def class_legend(present: set[int], classes: Sequence[str]) -> list[LegendRow]:
+    """Rows of a legend for classes."""
+    rows = [LegendRow(classes[class_], colour_of(class_)) for class_ in sorted(present) if class_ < len(classes)]
+    return [*rows, LegendRow("no label", UNKNOWN)] if IGNORE in present else rows
 
 
-def legend(entries: Sequence[tuple[str, Colour, bool]], width: int) -> Pixels:
-    """A legend as wide as the picture; each entry is a name, a colour and whether it is a frame only."""
-    cell = 44 + max((text_width(name) for name, _, _ in entries), default=0)
-    per_row = max(1, (width - 2 * GAP) // cell)
-    drawn = np.full((-(-len(entries) // per_row) * LEGEND_ROW + GAP, width, 3), 255, np.uint8)
-    for number, (name, colour, hollow) in enumerate(entries):
-        left, top = GAP + number % per_row * cell, 6 + number // per_row * LEGEND_ROW
+def legend(rows: Sequence[LegendRow], width: int) -> Pixels:
+    """A legend as wide as the picture, in as many columns as fit."""
+    cell = 44 + max((text_width(row.name) for row in rows), default=0)
+    per_line = max(1, (width - 2 * GAP) // cell)
+    drawn = np.full((-(-len(rows) // per_line) * LEGEND_ROW + GAP, width, 3), 255, np.uint8)
+    for number, (name, colour, hollow) in enumerate(rows):
+        left, top = GAP + number % per_line * cell, 6 + number // per_line * LEGEND_ROW
         if hollow:
             outline(drawn, Region("", (top, left), (17, 17)), 1, colour, 3 if colour == CHOSEN else 1)
         else:

@@ -10,17 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.experiments.report.axes import Axis, axes_of
-from decomp.experiments.report.curves import (
-    Curve,
-    Joined,
-    Repeat,
+from decomp.experiments.report.cohorts import finished_references
+from decomp.experiments.report.learning_curves import (
+    JoinedCurves,
+    LearningCurve,
     amount_needed,
     area_under_curve,
     common_range,
-    read_curve,
 )
+from decomp.experiments.report.run_history import Repeat, RunHistory
 from decomp.experiments.report.statistics import Spread
-from decomp.platform.storage.runs import RunStore
 
 FULL_SHARE = 0.95
 """The share of the full-annotation score that `Needed` asks for."""
@@ -115,7 +114,7 @@ class Comparison:
     reference: Spread | None
     target: float | None
     budgets: tuple[BudgetResult, ...]
-    curves: tuple[Curve, ...]
+    curves: tuple[LearningCurve, ...]
     missing: tuple[str, ...]
 
     @property
@@ -123,16 +122,25 @@ class Comparison:
         """One sentence for everything that is not compared to its end."""
         return (*self.missing, *(f"budget {b.budget}, {line}" for b in self.budgets for line in b.missing))
 
-    def of_budget(self, budget: str) -> tuple[Curve, ...]:
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What limits every comparison of repeats, a sentence each."""
+        if len({curve.repeat[1] for curve in self.curves}) < 2:
+            return ()
+        return (
+            "Folds share training images, so repeats are not independent: p values and intervals are too optimistic.",
+        )
+
+    def of_budget(self, budget: str) -> tuple[LearningCurve, ...]:
         """The curves under a budget."""
         return tuple(curve for curve in self.curves if curve.budget == budget)
 
 
-def compare(runs: Sequence[RunStore], metric: str, axis: Axis | None = None) -> Comparison:
-    """Compare the committed cycles of runs of one experiment; shared first cycles among them are passed over.
+def compare(histories: Sequence[RunHistory], metric: str, axis: Axis | None = None) -> Comparison:
+    """Compare the committed cycles of runs of one experiment; shared first cycles among them are skipped.
 
     Args:
-        runs: stores with the planned number of cycles; unfinished and not yet started ones too, so that they are named.
+        histories: of runs and references; of unfinished and not yet started ones too, so that they are named.
         metric: the test metric.
         axis: what measures the annotation; by default the metric's first of `axes_of`.
 
@@ -140,11 +148,11 @@ def compare(runs: Sequence[RunStore], metric: str, axis: Axis | None = None) -> 
         ValueError: if two runs are the same sampler, budget, seed and fold, e.g. because results of different
             experiment files are mixed.
     """
-    curves = tuple(read_curve(run, metric) for run in runs if run.spec.kind == "run")
+    curves = tuple(LearningCurve.of(run, metric) for run in histories if run.spec.kind == "run")
     _check_unique([(curve.sampler, curve.budget, curve.repeat) for curve in curves])
-    references = [run for run in runs if run.spec.kind == "reference"]
-    _check_unique([(run.spec.seed, run.spec.fold) for run in references])
-    scores = [run.committed()[-1].record.metrics[metric] for run in references if run.finished]
+    references = [run for run in histories if run.spec.kind == "reference"]
+    _check_unique([run.repeat for run in references])
+    scores = [run.cycles[-1].record.metrics[metric] for run in finished_references(references)]
     reference = Spread.of(scores) if scores else None
     comparison = Comparison(
         metric,
@@ -153,11 +161,7 @@ def compare(runs: Sequence[RunStore], metric: str, axis: Axis | None = None) -> 
         FULL_SHARE * reference.mean if reference else None,
         (),
         curves,
-        tuple(
-            f"full annotation: {_name((run.spec.seed, run.spec.fold))} is not finished."
-            for run in references
-            if not run.finished
-        ),
+        tuple(f"full annotation: {_name(run.repeat)} is not finished." for run in references if not run.finished),
     )
     return compare_over(axis or comparison.axis, comparison)
 
@@ -169,7 +173,7 @@ def compare_over(axis: Axis, comparison: Comparison) -> Comparison:
     return replace(comparison, axis=axis, budgets=results)
 
 
-def compare_budget(curves: Sequence[Curve], axis: Axis, target: float | None) -> BudgetResult:
+def compare_budget(curves: Sequence[LearningCurve], axis: Axis, target: float | None) -> BudgetResult:
     """Compare the samplers under one budget.
 
     Args:
@@ -177,14 +181,13 @@ def compare_budget(curves: Sequence[Curve], axis: Axis, target: float | None) ->
         axis: what measures the annotation.
         target: score that `Needed` asks for; None where unknown.
     """
-    joined = Joined.of(curves)
+    joined = JoinedCurves.of(curves)
     finished = joined.finished()
     span = common_range([joined.curves[s, r].amounts(axis) for s in joined.samplers for r in finished])
     results = []
     for sampler in joined.samplers:
-        own = [joined.curves[sampler, repeat] for repeat in finished]
         result = SamplerResult(sampler, _cycles(sampler, joined, axis))
-        results.append(_summarised(result, own, axis, span, target))
+        results.append(_summarised(result, [joined.curves[sampler, r] for r in finished], axis, span, target))
     unfinished = [
         _missing(sampler, repeat, joined.curves.get((sampler, repeat)))
         for sampler in joined.samplers
@@ -194,21 +197,21 @@ def compare_budget(curves: Sequence[Curve], axis: Axis, target: float | None) ->
     return BudgetResult(curves[0].budget, tuple(results), finished, span, tuple(unfinished))
 
 
-def _cycles(sampler: str, joined: Joined, axis: Axis) -> tuple[CycleResult, ...]:
+def _cycles(sampler: str, joined: JoinedCurves, axis: Axis) -> tuple[CycleResult, ...]:
     results = []
     for cycle in range(1, 1 + max(len(curve.scores) for (name, _), curve in joined.curves.items() if name == sampler)):
-        own = [joined.curves[sampler, repeat] for repeat in joined.at(cycle)]
-        own = [curve for curve in own if len(curve.scores) >= cycle]
-        if not own:
+        curves = [joined.curves[sampler, repeat] for repeat in joined.at(cycle)]
+        curves = [curve for curve in curves if len(curve.scores) >= cycle]
+        if not curves:
             break
-        amount = Spread.of([axis.amount(curve.annotated[cycle - 1]) for curve in own])
-        results.append(CycleResult(cycle, amount, Spread.of([curve.scores[cycle - 1] for curve in own])))
+        amount = Spread.of([axis.amount(curve.annotated[cycle - 1]) for curve in curves])
+        results.append(CycleResult(cycle, amount, Spread.of([curve.scores[cycle - 1] for curve in curves])))
     return tuple(results)
 
 
 def _summarised(
     result: SamplerResult,
-    curves: Sequence[Curve],
+    curves: Sequence[LearningCurve],
     axis: Axis,
     span: tuple[float, float] | None,
     target: float | None,
@@ -221,13 +224,13 @@ def _summarised(
         areas = tuple(area_under_curve(x, y, *span) for x, y in arrays)
         result = replace(result, area=Spread.of(areas), areas=areas)
     if target is not None:
-        found = [amount for x, y in arrays if (amount := amount_needed(x, y, target)) is not None]
-        everywhere = Spread.of(found) if len(found) == len(arrays) else None
-        result = replace(result, needed=Needed(everywhere, len(found), len(arrays)))
+        amounts = [amount for x, y in arrays if (amount := amount_needed(x, y, target)) is not None]
+        everywhere = Spread.of(amounts) if len(amounts) == len(arrays) else None
+        result = replace(result, needed=Needed(everywhere, len(amounts), len(arrays)))
     return result
 
 
-def _missing(sampler: str, repeat: Repeat, curve: Curve | None) -> str:
+def _missing(sampler: str, repeat: Repeat, curve: LearningCurve | None) -> str:
     if curve is None:
         return f"{sampler}: {_name(repeat)} is missing."
     return f"{sampler}: {_name(repeat)} has {len(curve.scores)} cycle(s) and is not finished."

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from decomp.experiments.report.axes import Axis
+from decomp.experiments.report.axes import Axis, score_name
 from decomp.experiments.report.comparison import FULL_SHARE, BudgetResult, Comparison, SamplerResult
-from decomp.experiments.report.figures import score_name
 from decomp.experiments.report.pairs import Pair, Verdict, family_notes, pairs_overall
 
 SUBJECT = "decomp"
@@ -13,15 +12,18 @@ SUBJECT = "decomp"
 
 def conclusions(comparison: Comparison) -> dict[str, list[str]]:
     """Sentences by budget: who needs least annotation, whose curve is highest, the statistics, how DECOMP stands."""
-    found = {}
+    by_budget = {}
     pairs = pairs_overall(comparison)
     for result in comparison.budgets:
-        own = [pair for pair in pairs if pair.budget == result.budget]
-        sentences = [_target(comparison, result), _areas(result), _significance(own), _subject(result, own)]
+        of_budget = [pair for pair in pairs if pair.budget == result.budget]
+        sentences = [
+            *(_target(comparison, result), _areas(result)),
+            *(_significance(of_budget), _subject(result, of_budget)),
+        ]
         if not result.repeats:
             sentences = ["No repeat is finished by all samplers yet, so nothing is summed up."]
-        found[result.budget] = [sentence for sentence in sentences if sentence]
-    return found
+        by_budget[result.budget] = [sentence for sentence in sentences if sentence]
+    return by_budget
 
 
 def _target(comparison: Comparison, result: BudgetResult) -> str:
@@ -121,5 +123,5 @@ def _better(pair: Pair) -> tuple[str, str]:
     return (pair.first, pair.second) if pair.paired.difference.mean > 0 else (pair.second, pair.first)
 
 
-def _listed(parts: Sequence[str]) -> str:
-    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)

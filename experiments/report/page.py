@@ -11,7 +11,6 @@ from itertools import pairwise
 import jinja2
 
 from decomp.experiments.report.figures import Drawing
-from decomp.experiments.report.report_tables import REPEATS
 from decomp.experiments.report.tables import UNDEFINED, Table, readable, text
 
 OPEN_ROWS = 16
@@ -19,7 +18,6 @@ OPEN_ROWS = 16
 
 SHOWN_ROWS = 250
 """Tables with more rows are in their files only."""
-
 
 NARROW = 900
 """Greatest width in pixels of drawings that may stand side by side."""
@@ -62,14 +60,14 @@ class Section:
     @property
     def blocks(self) -> list[Block]:
         """The text in paragraphs and lists."""
-        found = []
+        blocks = []
         for block in self.text.split("\n\n"):
             lines = block.strip().splitlines()
             if lines and all(line.startswith("- ") for line in lines):
-                found.append(Block(True, tuple(line[2:] for line in lines)))
+                blocks.append(Block(True, tuple(line[2:] for line in lines)))
             elif lines:
-                found.append(Block(False, (" ".join(lines),)))
-        return found
+                blocks.append(Block(False, (" ".join(lines),)))
+        return blocks
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,6 @@ def page(title: str, about: Mapping[str, str], sections: Sequence[Section]) -> s
         columns=columns,
         picture=picture,
         size=size,
-        files=files,
         paired=paired,
         open_rows=OPEN_ROWS,
         shown_rows=SHOWN_ROWS,
@@ -126,18 +123,18 @@ def columns(table: Table) -> list[Column]:
         if mean.endswith("_mean") and sd == f"{mean.removesuffix('_mean')}_sd"
     }
     firsts, seconds = {first for first, _ in pairs.values()}, {second for _, second in pairs.values()}
-    found = []
+    shown = []
     for place, head in enumerate(table.heads):
         if place in seconds:
             continue
         if place in firsts:
             cells = tuple(_mean_sd(text(row[place]), text(row[place + 1])) for row in table.rows)
-            found.append(Column(_head(head.removesuffix("_mean")), True, cells))
+            shown.append(Column(_head(head.removesuffix("_mean")), True, cells))
         else:
             undefined = all(row[place] is None for row in table.rows)
             cells = tuple(text(row[place]) for row in table.rows)
-            found.append(Column(_head(head), table.numeric(place) or undefined, cells))
-    return found
+            shown.append(Column(_head(head), table.numeric(place) or undefined, cells))
+    return shown
 
 
 def picture(drawing: Drawing) -> str:
@@ -157,15 +154,8 @@ def paired(drawings: Sequence[Drawing]) -> bool:
     return len(drawings) > 2 and all(size(drawing)[0] <= NARROW for drawing in drawings)
 
 
-def files(of: Table | Drawing) -> list[str]:
-    """Names of the files of a table or drawing."""
-    if isinstance(of, Table):
-        return [f"{of.name}.csv", *([f"{of.name}.tex"] if of.name != REPEATS else [])]
-    return [*([f"{of.name}.svg"] if of.svg else []), f"{of.name}.png"]
-
-
 def _head(head: str) -> str:
-    """A heading, which is broken into lines only where it is long."""
+    """A heading; only long ones may be broken into lines."""
     words = readable(head)
     return words if len(words) > 12 else words.replace(" ", "\u00a0")
 

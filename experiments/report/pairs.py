@@ -1,6 +1,6 @@
 """Every pair of samplers compared over the repeats they share (Sec. 9 of the method notes).
 
-Of a pair (first, second) every difference is first minus second. Cycle 1 is left out: its regions and model are common
+Every difference of a pair (first, second) is first minus second. Cycle 1 is left out: its regions and model are common
 to all samplers. A family, over which p is corrected after Holm, is all pairs under a budget for the area under the
 curve, and all pairs and cycles from 2 under a budget for the score by cycle.
 """
@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import combinations
 
 from decomp.experiments.report.comparison import Comparison
-from decomp.experiments.report.curves import Joined
+from decomp.experiments.report.learning_curves import JoinedCurves
 from decomp.experiments.report.statistics import LEVEL, Paired, holm, smallest_p
 
 
@@ -76,22 +76,22 @@ class Wins:
 
 def pairs_overall(comparison: Comparison) -> tuple[Pair, ...]:
     """Areas under the curves of every pair, over the repeats that all samplers of the budget have finished."""
-    found: list[Pair] = []
+    pairs: list[Pair] = []
     for result in comparison.budgets:
         family = [
             Pair(result.budget, a.sampler, b.sampler, None, _paired(a.areas, b.areas))
             for a, b in combinations(result.samplers, 2)
             if a.areas
         ]
-        found += _corrected(family)
-    return tuple(found)
+        pairs += _corrected(family)
+    return tuple(pairs)
 
 
 def pairs_by_cycle(comparison: Comparison) -> tuple[Pair, ...]:
     """Scores of every pair at every cycle from 2, over the repeats that all samplers have brought to it."""
-    found: list[Pair] = []
+    pairs: list[Pair] = []
     for result in comparison.budgets:
-        joined = Joined.of(comparison.of_budget(result.budget))
+        joined = JoinedCurves.of(comparison.of_budget(result.budget))
         family = []
         for cycle in range(2, 1 + max(len(sampler.cycles) for sampler in result.samplers)):
             for first, second in combinations(joined.samplers, 2):
@@ -99,27 +99,27 @@ def pairs_by_cycle(comparison: Comparison) -> tuple[Pair, ...]:
                 if scores:
                     paired = _paired([a for a, _ in scores], [b for _, b in scores])
                     family.append(Pair(result.budget, first, second, cycle, paired))
-        found += _corrected(family)
-    return tuple(found)
+        pairs += _corrected(family)
+    return tuple(pairs)
 
 
 def wins(comparison: Comparison) -> tuple[Wins, ...]:
     """The pairwise win matrix of every budget: the row beats the column."""
-    found = []
+    matrices = []
     for result in comparison.budgets:
-        joined = Joined.of(comparison.of_budget(result.budget))
+        joined = JoinedCurves.of(comparison.of_budget(result.budget))
         cycles = range(2, 1 + max(len(sampler.cycles) for sampler in result.samplers))
         table = [
             [[pair for cycle in cycles for pair in _scores(joined, row, column, cycle)] for column in joined.samplers]
             for row in joined.samplers
         ]
         counts = tuple(tuple(sum(a > b for a, b in scores) for scores in row) for row in table)
-        found.append(Wins(result.budget, joined.samplers, counts, tuple(tuple(map(len, row)) for row in table)))
-    return tuple(found)
+        matrices.append(Wins(result.budget, joined.samplers, counts, tuple(tuple(map(len, row)) for row in table)))
+    return tuple(matrices)
 
 
 def family_notes(pairs: Sequence[Pair]) -> list[str]:
-    """A sentence per budget: over what is corrected; where nothing can be significant, how many repeats would do."""
+    """A sentence per budget: what p is corrected over and, if nothing can be significant, how many repeats would do."""
     notes = []
     for budget in dict.fromkeys(pair.budget for pair in pairs):
         family = [pair for pair in pairs if pair.budget == budget]
@@ -136,11 +136,11 @@ def family_notes(pairs: Sequence[Pair]) -> list[str]:
 
 
 def repeats_needed(family: int) -> int:
-    """The least repeats with which a comparison of a family of so many can be significant."""
+    """The smallest number of repeats with which a comparison in a family of this size can be significant."""
     return math.ceil(1 + math.log2(family / LEVEL))
 
 
-def _scores(joined: Joined, first: str, second: str, cycle: int) -> list[tuple[float, float]]:
+def _scores(joined: JoinedCurves, first: str, second: str, cycle: int) -> list[tuple[float, float]]:
     both = [(joined.score(first, r, cycle), joined.score(second, r, cycle)) for r in joined.at(cycle)]
     return [(a, b) for a, b in both if a is not None and b is not None]
 

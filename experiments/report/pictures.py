@@ -11,9 +11,9 @@ from decomp.experiments.report.canvas import (
     GAP,
     INK,
     TITLE_HEIGHT,
-    Colour,
+    LegendRow,
     Pixels,
-    class_entries,
+    class_legend,
     colour_of,
     frame,
     legend,
@@ -62,11 +62,11 @@ class Scene:
 def picture_of_cycle(dataset: Dataset, ledger: Ledger, cycle: int, limit: int = 4) -> bytes | None:
     """The regions of a cycle on the first of its images, as PNG; None if it has no region.
 
-    Left the image with this cycle's regions in the colour of the class drawn for them (yellow for samplers that draw
-    none) and earlier ones in grey, right the true labels of all annotated regions.
+    On the left is the image, with this cycle's regions in the colour of the class drawn for them (yellow for samplers
+    that draw none) and earlier ones in grey; on the right are the true labels of all annotated regions.
 
     Args:
-        dataset: where images and labels are read. Of a volume, the slice with most of the cycle's regions is shown.
+        dataset: where images and labels are read. A volume is shown by the slice with most of the cycle's regions.
         ledger: regions up to this cycle, at least.
         cycle: the cycle.
         limit: images to show at most.
@@ -82,7 +82,7 @@ def picture_of_cycle(dataset: Dataset, ledger: Ledger, cycle: int, limit: int = 
         return None
     scenes = [_scene(dataset, name, rows, cycle) for name in names]
     picture = stacked([_row(scene) for scene in scenes])
-    return png(stacked([picture, legend(_legend_entries(scenes, dataset.classes), picture.shape[1])]))
+    return png(stacked([picture, legend(_legend_rows(scenes, dataset.classes), picture.shape[1])]))
 
 
 def picture_of_samplers(dataset: Dataset, ledgers: Mapping[str, Ledger], limit: int = 4) -> bytes | None:
@@ -92,8 +92,8 @@ def picture_of_samplers(dataset: Dataset, ledgers: Mapping[str, Ledger], limit: 
     all; of equally many, the first by id. The true classes are shown within all annotated regions.
 
     Args:
-        dataset: where images and labels are read. Of a volume, the slice with most regions of all samplers after the
-            first cycle is shown.
+        dataset: where images and labels are read. A volume is shown by the slice with most regions of all samplers
+            after the first cycle.
         ledgers: regions of each sampler by its name, of the same repeat and up to the same cycle.
         limit: images to show at most.
 
@@ -116,8 +116,7 @@ def picture_of_samplers(dataset: Dataset, ledgers: Mapping[str, Ledger], limit: 
         for row in rows
     ]
     picture = padded(stacked([np.concatenate(row, axis=1) for row in aligned]), right=GAP)
-    entries = class_entries(present, dataset.classes)
-    return png(stacked([picture, legend(entries, picture.shape[1])]))
+    return png(stacked([picture, legend(class_legend(present, dataset.classes), picture.shape[1])]))
 
 
 def opened_by_most(ledgers: Mapping[str, Ledger]) -> list[str]:
@@ -130,7 +129,7 @@ def opened_by_most(ledgers: Mapping[str, Ledger]) -> list[str]:
 
 
 def _contrast(dataset: Dataset, image: str, ledgers: Mapping[str, Ledger], present: set[int]) -> list[Pixels]:
-    """The panels of an image, first itself, then a sampler each; adds the classes that they show to `present`."""
+    """The image's panels: itself, then one per sampler. The classes that they show are added to `present`."""
     regions = {name: ledger.regions(image) for name, ledger in ledgers.items()}
     pixels, labels, title = dataset.image(image), dataset.labels(image), image
     if labels.ndim == 3:
@@ -138,20 +137,20 @@ def _contrast(dataset: Dataset, image: str, ledgers: Mapping[str, Ledger], prese
         plane = _plane([region for region in later if region.image == image])
         pixels, labels, title = pixels[plane], labels[plane], f"{image}, slice {plane}"
         regions = {
-            name: tuple(_flat(region, plane) for region in own if _crosses(region, plane))
-            for name, own in regions.items()
+            name: tuple(_flat(region, plane) for region in annotated if _crosses(region, plane))
+            for name, annotated in regions.items()
         }
     rgb = to_rgb(pixels)
-    least = max(text_width(text) for text in (title, *(_caption(*own) for own in regions.items()))) + 4
+    least = max(text_width(text) for text in (title, *(_caption(*each) for each in regions.items()))) + 4
     width = max(least, CONTRAST_WIDTH // (len(regions) + 1) - GAP)
     scale = width / labels.shape[1] if labels.shape[1] > width else width // labels.shape[1]
     panels = [(title, resized(rgb, scale, smooth=True))]
-    for name, own in regions.items():
-        truth = resized(revealed(rgb, labels, own), scale, smooth=False)
-        for region in own:
+    for name, annotated in regions.items():
+        truth = resized(revealed(rgb, labels, annotated), scale, smooth=False)
+        for region in annotated:
             frame(truth, region, scale, INK, range(1))
             present |= set(np.unique(region.of(labels)).tolist())
-        panels.append((_caption(name, own), truth))
+        panels.append((_caption(name, annotated), truth))
     # The text may need more room than the image.
     return [titled(padded(panel, right=max(0, least - panel.shape[1])), text) for text, panel in panels]
 
@@ -221,16 +220,16 @@ def _scale(width: int) -> float:
     return greatest / width if width > greatest else max(1, -(-least // width))
 
 
-def _legend_entries(scenes: Sequence[Scene], classes: Sequence[str]) -> list[tuple[str, Colour, bool]]:
-    """Name, colour and whether it is a frame only, of everything that the scenes show."""
+def _legend_rows(scenes: Sequence[Scene], classes: Sequence[str]) -> list[LegendRow]:
+    """Everything that the scenes show."""
     present: set[int] = set()
     for scene in scenes:
         present |= {class_ for class_ in scene.drawn if class_ is not None}
         for region in (*scene.earlier, *scene.chosen):
             present |= set(np.unique(region.of(scene.labels)).tolist())
-    entries: list[tuple[str, Colour, bool]] = []
+    rows: list[LegendRow] = []
     if any(class_ is None for scene in scenes for class_ in scene.drawn):
-        entries.append(("chosen now", CHOSEN, True))
+        rows.append(LegendRow("chosen now", CHOSEN, hollow=True))
     if any(scene.earlier for scene in scenes):
-        entries.append(("earlier", EARLIER, True))
-    return entries + class_entries(present, classes)
+        rows.append(LegendRow("earlier", EARLIER, hollow=True))
+    return rows + class_legend(present, classes)

@@ -11,7 +11,7 @@ References:
     1979; Kerby, The simple difference formula, 2014 (matched-pairs rank-biserial correlation).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +24,9 @@ from decomp.platform.randomness import stream
 
 LEVEL = 0.05
 """Largest adjusted p that is called significant; intervals cover 1 - LEVEL."""
+
+COVER = f"{1 - LEVEL:.0%}"
+"""Cover of intervals, as text."""
 
 EXACT = 16
 """Most non-zero differences whose signs are enumerated."""
@@ -54,6 +57,12 @@ class Spread:
         array = np.asarray(values, float)
         sd = float(array.std(ddof=1)) if len(array) > 1 else None
         return cls(float(array.mean()), sd, len(array))
+
+    @classmethod
+    def of_defined(cls, values: Iterable[float | None]) -> "Spread | None":
+        """Mean and sample standard deviation of the values that are not None; None where all are."""
+        defined = [float(value) for value in values if value is not None]
+        return cls.of(defined) if defined else None
 
     @property
     def interval(self) -> tuple[float, float] | None:

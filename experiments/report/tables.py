@@ -5,12 +5,17 @@ import io
 import re
 from dataclasses import dataclass
 
+from decomp.experiments.report.statistics import Spread
+
 Cell = str | int | float | None
 """A raw value; None where it is undefined."""
 
 Row = tuple[Cell, ...]
 
 UNDEFINED = "–"
+
+REPEATS = "repeats"
+"""Name of the table that the others are computed from."""
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -50,6 +55,16 @@ class Table:
             if len(row) != len(self.heads):
                 raise ValueError(f"Table {self.name} has {len(self.heads)} columns, but a row of {len(row)}: {row}.")
 
+    @property
+    def has_latex(self) -> bool:
+        """Whether it is written as LaTeX too; the raw values of single repeats are not."""
+        return self.name != REPEATS
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of its files."""
+        return (f"{self.name}.csv", f"{self.name}.tex") if self.has_latex else (f"{self.name}.csv",)
+
     def csv(self) -> str:
         """Comma-separated values with a line of heads; floats as short as reads back the same, undefined as nothing."""
         stream = io.StringIO()
@@ -75,6 +90,11 @@ class Table:
         """Whether a column holds numbers, apart from undefined cells."""
         cells = [row[column] for row in self.rows if row[column] is not None]
         return bool(cells) and not any(isinstance(cell, str) for cell in cells)
+
+
+def mean_sd(value: Spread | None) -> tuple[Cell, Cell]:
+    """The two cells of a quantity over repeats."""
+    return (None, None) if value is None else (value.mean, value.sd)
 
 
 def text(cell: Cell) -> str:

@@ -16,7 +16,6 @@ KEY, GROUP = "decomp.key", "decomp.group"
 MIRRORED, DIGEST, FIGURE = "decomp.mirrored", "decomp.digest", "decomp.figure"
 """Tags that say what is logged already: number of cycles of a run, content of a summary, content of its figure."""
 
-
 AXES = {
     "ppm": "annotated_ppm",
     "images_ppm": "annotated_images_ppm",
@@ -37,7 +36,7 @@ class Point:
         key: the metric's name.
         value: a finite number.
         timestamp: when the cycle was committed, in milliseconds; MLflow takes the same point twice for one.
-        step: what a chart runs over: the cycle, or of `curve_points` the annotation so far.
+        step: what a chart runs over: the cycle or, in `curve_points`, the annotation so far.
         cycle: the cycle.
     """
 
@@ -49,7 +48,7 @@ class Point:
 
 
 def run_name(spec: RunSpec) -> str:
-    """Name of a run, e.g. ``decomp s0 f0 10x12-16x16``: seed and fold are seen where a page cuts the name."""
+    """Name of a run, e.g. ``decomp s0 f0 10x12-16x16``: seed and fold stay visible where a page cuts it off."""
     return " ".join([_subject(spec), f"s{spec.seed} f{spec.fold}", *([spec.budget.label] if spec.budget else [])])
 
 
@@ -64,13 +63,13 @@ def group_key(spec: RunSpec) -> str:
 
 
 def group_parameters(spec: RunSpec) -> dict[str, str]:
-    """Parameters of a parent run: its subject, and flat what the repeats' identities have in common.
+    """Parameters of a parent run: its subject, and what its repeats' identities have in common, flattened.
 
     Pages of MLflow group by parameters and not by tags, so ``sampler`` and ``budget`` are both.
     """
     shared = {key: value for key, value in spec.identity().items() if key not in ("seed", "fold")}
     flat = {_allowed(key): str(value) for key, value in flatten(shared).items() if value is not None}
-    return _subject_entries(spec) | flat
+    return _subject_fields(spec) | flat
 
 
 def run_parameters(spec: RunSpec) -> dict[str, str]:
@@ -89,7 +88,7 @@ def run_tags(spec: RunSpec) -> dict[str, str]:
 
 
 def _shared_tags(spec: RunSpec) -> dict[str, str]:
-    return _subject_entries(spec) | {
+    return _subject_fields(spec) | {
         "dataset_fingerprint": spec.fingerprint,
         "mlflow.source.name": "decomp",
         "mlflow.runColor": style_of(spec.sampler.name).colour if spec.sampler else GREY,
@@ -107,7 +106,7 @@ def cycle_tags(spec: RunSpec, record: CycleRecord, timing: Timing) -> dict[str, 
 
 
 def run_points(spec: RunSpec, record: CycleRecord, timing: Timing, classes: Sequence[str]) -> list[Point]:
-    """All metrics of a committed cycle, with curves unless it is a reference, which has a single point."""
+    """All metrics of a committed cycle, with curves unless it is a reference, whose curve would be a single point."""
     curves = curve_points(record, timing) if spec.kind == "run" else []
     return cycle_points(record, timing, classes) + curves
 
@@ -160,8 +159,8 @@ def cycle_points(record: CycleRecord, timing: Timing, classes: Sequence[str]) ->
 def mean_points(runs: Sequence[Sequence[Point]], spread_of: Iterable[str]) -> list[Point]:
     """Mean over runs of every metric and cycle that all of them have, at the time of the last of them.
 
-    Repeats have not annotated equally much after the same cycle. Of `curve_points` the steps are averaged like the
-    values, as in the report's figures.
+    Repeats differ in how much they have annotated after the same cycle, so the steps of `curve_points` are averaged
+    like the values, as in the report's figures.
 
     Args:
         runs: points of each run; at least one run.
@@ -169,7 +168,7 @@ def mean_points(runs: Sequence[Sequence[Point]], spread_of: Iterable[str]) -> li
     """
     tables = [{(point.key, point.cycle): point for point in points} for points in runs]
     with_spread = set(spread_of)
-    found = []
+    means = []
     for key, cycle in tables[0]:
         if not all((key, cycle) in table for table in tables):
             continue
@@ -177,25 +176,25 @@ def mean_points(runs: Sequence[Sequence[Point]], spread_of: Iterable[str]) -> li
         mean = sum(point.value for point in points) / len(points)
         step = round(sum(point.step for point in points) / len(points))
         last = replace(points[0], value=mean, step=step, timestamp=max(point.timestamp for point in points))
-        found.append(last)
+        means.append(last)
         if key in with_spread and len(points) > 1:
             variance = sum((point.value - mean) ** 2 for point in points) / (len(points) - 1)
-            found.append(replace(last, key=f"{key}_sd", value=math.sqrt(variance)))
-    return found
+            means.append(replace(last, key=f"{key}_sd", value=math.sqrt(variance)))
+    return means
 
 
 def summary_points(comparison: Comparison, timestamp: int) -> list[Point]:
     """Means of the final score, the area under the curve and the annotation needed (ppm), per budget and sampler."""
-    found = {}
+    values = {}
     for budget in comparison.budgets:
         for result in budget.samplers:
             name = _allowed(f"{result.sampler} {budget.budget}")
             needed = result.needed.amount if result.needed else None
-            found[f"summary/final score {name}"] = result.final.mean if result.final else None
-            found[f"summary/area under curve {name}"] = result.area.mean if result.area else None
-            found[f"summary/annotation needed ppm {name}"] = 1e6 * needed.mean if needed else None
-    found["summary/full annotation"] = comparison.reference.mean if comparison.reference else None
-    return [Point(key, value, timestamp, 0, 0) for key, value in found.items() if value is not None]
+            values[f"summary/final score {name}"] = result.final.mean if result.final else None
+            values[f"summary/area under curve {name}"] = result.area.mean if result.area else None
+            values[f"summary/annotation needed ppm {name}"] = 1e6 * needed.mean if needed else None
+    values["summary/full annotation"] = comparison.reference.mean if comparison.reference else None
+    return [Point(key, value, timestamp, 0, 0) for key, value in values.items() if value is not None]
 
 
 def class_keys(classes: Sequence[str]) -> list[str]:
@@ -216,7 +215,7 @@ def _annotation(annotated: Annotated) -> dict[str, float]:
     }
 
 
-def _subject_entries(spec: RunSpec) -> dict[str, str]:
+def _subject_fields(spec: RunSpec) -> dict[str, str]:
     """Sampler and budget, as tags and as parameters."""
     return {"sampler": _subject(spec)} | ({"budget": spec.budget.label} if spec.budget else {})
 

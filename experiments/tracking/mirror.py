@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class MirrorThread:
-    """Mirrors runs in the order in which they are submitted; a run that waits already is not queued twice.
+    """Mirrors runs in the order in which they are submitted; a run that is already waiting is not queued twice.
 
     Failures of MLflow never reach the caller: they become a `warning`, what failed goes to the end of the queue,
     and the thread rests for `retry_after` seconds.
@@ -119,7 +119,7 @@ class MirrorThread:
                         self._warning = None
 
     def _next(self) -> RunStore | Report | None:
-        """The next job, waited for; None when the thread shall end."""
+        """Wait for the next job; None when the thread is to end."""
         with self._changed:
             while not (self._pending or self._report or self._closing):
                 self._changed.wait()

@@ -33,7 +33,7 @@ QUIET_LOGGERS = ("mlflow", "alembic", "urllib3.connectionpool")
 
 
 class MlflowExperiment:
-    """An experiment of MLflow, made where missing; nothing is imported or contacted before its first use.
+    """An experiment of MLflow, created if missing; nothing is imported or contacted before its first use.
 
     Args:
         uri: tracking URI; a SQLite file is made where missing, and artifacts go beside it.
@@ -75,21 +75,23 @@ class MlflowExperiment:
     def log_parameters(self, run_id: str, parameters: Mapping[str, str]) -> None:
         """Log parameters; MLflow refuses changed ones."""
         entities = importlib.import_module("mlflow.entities")
-        for part in _parts([entities.Param(k, v[:MAX_PARAMETER_LENGTH]) for k, v in parameters.items()], MAX_STRINGS):
-            self._client.log_batch(run_id, params=part)
+        for batch in _batches(
+            [entities.Param(k, v[:MAX_PARAMETER_LENGTH]) for k, v in parameters.items()], MAX_STRINGS
+        ):
+            self._client.log_batch(run_id, params=batch)
 
     def log_points(self, run_id: str, points: Sequence[Point]) -> None:
         """Log metrics."""
         entities = importlib.import_module("mlflow.entities")
         metrics = [entities.Metric(p.key, p.value, p.timestamp, p.step) for p in points]
-        for part in _parts(metrics, MAX_METRICS):
-            self._client.log_batch(run_id, metrics=part)
+        for batch in _batches(metrics, MAX_METRICS):
+            self._client.log_batch(run_id, metrics=batch)
 
     def log_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
         entities = importlib.import_module("mlflow.entities")
-        for part in _parts([entities.RunTag(k, v) for k, v in tags.items()], MAX_STRINGS):
-            self._client.log_batch(run_id, tags=part)
+        for batch in _batches([entities.RunTag(k, v) for k, v in tags.items()], MAX_STRINGS):
+            self._client.log_batch(run_id, tags=batch)
 
     def log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """Write files, by their paths below the run's artifacts."""
@@ -108,13 +110,13 @@ class MlflowExperiment:
             above = str(PurePosixPath(name).parent)
             self._client.log_artifact(run_id, str(folder / name), None if above == "." else above)
 
-        with tempfile.TemporaryDirectory(prefix="decomp-") as temporary, ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
+        with tempfile.TemporaryDirectory(prefix="decomp-") as temporary, ThreadPoolExecutor(CALLS_AT_ONCE) as workers:
             folder = Path(temporary)
-            begun = [pool.submit(self.log_points, run_id, points)]
+            begun = [workers.submit(self.log_points, run_id, points)]
             for name, content in files:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(content)
-                begun.append(pool.submit(upload, name))
+                begun.append(workers.submit(upload, name))
             for call in begun:
                 call.result()
 
@@ -142,16 +144,16 @@ class MlflowExperiment:
     @cached_property
     def _experiment_id(self) -> str:
         with _alone(self._uri):
-            found = self._client.get_experiment_by_name(self._name)
-            if found is None:
+            experiment = self._client.get_experiment_by_name(self._name)
+            if experiment is None:
                 folder = artifact_folder(self._uri)
                 # The kind makes MLflow show its pages for trainings rather than for chats.
                 tags = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": self._about}
                 location = (folder / self._name).as_uri() if folder else None
                 return str(self._client.create_experiment(self._name, location, tags))
-            if found.lifecycle_stage == "deleted":
-                self._client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
+            if experiment.lifecycle_stage == "deleted":
+                self._client.restore_experiment(experiment.experiment_id)
+            return str(experiment.experiment_id)
 
 
 def calls(sizes: Sequence[int]) -> Iterator[slice]:
@@ -193,6 +195,6 @@ def _alone(uri: str) -> Iterator[None]:
         yield
 
 
-def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -11,8 +11,8 @@ from decomp.platform.ledger import Annotation
 def regions_table(dataset: Dataset, annotations: Iterable[Annotation]) -> str:
     """Where to annotate, as CSV with one row per region, in order of choice.
 
-    Start and size are in pixels of the original image (`Dataset.original`), one column per axis; of an irregular region
-    they are those of its bounding box.
+    Start and size are in pixels of the original image (`Dataset.original`), one column per axis; an irregular region
+    has those of its bounding box.
 
     Args:
         dataset: its images.

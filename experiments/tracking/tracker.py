@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from decomp.experiments.report.comparison import compare
-from decomp.experiments.report.figures import GREY, learning_curves
+from decomp.experiments.report.console_tables import summary_markdown
+from decomp.experiments.report.figures import GREY
+from decomp.experiments.report.learning_curve_figure import learning_curve_drawing
 from decomp.experiments.report.pictures import picture_of_cycle
-from decomp.experiments.report.report import Report, summary_markdown
-from decomp.experiments.tracking import fields as entries
+from decomp.experiments.report.report import Report
+from decomp.experiments.report.run_history import CommittedCycle, RunHistory, read_histories
+from decomp.experiments.tracking import fields
 from decomp.experiments.tracking.fields import DIGEST, FIGURE, GROUP, KEY, MIRRORED
 from decomp.experiments.tracking.mlflow_experiment import SQLITE, MlflowExperiment, artifact_folder, calls
 from decomp.experiments.tracking.regions_csv import regions_table
@@ -27,7 +30,7 @@ from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import UserError
 from decomp.platform.ledger import Ledger
 from decomp.platform.spec import RunSpec
-from decomp.platform.storage.runs import CycleFolder, RunStore
+from decomp.platform.storage.runs import RunStore
 
 COMPARISON = "comparison"
 """Name and key of the run with the final tables."""
@@ -115,24 +118,24 @@ class Tracker:
             run: a run or reference, with the planned number of cycles.
             dataset: its data set, for pictures and the names of classes.
         """
-        folders = run.committed()
-        if run.spec.kind == "first" or not folders:
+        (history,) = read_histories([run])
+        if run.spec.kind == "first" or not history.cycles:
             return
-        child = self._child(run.spec, folders[0])
-        grown = child.mirrored < len(folders)
+        child = self._child(history)
+        grown = child.mirrored < len(history.cycles)
         if child.mirrored == 0:
-            self._mlflow.log_parameters(child.run_id, entries.run_parameters(run.spec))
+            self._mlflow.log_parameters(child.run_id, fields.run_parameters(run.spec))
         if grown:
-            self._mirror_cycles(run, folders, child, dataset)
-        if not run.finished:
+            self._mirror_cycles(history, child, dataset)
+        if not history.finished:
             if child.finished:  # it goes on: its experiment file asks for more cycles now
                 self._mlflow.resume(child.run_id)
         elif grown or not child.finished:
             if run.spec.kind == "run":
-                curve = learning_curves(compare([run], self._metric)).png
+                curve = learning_curve_drawing(compare([history], self._metric)).png
                 self._mlflow.log_files(child.run_id, {"learning_curve.png": curve})
-            self._mlflow.finish(child.run_id, folders[-1].timing.committed_at)
-        child.finished = run.finished
+            self._mlflow.finish(child.run_id, history.cycles[-1].timing.committed_at)
+        child.finished = history.finished
 
     def summarise(self, report: Report, classes: Sequence[str]) -> None:
         """Log means over repeats into the parents whose runs are all finished, and the report into a run of its own.
@@ -143,55 +146,55 @@ class Tracker:
             report: what to log.
             classes: class names.
         """
-        groups: dict[str, list[RunStore]] = {}
-        for run in report.runs:
-            if run.spec.kind != "first":
-                groups.setdefault(entries.group_key(run.spec), []).append(run)
+        groups: dict[str, list[RunHistory]] = {}
+        for run in report.histories:
+            groups.setdefault(fields.group_key(run.spec), []).append(run)
         figures: dict[str, bytes] = {}
         for runs in groups.values():
             if all(run.finished for run in runs):
                 budget = runs[0].spec.budget
                 if budget and budget.label not in figures:
-                    figures[budget.label] = learning_curves(report.comparison, [budget.label]).png
+                    figures[budget.label] = learning_curve_drawing(report.comparison, [budget.label]).png
                 self._summarise_group(runs, figures.get(budget.label) if budget else None, classes)
         if any(result.cycles for budget in report.comparison.budgets for result in budget.samplers):
             self._write_comparison(report)
 
-    def _child(self, spec: RunSpec, first: CycleFolder) -> _Child:
+    def _child(self, run: RunHistory) -> _Child:
         """What MLflow has of a run, which is made where missing; asked once, since nobody else writes."""
-        if spec.key not in self._children:
-            found = self._mlflow.find(KEY, spec.key) or self._create_child(spec, first)
-            self._children[spec.key] = _Child(
-                found.info.run_id,
-                found.data.tags["mlflow.parentRunId"],
-                int(found.data.tags.get(MIRRORED, 0)),
-                found.info.status == "FINISHED",
+        key = run.spec.key
+        if key not in self._children:
+            child = self._mlflow.find(KEY, key) or self._create_child(run.spec, run.cycles[0])
+            self._children[key] = _Child(
+                child.info.run_id,
+                child.data.tags["mlflow.parentRunId"],
+                int(child.data.tags.get(MIRRORED, 0)),
+                child.info.status == "FINISHED",
             )
-        return self._children[spec.key]
+        return self._children[key]
 
-    def _create_child(self, spec: RunSpec, first: CycleFolder) -> Any:
+    def _create_child(self, spec: RunSpec, first: CommittedCycle) -> Any:
         timing = first.timing
         start = timing.committed_at - round(1000 * sum(timing.phases.values()))
-        parent = self._mlflow.find(GROUP, entries.group_key(spec))
+        parent = self._mlflow.find(GROUP, fields.group_key(spec))
         if parent is None:
-            parent = self._mlflow.create(entries.group_name(spec), entries.group_tags(spec), start)
-            self._mlflow.log_parameters(parent.info.run_id, entries.group_parameters(spec))
-        tags = entries.run_tags(spec) | {"mlflow.parentRunId": parent.info.run_id}
-        return self._mlflow.create(entries.run_name(spec), tags, start)
+            parent = self._mlflow.create(fields.group_name(spec), fields.group_tags(spec), start)
+            self._mlflow.log_parameters(parent.info.run_id, fields.group_parameters(spec))
+        tags = fields.run_tags(spec) | {"mlflow.parentRunId": parent.info.run_id}
+        return self._mlflow.create(fields.run_name(spec), tags, start)
 
-    def _mirror_cycles(self, run: RunStore, folders: Sequence[CycleFolder], child: _Child, dataset: Dataset) -> None:
+    def _mirror_cycles(self, run: RunHistory, child: _Child, dataset: Dataset) -> None:
         """Log the cycles that are missing, as many at a time as MLflow takes in one call."""
-        missing = folders[child.mirrored :]
+        missing = run.cycles[child.mirrored :]
         # Pictures show the earlier regions, too; each file of regions is read once.
-        ledger = run.ledger(list(folders[: child.mirrored])) if _has_pictures(run.spec) else Ledger()
-        cycles = [(folder.record, folder.timing) for folder in missing]
-        points = [entries.run_points(run.spec, *cycle, dataset.classes) for cycle in cycles]
+        ledger = run.ledger(child.mirrored) if _has_pictures(run.spec) else Ledger()
+        points = [fields.run_points(run.spec, cycle.record, cycle.timing, dataset.classes) for cycle in missing]
 
         def files(part: slice) -> Iterator[tuple[str, bytes]]:
             nonlocal ledger
-            for folder, (record, _) in zip(missing[part], cycles[part], strict=True):
-                name, fresh = f"cycle-{record.cycle:04d}", folder.ledger
-                yield f"regions/{name}.parquet", folder.regions_file.read_bytes()
+            for cycle in missing[part]:
+                record, fresh = cycle.record, cycle.folder.ledger
+                name = f"cycle-{record.cycle:04d}"
+                yield f"regions/{name}.parquet", cycle.folder.regions_file.read_bytes()
                 yield f"regions/{name}.csv", regions_table(dataset, fresh.annotations()).encode()
                 if _has_pictures(run.spec):
                     ledger = ledger.extend(fresh)
@@ -202,19 +205,18 @@ class Tracker:
         for part in calls([len(of_cycle) for of_cycle in points]):
             self._mlflow.log(child.run_id, list(chain.from_iterable(points[part])), files(part))
             # Last, and it says how far it got, so that interrupted cycles are mirrored again.
-            tags = [entries.cycle_tags(run.spec, *cycle) for cycle in cycles[part]]
+            tags = [fields.cycle_tags(run.spec, cycle.record, cycle.timing) for cycle in missing[part]]
             self._mlflow.log_tags(child.run_id, {key: value for of_cycle in tags for key, value in of_cycle.items()})
             child.mirrored += len(tags)
 
-    def _summarise_group(self, runs: Sequence[RunStore], figure: bytes | None, classes: Sequence[str]) -> None:
+    def _summarise_group(self, runs: Sequence[RunHistory], figure: bytes | None, classes: Sequence[str]) -> None:
         spec = runs[0].spec
-        folders = [run.committed() for run in runs]
-        points = entries.mean_points(
-            [[p for f in own for p in entries.run_points(spec, f.record, f.timing, classes)] for own in folders],
-            spread_of=folders[0][0].record.metrics,
+        points = fields.mean_points(
+            [[p for c in run.cycles for p in fields.run_points(spec, c.record, c.timing, classes)] for run in runs],
+            spread_of=runs[0].cycles[0].record.metrics,
         )
         digest = _digest(repr([(point.key, point.step, point.value) for point in points]).encode())
-        parents = self._mlflow.search(GROUP, entries.group_key(spec))
+        parents = self._mlflow.search(GROUP, fields.group_key(spec))
         if not parents:
             return
         known = next((parent for parent in parents if parent.data.tags.get(DIGEST) == digest), None)
@@ -226,29 +228,29 @@ class Tracker:
         parent = (
             fresh[0]
             if fresh
-            else self._mlflow.create(entries.group_name(spec), entries.group_tags(spec), parents[0].info.start_time)
+            else self._mlflow.create(fields.group_name(spec), fields.group_tags(spec), parents[0].info.start_time)
         )
         run_id = parent.info.run_id
-        self._mlflow.log_parameters(run_id, entries.group_parameters(spec))
+        self._mlflow.log_parameters(run_id, fields.group_parameters(spec))
         self._mlflow.log_points(run_id, points)
         self._log_figure(parent, figure)
         self._adopt(run_id, runs)
         for stale in parents:
             if stale.info.run_id != run_id:
                 self._mlflow.delete(stale.info.run_id)
-        self._mlflow.finish(run_id, max(own[-1].timing.committed_at for own in folders))
+        self._mlflow.finish(run_id, max(run.cycles[-1].timing.committed_at for run in runs))
         # Last, so that an interrupted summary is written again.
         self._mlflow.log_tags(run_id, {"repeats": str(len(runs)), DIGEST: digest})
 
     def _log_figure(self, parent: Any, figure: bytes | None) -> None:
-        """All samplers of the parent's budget, unlike metrics replaceable; a reference has no figure."""
+        """Log the learning curves of the parent's budget, if any; files can be replaced, unlike metrics."""
         if figure is not None and parent.data.tags.get(FIGURE) != _digest(figure):
             self._mlflow.log_files(parent.info.run_id, {"learning_curves.png": figure})
             self._mlflow.log_tags(parent.info.run_id, {FIGURE: _digest(figure)})
 
-    def _adopt(self, parent_id: str, runs: Sequence[RunStore]) -> None:
+    def _adopt(self, parent_id: str, runs: Sequence[RunHistory]) -> None:
         for run in runs:
-            child = self._child(run.spec, run.committed()[0])
+            child = self._child(run)
             if child.parent_id != parent_id:
                 self._mlflow.log_tags(child.run_id, {"mlflow.parentRunId": parent_id})
                 child.parent_id = parent_id
@@ -256,25 +258,25 @@ class Tracker:
     def _write_comparison(self, report: Report) -> None:
         files = report.contents()
         digest = _digest(*files.values())
-        found = self._mlflow.search(KEY, COMPARISON)
-        if not any(run.data.tags.get(DIGEST) == digest for run in found):
+        written = self._mlflow.search(KEY, COMPARISON)
+        if not any(run.data.tags.get(DIGEST) == digest for run in written):
             now = time.time_ns() // 1_000_000
             note = summary_markdown(report.comparison)
             tags = {KEY: COMPARISON, "kind": COMPARISON, "mlflow.source.name": "decomp", "mlflow.note.content": note}
             tags["mlflow.runColor"] = GREY
             run_id = self._mlflow.create(COMPARISON, tags, now).info.run_id
             self._mlflow.log_files(run_id, files)
-            self._mlflow.log_points(run_id, entries.summary_points(report.comparison, now))
+            self._mlflow.log_points(run_id, fields.summary_points(report.comparison, now))
             self._mlflow.finish(run_id, now)
             # Last, so that an interrupted comparison is written again.
             self._mlflow.log_tags(run_id, {DIGEST: digest})
-        for run in found:
+        for run in written:
             if run.data.tags.get(DIGEST) != digest:
                 self._mlflow.delete(run.info.run_id)
 
 
 def _has_pictures(spec: RunSpec) -> bool:
-    """Not so the full annotation, whose regions are whole images."""
+    """Whether pictures of the regions are logged: not for full annotation, whose regions are whole images."""
     return spec.kind == "run"
 
 

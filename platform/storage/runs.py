@@ -18,6 +18,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 
 import pyarrow as pa
@@ -100,12 +101,16 @@ class RunStore:
 
     def committed(self) -> list[CycleFolder]:
         """Committed cycles, from cycle 1 on without a gap, the shared first cycle included."""
-        found: list[CycleFolder] = []
-        own = storage.published(self.path, "cycle-")
-        first = own if self.first is self else storage.published(self.first.path, "cycle-")
-        while path := (own if found else first).get(_name(len(found) + 1)):
-            found.append(CycleFolder(path))
-        return found
+        if self.spec.kind != "run":
+            return self.own_cycles(after=0)
+        first = self.first.committed()
+        return [*first, *self.own_cycles(after=1)] if first else []
+
+    def own_cycles(self, after: int) -> list[CycleFolder]:
+        """Committed cycles in the run's own folder that follow a cycle without a gap."""
+        folders = storage.published(self.path, "cycle-")
+        names = takewhile(folders.__contains__, map(_name, count(after + 1)))
+        return [CycleFolder(folders[name]) for name in names]
 
     def stranded(self) -> list[CycleFolder]:
         """Cycles after a gap, which a user made who deleted a damaged one; they do not count as committed."""

@@ -18,23 +18,23 @@ def plan(toy_file):
 
 def test_what_is_told_is_read_back(tmp_path):
     assert Status.read(tmp_path) is None
-    desk = StatusWriter(tmp_path)
-    desk.update({"a": Activity(2, "train", 0.5)}, {"b": "RuntimeError: no"})
-    told = Status.read(tmp_path)
-    assert (told.active, told.failed) == ({"a": Activity(2, "train", 0.5)}, {"b": "RuntimeError: no"})
-    desk.close()
+    writer = StatusWriter(tmp_path)
+    writer.update({"a": Activity(2, "train", 0.5)}, {"b": "RuntimeError: no"})
+    status = Status.read(tmp_path)
+    assert (status.active, status.failed) == ({"a": Activity(2, "train", 0.5)}, {"b": "RuntimeError: no"})
+    writer.close()
     assert (Status.read(tmp_path).active, Status.read(tmp_path).failed) == ({}, {"b": "RuntimeError: no"})
 
 
 def test_a_request_to_stop_is_heard_once_and_none_from_before_the_start(tmp_path, monkeypatch):
     monkeypatch.setattr(status, "WRITE_EVERY", 0.0)
     ask_to_stop(tmp_path)
-    desk = StatusWriter(tmp_path)
-    desk.update({}, {})
+    writer = StatusWriter(tmp_path)
+    writer.update({}, {})
     ask_to_stop(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        desk.update({}, {})
-    desk.update({}, {})
+        writer.update({}, {})
+    writer.update({}, {})
 
 
 def test_a_lock_tells_whether_somebody_works(tmp_path):

@@ -6,6 +6,7 @@ from decomp.experiments.bench import mirroring
 from decomp.experiments.bench.mirroring import METRIC, Plots, classes_for, commit_runs, measure, mirror
 from decomp.experiments.bench.servers import postgres_programs
 from decomp.experiments.report.report import compile_report
+from decomp.experiments.report.run_history import read_histories
 from decomp.platform.errors import UserError
 
 
@@ -17,7 +18,7 @@ def test_committed_runs_are_mirrored_whole(tmp_path):
     assert len({run.spec.key for run in runs}) == 3
     assert all(run.finished for run in runs)
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    outcome = mirror(uri, "x", runs, compile_report(runs, tmp_path / "report", METRIC).write(), dataset)
+    outcome = mirror(uri, "x", runs, compile_report(read_histories(runs), tmp_path / "report", METRIC).write(), dataset)
     client = mlflow.MlflowClient(uri)
     found = client.search_runs([client.get_experiment_by_name("x").experiment_id], "tags.kind = 'run'")
     assert len(found) == 3

@@ -3,10 +3,11 @@ from helpers.fake_runs import fake_reference, fake_run
 
 from decomp.experiments.report.comparison import compare
 from decomp.experiments.report.conclusions import conclusions
+from decomp.experiments.report.run_history import read_histories
 
 
-def told(*runs):
-    (sentences,) = conclusions(compare(runs, "miou")).values()
+def said(*runs):
+    (sentences,) = conclusions(compare(read_histories(runs), "miou")).values()
     return " ".join(sentences)
 
 
@@ -24,7 +25,7 @@ def full(tmp_path):
 
 
 def test_who_needs_least_annotation_comes_first_even_if_it_is_not_decomp(made, full):
-    text = told(*made("decomp", 0.67, 0.67), *made("uncert", 0.69, 0.69, middle=0.5), *made("rand", 0.6, 0.67), full)
+    text = said(*made("decomp", 0.67, 0.67), *made("uncert", 0.69, 0.69, middle=0.5), *made("rand", 0.6, 0.67), full)
     assert "uncert (2.87 %) reaches 95% of the full-annotation score (mIoU 0.665)" in text
     assert "before decomp (2.98 %)" in text
     assert "In some repeats only: rand in 1 of 2." in text
@@ -33,29 +34,29 @@ def test_who_needs_least_annotation_comes_first_even_if_it_is_not_decomp(made, f
 
 
 def test_decomp_leads_where_it_does(made, full):
-    text = told(*made("rand", 0.5, 0.5), *made("decomp", 0.69, 0.69), full)
+    text = said(*made("rand", 0.5, 0.5), *made("decomp", 0.69, 0.69), full)
     assert "decomp leads by the annotation needed and leads by the height of its curve" in text
     assert "Never: rand." in text
 
 
 def test_that_decomp_misses_the_score_is_said(made, full):
-    text = told(*made("rand", 0.69, 0.69), *made("decomp", 0.5, 0.5), full)
+    text = said(*made("rand", 0.69, 0.69), *made("decomp", 0.5, 0.5), full)
     assert "decomp does not reach that score in every repeat" in text
 
 
 def test_that_nobody_reaches_the_score_is_said(made, full):
-    assert "No sampler reaches 95%" in told(*made("rand", 0.5, 0.5), *made("decomp", 0.5, 0.5), full)
-    text = told(*made("uncert", 0.5, 0.69), *made("decomp", 0.5, 0.5), full)
+    assert "No sampler reaches 95%" in said(*made("rand", 0.5, 0.5), *made("decomp", 0.5, 0.5), full)
+    text = said(*made("uncert", 0.5, 0.69), *made("decomp", 0.5, 0.5), full)
     assert "No sampler reaches" in text
     assert "In some repeats only: uncert in 1 of 2. Never: decomp." in text
 
 
 def test_without_a_reference_there_is_no_score_to_reach(made):
-    assert "no score to reach" in told(*made("rand", 0.5, 0.5), *made("decomp", 0.6, 0.6))
+    assert "no score to reach" in said(*made("rand", 0.5, 0.5), *made("decomp", 0.6, 0.6))
 
 
 def test_two_repeats_are_too_few_for_any_claim(made, full):
-    text = told(*made("rand", 0.5, 0.5), *made("decomp", 0.69, 0.69), full)
+    text = said(*made("rand", 0.5, 0.5), *made("decomp", 0.69, 0.69), full)
     assert "No difference in it can be called significant" in text
     assert "significantly" not in text
 
@@ -63,7 +64,7 @@ def test_two_repeats_are_too_few_for_any_claim(made, full):
 @pytest.mark.parametrize(("decomp", "rand", "claim"), [(0.69, 0.5, "better than rand"), (0.5, 0.69, "worse than rand")])
 def test_significant_differences_are_named_with_their_direction(made, full, decomp, rand, claim):
     scores = [[score + 0.001 * k for k in range(8)] for score in (decomp, rand)]
-    text = told(*made("decomp", *scores[0]), *made("rand", *scores[1]), full)
+    text = said(*made("decomp", *scores[0]), *made("rand", *scores[1]), full)
     better, worse = ("decomp", "rand") if decomp > rand else ("rand", "decomp")
     assert f"Of 1 pair(s) of samplers, 1 differ significantly in it: {better} over {worse}." in text
     assert f"is significantly {claim}" in text
@@ -71,11 +72,11 @@ def test_significant_differences_are_named_with_their_direction(made, full, deco
 
 def test_equal_samplers_differ_significantly_from_none(made, full):
     mixed = [0.5, 0.6] * 4
-    text = told(*made("decomp", *mixed), *made("rand", *mixed[::-1]), full)
+    text = said(*made("decomp", *mixed), *made("rand", *mixed[::-1]), full)
     assert "None of the 1 pair(s) of samplers differs significantly" in text
     assert "differs significantly from no other" in text
 
 
 def test_nothing_is_summed_up_before_a_repeat_is_finished(tmp_path):
-    text = told(fake_run(tmp_path, [0.2, 0.3]), fake_run(tmp_path, [0.2, 0.3], sampler="decomp"))
+    text = said(fake_run(tmp_path, [0.2, 0.3]), fake_run(tmp_path, [0.2, 0.3], sampler="decomp"))
     assert text == "No repeat is finished by all samplers yet, so nothing is summed up."

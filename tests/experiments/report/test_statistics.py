@@ -131,3 +131,13 @@ def test_effect_sizes_by_hand():
 @pytest.mark.parametrize("differences", [[0.1], [0.1 + 0.2, 0.3, 0.3], [0.0, 0.0]])
 def test_without_variance_d_z_is_undefined(differences):
     assert Paired.of(differences).d_z is None
+
+
+def test_spread_is_mean_and_sample_standard_deviation():
+    assert Spread.of([1.0, 2.0, 6.0]) == Spread(3.0, math.sqrt(7.0), 3)
+    assert Spread.of([2.5]) == Spread(2.5, None, 1)
+
+
+def test_undefined_values_are_left_out_of_a_spread():
+    assert Spread.of_defined([1.0, None, 3.0]) == Spread.of([1.0, 3.0])
+    assert Spread.of_defined([None]) is None

@@ -50,7 +50,7 @@ def test_an_outage_at_any_write_leaves_nothing_out_and_nothing_twice(tmp_path, m
     uri, left = f"sqlite:///{tmp_path / 'mlflow.db'}", [0]
     monkeypatch.setattr("decomp.experiments.tracking.tracker.picture_of_cycle", lambda *_: b"a picture")
     monkeypatch.setattr(
-        "decomp.experiments.tracking.tracker.learning_curves", lambda *_: Drawing("curve", "", b"a figure", "")
+        "decomp.experiments.tracking.tracker.learning_curve_drawing", lambda *_: Drawing("curve", "", b"a figure", "")
     )
     for name in WRITES:
         monkeypatch.setattr(MlflowExperiment, name, failing(getattr(MlflowExperiment, name), left, when))

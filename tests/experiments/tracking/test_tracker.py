@@ -9,6 +9,7 @@ from helpers.fake_runs import T0, Tiny, commit, fake_reference, fake_run, spec
 import decomp.experiments.tracking.mlflow_experiment
 import decomp.experiments.tracking.tracker
 from decomp.experiments.report.report import compile_report
+from decomp.experiments.report.run_history import read_histories
 from decomp.experiments.tracking.fields import class_keys, cycle_points
 from decomp.experiments.tracking.mirror import MirrorThread
 from decomp.experiments.tracking.mlflow_experiment import calls
@@ -128,7 +129,7 @@ def test_mirroring_that_is_killed_again_and_again_is_completed_without_duplicate
     import mlflow
 
     run = fake_run(tmp_path, [0.1, 0.2, 0.3], sampler="decomp")
-    report = compile_report([run], tmp_path / "report", "miou").write()
+    report = compile_report(read_histories([run]), tmp_path / "report", "miou").write()
     calls = ("create_run", "log_batch", "log_artifact", "set_terminated", "delete_run")
     real = {name: getattr(mlflow.MlflowClient, name) for name in calls}
     left = 0
@@ -219,7 +220,7 @@ def test_summary_gives_parents_means_and_writes_the_comparison_once(tracker, cli
     for run in runs:
         tracker.mirror(run, Tiny())
     assert client.history(PARENT, "miou") == []
-    report = compile_report(runs, tmp_path / "report", "miou").write()
+    report = compile_report(read_histories(runs), tmp_path / "report", "miou").write()
     for _ in range(2):
         tracker.summarise(report, Tiny().classes)
     assert client.count() == 6
@@ -238,10 +239,10 @@ def test_summary_gives_parents_means_and_writes_the_comparison_once(tracker, cli
 def test_a_summary_that_changes_replaces_the_old_one(tracker, client, tmp_path):
     runs = [fake_run(tmp_path, [0.1, 0.2, 0.3], sampler="decomp")]
     tracker.mirror(runs[0], Tiny())
-    tracker.summarise(compile_report(runs, tmp_path / "report", "miou").write(), Tiny().classes)
+    tracker.summarise(compile_report(read_histories(runs), tmp_path / "report", "miou").write(), Tiny().classes)
     runs.append(fake_run(tmp_path, [0.1, 0.2, 0.5], sampler="decomp", seed=1))
     tracker.mirror(runs[1], Tiny())
-    tracker.summarise(compile_report(runs, tmp_path / "report", "miou").write(), Tiny().classes)
+    tracker.summarise(compile_report(read_histories(runs), tmp_path / "report", "miou").write(), Tiny().classes)
     found = client.runs()
     assert client.count() == 4
     assert [value for _, value, _ in client.history(PARENT, "miou")] == pytest.approx([0.1, 0.2, 0.4])
@@ -253,7 +254,7 @@ def test_a_summary_that_changes_replaces_the_old_one(tracker, client, tmp_path):
 def test_parents_of_unfinished_runs_get_no_means(tracker, client, tmp_path):
     runs = [fake_run(tmp_path, [0.1, 0.2], sampler="decomp")]
     tracker.mirror(runs[0], Tiny())
-    tracker.summarise(compile_report(runs, tmp_path / "report", "miou").write(), Tiny().classes)
+    tracker.summarise(compile_report(read_histories(runs), tmp_path / "report", "miou").write(), Tiny().classes)
     assert client.history(PARENT, "miou") == []
     assert client.runs()[PARENT].info.status == "RUNNING"
 
@@ -289,7 +290,7 @@ def test_parents_have_mean_scores_at_mean_annotation(tracker, client, tmp_path):
     runs = [fake_run(tmp_path, [0.1, 0.2, 0.3 + s], shares[s], sampler="decomp", seed=s) for s in range(2)]
     for run in runs:
         tracker.mirror(run, Tiny())
-    tracker.summarise(compile_report(runs, tmp_path / "report", "miou").write(), Tiny().classes)
+    tracker.summarise(compile_report(read_histories(runs), tmp_path / "report", "miou").write(), Tiny().classes)
     rows = client.history(PARENT, "curves/miou_by_ppm")
     assert [step for step, _, _ in rows] == pytest.approx([10_000, 25_000, 50_000], abs=1)
     assert [value for _, value, _ in rows] == pytest.approx([0.1, 0.2, 0.8])
@@ -353,7 +354,7 @@ def test_thread_mirrors_and_summarises(uri, experiment, client, tmp_path):
     run = fake_run(tmp_path, [0.1, 0.2, 0.3], sampler="decomp")
     with MirrorThread(lambda: Tracker(uri, experiment, metric="miou"), uri, Tiny(), "decomp sync x.yaml") as mirror:
         mirror.submit(run)
-        mirror.summarise(compile_report([run], tmp_path / "report", "miou").write())
+        mirror.summarise(compile_report(read_histories([run]), tmp_path / "report", "miou").write())
         assert mirror.close(30)
     assert mirror.warning is None
     assert set(client.runs()) == {PARENT, CHILD, "comparison"}

@@ -1,19 +1,12 @@
-"""The tables of a report, from a comparison."""
+"""The tables of a comparison: summary, crossings, cost, pairs of samplers, cycles and repeats."""
 
 from collections.abc import Sequence
 
-from decomp.experiments.report.axes import Axis
+from decomp.experiments.report.axes import Axis, score_name
 from decomp.experiments.report.comparison import FULL_SHARE, Comparison
-from decomp.experiments.report.figures import score_name
 from decomp.experiments.report.pairs import Pair, family_notes, pairs_by_cycle, pairs_overall, wins
-from decomp.experiments.report.statistics import LEVEL, Spread
-from decomp.experiments.report.tables import Cell, Row, Table
-
-REPEATS = "repeats"
-"""Name of the table that the others are computed from."""
-
-COVER = f"{1 - LEVEL:.0%}"
-"""Cover of intervals, as text."""
+from decomp.experiments.report.statistics import COVER
+from decomp.experiments.report.tables import REPEATS, Row, Table, mean_sd
 
 TEST = (
     "Difference: first minus second, mean and sd over repeats joined by seed and fold, with Student's t interval "
@@ -22,8 +15,15 @@ TEST = (
 )
 
 
-def report_tables(by_axis: Sequence[Comparison]) -> tuple[Table, ...]:
-    """All tables of a report.
+STATISTICS = (
+    *("repeats", "difference", "sd", "low", "high", "p", "p_holm", "d_z", "rank_biserial"),
+    *("wins", "ties", "losses", "verdict"),
+)
+"""Columns of `_statistics`."""
+
+
+def comparison_tables(by_axis: Sequence[Comparison]) -> tuple[Table, ...]:
+    """The tables of a comparison, in the order of a report.
 
     Args:
         by_axis: the same curves compared over each axis; tables over one axis are over the first.
@@ -39,13 +39,6 @@ def report_tables(by_axis: Sequence[Comparison]) -> tuple[Table, ...]:
         _cycles(by_axis),
         _repeats(comparison, [each.axis for each in by_axis]),
     )
-
-
-def caveats(comparison: Comparison) -> list[str]:
-    """What limits every comparison of repeats, a sentence each."""
-    if len({curve.repeat[1] for curve in comparison.curves}) < 2:
-        return []
-    return ["Folds share training images, so repeats are not independent: p values and intervals are too optimistic."]
 
 
 def _summary(comparison: Comparison) -> Table:
@@ -126,11 +119,15 @@ def _cost(by_axis: Sequence[Comparison]) -> Table:
 
 
 def _pairs_overall(by_axis: Sequence[Comparison]) -> Table:
-    found = [(comparison.axis.name, pairs_overall(comparison)) for comparison in by_axis]
-    rows = [(pair.budget, axis, pair.first, pair.second, *_statistics(pair)) for axis, pairs in found for pair in pairs]
+    by_name = {comparison.axis.name: pairs_overall(comparison) for comparison in by_axis}
+    rows = [
+        (pair.budget, axis, pair.first, pair.second, *_statistics(pair))
+        for axis, pairs in by_name.items()
+        for pair in pairs
+    ]
     heads = ("budget", "axis", "first", "second", *STATISTICS)
     family = "all pairs of samplers of a budget, for each axis by itself"
-    notes = [TEST.format(family=family), *family_notes(found[0][1]), *_limits(by_axis[0])]
+    notes = [TEST.format(family=family), *family_notes(by_name[by_axis[0].axis.name]), *_limits(by_axis[0])]
     return _table("pairs_overall", "Pairs of samplers: area under the curve", heads, rows, notes)
 
 
@@ -196,13 +193,7 @@ def _repeats(comparison: Comparison, axes: Sequence[Axis]) -> Table:
 
 def _limits(comparison: Comparison) -> list[str]:
     missing = " ".join(comparison.unfinished)
-    return [*caveats(comparison), *([f"Not compared to the end: {missing}"] if missing else [])]
-
-
-STATISTICS = (
-    *("repeats", "difference", "sd", "low", "high", "p", "p_holm", "d_z", "rank_biserial"),
-    *("wins", "ties", "losses", "verdict"),
-)
+    return [*comparison.caveats, *([f"Not compared to the end: {missing}"] if missing else [])]
 
 
 def _statistics(pair: Pair) -> Row:
@@ -212,11 +203,6 @@ def _statistics(pair: Pair) -> Row:
         *(paired.p, pair.p_holm, paired.d_z, paired.rank_biserial, paired.wins, paired.ties, paired.losses),
         str(pair.verdict),
     )
-
-
-def mean_sd(value: Spread | None) -> tuple[Cell, Cell]:
-    """The two cells of a quantity over repeats."""
-    return (None, None) if value is None else (value.mean, value.sd)
 
 
 def _table(name: str, title: str, heads: Sequence[str], rows: Sequence[Row], notes: Sequence[str]) -> Table:

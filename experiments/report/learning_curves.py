@@ -7,17 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.experiments.report.axes import Axis
+from decomp.experiments.report.run_history import Repeat, RunHistory
 from decomp.platform.storage.records import Annotated
-from decomp.platform.storage.runs import RunStore
 
 Floats = npt.NDArray[np.float64]
-Repeat = tuple[int, int]
-"""Seed and fold."""
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Learning curve of one run; all sequences have length T, the number of committed cycles.
+class LearningCurve:
+    """Score over annotation of one run; all sequences have length T, the number of committed cycles.
 
     Attributes:
         sampler: name of the sampler.
@@ -35,28 +33,28 @@ class Curve:
     scores: tuple[float, ...]
     finished: bool
 
+    @classmethod
+    def of(cls, history: RunHistory, metric: str) -> "LearningCurve":
+        """The learning curve of a run, which has a sampler and a budget, unlike a first cycle or a reference."""
+        spec, records = history.spec, history.records
+        if spec.sampler is None or spec.budget is None:
+            raise ValueError(f"{spec.label} has no sampler or budget, hence no learning curve; pass runs.")
+        return cls(
+            spec.sampler.name,
+            spec.budget.label,
+            history.repeat,
+            tuple(record.annotated for record in records),
+            tuple(record.metrics[metric] for record in records),
+            history.finished,
+        )
+
     def amounts(self, axis: Axis) -> Floats:
         """Annotation at each cycle as an axis measures it, shape (T,), non-decreasing."""
         return np.array([axis.amount(annotated) for annotated in self.annotated], float)
 
 
-def read_curve(run: RunStore, metric: str) -> Curve:
-    """Learning curve of the committed cycles of a run."""
-    if run.spec.sampler is None or run.spec.budget is None:
-        raise ValueError(f"{run.spec.label} has no sampler or budget, hence no learning curve; pass runs.")
-    records = [folder.record for folder in run.committed()]
-    return Curve(
-        run.spec.sampler.name,
-        run.spec.budget.label,
-        (run.spec.seed, run.spec.fold),
-        tuple(record.annotated for record in records),
-        tuple(record.metrics[metric] for record in records),
-        run.finished,
-    )
-
-
 @dataclass(frozen=True)
-class Joined:
+class JoinedCurves:
     """The curves under one budget, joined by (seed, fold), never by order.
 
     Attributes:
@@ -65,12 +63,12 @@ class Joined:
         planned: repeats that any sampler has or will have, sorted.
     """
 
-    curves: Mapping[tuple[str, Repeat], Curve]
+    curves: Mapping[tuple[str, Repeat], LearningCurve]
     samplers: tuple[str, ...]
     planned: tuple[Repeat, ...]
 
     @classmethod
-    def of(cls, curves: Sequence[Curve]) -> "Joined":
+    def of(cls, curves: Sequence[LearningCurve]) -> "JoinedCurves":
         """Join curves of the same budget, each sampler and repeat at most once."""
         return cls(
             {(curve.sampler, curve.repeat): curve for curve in curves},
@@ -84,7 +82,7 @@ class Joined:
         return tuple(r for r in self.planned if all((s, r) in curves and curves[s, r].finished for s in self.samplers))
 
     def at(self, cycle: int) -> tuple[Repeat, ...]:
-        """Repeats that all samplers have brought to a cycle; one that ended before, for want of regions, counts."""
+        """Repeats that all samplers have brought to a cycle; one that ended earlier, out of regions, counts too."""
         return tuple(
             repeat
             for repeat in self.planned
@@ -96,7 +94,7 @@ class Joined:
         )
 
     def score(self, sampler: str, repeat: Repeat, cycle: int) -> float | None:
-        """Test metric of a sampler at a cycle, from 1; None where it has not come so far."""
+        """Test metric of a sampler at a cycle, from 1; None where it has not got that far."""
         scores = self.curves[sampler, repeat].scores
         return scores[cycle - 1] if cycle <= len(scores) else None
 

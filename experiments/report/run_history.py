@@ -1,0 +1,96 @@
+"""What runs have committed: folders are listed once, records and timings read at most once, when first asked for."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from decomp.platform.ledger import Ledger
+from decomp.platform.spec import RunSpec
+from decomp.platform.storage.records import CycleRecord, Timing
+from decomp.platform.storage.runs import CycleFolder, RunStore
+
+Repeat = tuple[int, int]
+"""Seed and fold."""
+
+
+@dataclass(frozen=True)
+class CommittedCycle:
+    """A committed cycle.
+
+    Attributes:
+        folder: its files.
+    """
+
+    folder: CycleFolder
+
+    @cached_property
+    def record(self) -> CycleRecord:
+        """Results of the cycle."""
+        return self.folder.record
+
+    @cached_property
+    def timing(self) -> Timing:
+        """Wall times of the cycle."""
+        return self.folder.timing
+
+
+@dataclass(frozen=True)
+class RunHistory:
+    """The committed cycles of a run.
+
+    Attributes:
+        store: the run.
+        cycles: its cycles from 1 on, the shared first one included, length T.
+    """
+
+    store: RunStore
+    cycles: tuple[CommittedCycle, ...]
+
+    @property
+    def spec(self) -> RunSpec:
+        """Which run it is."""
+        return self.store.spec
+
+    @property
+    def repeat(self) -> Repeat:
+        """Its seed and fold."""
+        return self.spec.seed, self.spec.fold
+
+    @property
+    def records(self) -> tuple[CycleRecord, ...]:
+        """Results of each cycle, length T."""
+        return tuple(cycle.record for cycle in self.cycles)
+
+    @property
+    def timings(self) -> tuple[Timing, ...]:
+        """Wall times of each cycle, length T."""
+        return tuple(cycle.timing for cycle in self.cycles)
+
+    @property
+    def finished(self) -> bool:
+        """Whether no cycle is left to compute."""
+        return len(self.cycles) >= self.spec.cycles or bool(self.cycles and self.cycles[-1].record.exhausted)
+
+    def ledger(self, last: int) -> Ledger:
+        """All regions annotated in the cycles from 1 to `last`."""
+        return self.store.ledger([cycle.folder for cycle in self.cycles[:last]])
+
+
+def read_histories(runs: Iterable[RunStore]) -> tuple[RunHistory, ...]:
+    """The histories of runs and references, in their order; a first cycle that runs share is listed and read once."""
+    firsts: dict[str, tuple[CommittedCycle, ...]] = {}
+    histories = []
+    for run in runs:
+        if run.spec.kind == "run":
+            folder = str(run.first.path)
+            if folder not in firsts:
+                firsts[folder] = _cycles(run.first.committed())
+            cycles = firsts[folder] and firsts[folder] + _cycles(run.own_cycles(after=1))
+        else:
+            cycles = _cycles(run.committed())
+        histories.append(RunHistory(run, cycles))
+    return tuple(histories)
+
+
+def _cycles(folders: Iterable[CycleFolder]) -> tuple[CommittedCycle, ...]:
+    return tuple(CommittedCycle(folder) for folder in folders)

@@ -1,0 +1,32 @@
+import pytest
+from helpers.fake_runs import fake_reference, fake_run
+from helpers.report_contents import colour_pixels
+
+from decomp.experiments.report.comparison import compare
+from decomp.experiments.report.figures import style_of
+from decomp.experiments.report.learning_curve_figure import learning_curve_drawing
+from decomp.experiments.report.run_history import read_histories
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    return [
+        *(fake_run(root, [0.2, 0.4, 0.6 + 0.1 * seed], seed=seed) for seed in range(2)),
+        *(fake_run(root, [0.2, 0.5, 0.7], seed=seed, sampler="decomp") for seed in range(2)),
+        fake_reference(root, 0.72),
+    ]
+
+
+def drawing_of(runs):
+    return learning_curve_drawing(compare(read_histories(runs), "miou"))
+
+
+def test_every_sampler_is_shown_in_its_colour(runs):
+    for sampler in ("rand", "decomp"):
+        assert colour_pixels(drawing_of(runs), style_of(sampler).colour) > 100
+
+
+def test_where_all_repeats_reach_the_target_is_marked(runs):
+    assert "reaches 95%" in drawing_of(runs).svg  # decomp
+    assert "reaches 95%" not in drawing_of([*runs[:2], runs[-1]]).svg  # rand, once

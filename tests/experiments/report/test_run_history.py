@@ -1,0 +1,53 @@
+from collections import Counter
+
+from helpers.fake_runs import commit, fake_reference, fake_run, spec
+
+from decomp.experiments.report.run_history import read_histories
+from decomp.platform.storage.runs import CycleFolder, RunStore
+
+
+def test_a_history_holds_the_shared_first_cycle_and_the_runs_own(tmp_path):
+    run = fake_run(tmp_path, [0.1, 0.2], cycles=3)
+    (history,) = read_histories([run])
+    assert [cycle.folder for cycle in history.cycles] == run.committed()
+    assert [record.metrics["miou"] for record in history.records] == [0.1, 0.2]
+    assert [timing.committed_at for timing in history.timings] == [f.timing.committed_at for f in run.committed()]
+    assert history.repeat == (0, 0)
+    assert not history.finished
+    commit(run, 3, 0.3, 0.03)
+    assert read_histories([run])[0].finished
+
+
+def test_runs_and_references_keep_their_order(tmp_path):
+    runs = [fake_run(tmp_path, [0.1], seed=1), fake_reference(tmp_path, 0.7), RunStore(tmp_path, spec(seed=2))]
+    histories = read_histories(runs)
+    assert [history.store for history in histories] == runs
+    assert [len(history.cycles) for history in histories] == [1, 1, 0]
+
+
+def test_a_run_whose_candidates_are_exhausted_is_finished(tmp_path):
+    run = fake_run(tmp_path, [0.1], cycles=3)
+    commit(run, 2, 0.2, 0.02, exhausted=True)
+    assert read_histories([run])[0].finished
+
+
+def test_a_ledger_goes_to_the_cycle_asked_for(tmp_path):
+    (history,) = read_histories([fake_run(tmp_path, [0.1, 0.2, 0.3])])
+    assert {row.cycle for row in history.ledger(2).annotations()} == {1, 2}
+
+
+def test_records_are_read_when_first_asked_for_and_shared_first_cycles_once(tmp_path, monkeypatch):
+    runs = [fake_run(tmp_path, [0.1, 0.2], sampler=name) for name in ("rand", "decomp")]
+    reads = Counter()
+    read = CycleFolder.record.fget
+
+    def counted(folder):
+        reads[folder.path] += 1
+        return read(folder)
+
+    monkeypatch.setattr(CycleFolder, "record", property(counted))
+    histories = read_histories(runs)
+    assert not reads
+    for _ in range(2):
+        assert [len(history.records) for history in histories] == [2, 2]
+    assert sorted(reads.values()) == [1, 1, 1]
