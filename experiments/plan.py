@@ -175,6 +175,8 @@ def _learner_problems(experiment: Experiment) -> list[str]:
 
 def _sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
     problems = []
+    regions = [budget.region for budget in experiment.budgets]
+    kinds = sorted({kind_of(None if isinstance(region, Component) else region) for region in regions})
     for number, sampler in enumerate(experiment.samplers):
         key = f"samplers[{number}]"
         try:
@@ -183,7 +185,6 @@ def _sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
             lines = str(error).splitlines()
             problems += [f"{key}{'.' if line.startswith(('images', 'regions')) else ': '}{line}" for line in lines]
         else:
-            kinds = sorted({kind_of(budget.region) for budget in experiment.budgets})
             problems += [f"{key}.{fault}" for fault in try_selectors(*selectors, kinds, len(dataset.classes))]
         named = [("emphasis", name) for name in sampler.emphasis]
         named += [("background", sampler.background)] if sampler.background is not None else []

@@ -53,7 +53,6 @@ class Proposals:
 
     def candidates(self) -> CandidateRegions:
         """The candidate regions as a `JointRegionSelector` sees them."""
-        assert self.features is not None
         numbers: dict[str, int] = {}
         image = [numbers.setdefault(name, len(numbers)) for name in self.ledger.table["image"].to_pylist()]
         uncertainty = self.ledger.table["score"].to_numpy()

@@ -14,7 +14,6 @@ from decomp.platform.samplers.contract import Site
 from decomp.platform.samplers.places import Places
 from decomp.platform.samplers.segments import Segments
 from decomp.platform.samplers.windows import Windows
-from decomp.platform.spec import Component, RegionShape
 
 Kind = Literal["roi", "square", "rectangle", "slice", "box", "segments"]
 """Shapes of regions: single ROIs, windows in two axes, in a slice or in three axes, and irregular ones."""
@@ -102,15 +101,15 @@ def free(regions: list[Region], taken: list[Region] | tuple[Region, ...]) -> lis
     return [region for region in regions if not any(region.overlaps(other) for other in taken)]
 
 
-def kind_of(region: RegionShape) -> Kind:
-    """The kind of a budget's regions."""
-    if isinstance(region, Component):
+def kind_of(region_shape: tuple[int, ...] | None) -> Kind:
+    """The kind of windows of a shape, or of irregular regions, which have none."""
+    if region_shape is None:
         return "segments"
-    if len(region) == 1:
+    if len(region_shape) == 1:
         return "roi"
-    if len(region) == 2:
-        return "square" if region[0] == region[1] else "rectangle"
-    return "slice" if region[0] == 1 else "box"
+    if len(region_shape) == 2:
+        return "square" if region_shape[0] == region_shape[1] else "rectangle"
+    return "slice" if region_shape[0] == 1 else "box"
 
 
 def axes_of(kind: Kind) -> int:

@@ -7,6 +7,7 @@ import pytest
 from helpers.toy_runs import BASE
 
 from decomp.platform.components import build_dataset, build_learner
+from decomp.platform.errors import UserError
 from decomp.platform.learners import Training
 from decomp.platform.ledger import Ledger
 from decomp.platform.loop.selection import SelectionStep
@@ -24,12 +25,12 @@ class Shuffled(JointRegionSelector):
     needs = Need.UNCERTAINTY | Need.FEATURES
     choose = UncertaintyRegions.choose
 
-    def select(self, pool, n, rng):
-        return rng.permutation(len(pool.image))[:n]
+    def select(self, candidates, n, rng):
+        return rng.permutation(len(candidates.image))[:n]
 
 
 class TooMany(Shuffled):
-    def select(self, pool, n, rng):
+    def select(self, candidates, n, rng):
         return np.arange(n + 1)
 
 
@@ -66,5 +67,5 @@ def test_each_split_draws_among_candidate_regions_from_a_stream_of_its_own(selec
 
 
 def test_a_joint_selector_that_breaks_its_contract_is_named(select):
-    with pytest.raises(ValueError, match=r"TooMany must select 18 distinct numbers below 54, but gave"):
+    with pytest.raises(UserError, match=r"TooMany.select must give 18 distinct numbers below 54, but gave"):
         select("train", f"{__name__}:TooMany")
