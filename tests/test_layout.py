@@ -18,8 +18,8 @@ LONGEST = 320
 
 MAY_IMPORT = {
     "platform": "",
-    "platform.samplers": "platform",
-    "platform.spec": "platform samplers",
+    "platform.spec": "platform",
+    "platform.samplers": "platform spec",
     "platform.storage": "platform spec",
     "platform.datasets.base": "platform",
     "platform.metrics": "platform datasets.base",
