@@ -90,6 +90,12 @@ def test_a_store_that_refuses_is_quoted_with_the_mend(fresh, answering, object_s
         Bucket(url).get("a")
 
 
+def test_a_bucket_in_another_region_is_told(fresh, answering, object_store):
+    fresh.setenv("AWS_ENDPOINT_URL", answering(301, ""))
+    with pytest.raises(StorageError, match=r"^s3://bucket/a: the bucket is in another region; set AWS_DEFAULT_REGION"):
+        Bucket("s3://bucket").get("a")
+
+
 def test_a_store_that_does_not_answer_is_told_with_its_address(fresh, object_store):
     fresh.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     fresh.setattr(buckets, "RETRIES", 1)
