@@ -145,7 +145,7 @@ def ask_to_stop(root: Location) -> None:
     try:
         (root / STOP).write_atomically(b"")
     except OSError as error:
-        raise UserError(f"storage: {root} cannot be written: {error.strerror}.") from error
+        raise UserError(f"storage: {root} cannot be written: {error.strerror or error}.") from error
 
 
 def _progress(store: RunStore, metric: str, active: Mapping[str, Activity], failed: Mapping[str, str]) -> Progress:
