@@ -3,7 +3,6 @@
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from decomp.actors.group import LostWorker, WorkerGroup
@@ -14,8 +13,6 @@ from decomp.platform.datasets.base import pool_ids
 from decomp.platform.errors import StorageError, UserError
 from decomp.platform.loop.loop import Loop
 from decomp.platform.spec import RunSpec
-from decomp.platform.storage import location as storage
-from decomp.platform.storage.durable import full_disk
 from decomp.platform.storage.location import Location
 from decomp.platform.storage.runs import RunStore
 
@@ -65,8 +62,8 @@ def coordinate(
 def _reason(error: Exception, folder: Location) -> str:
     """One line for the user."""
     cause = getattr(error, "cause", None) or error
-    if isinstance(folder, Path) and (full := full_disk(cause, folder)):
-        return full
+    if no_room := folder.no_room(cause):
+        return no_room
     text = str(cause).splitlines()[0] if str(cause) else ""
     return text if isinstance(cause, UserError | LostWorker | StorageError) else f"{type(cause).__name__}: {text}"
 
@@ -75,8 +72,8 @@ def _write_traceback(error: Exception, folder: Location) -> Location | None:
     """Keep the traceback beside the run's cycles; None where the disk has no room for it."""
     details = folder / "failure.txt"
     try:
-        storage.prepare(folder)
-        storage.write_whole(details, "".join(traceback.format_exception(error)).encode())
+        folder.prepare()
+        details.write_atomically("".join(traceback.format_exception(error)).encode())
     except OSError:
         return None
     return details

@@ -3,7 +3,6 @@
 Every message names the file and the key; all mistakes of a file are reported at once.
 """
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -20,7 +19,8 @@ from decomp.platform.errors import UserError, describe, nearest
 from decomp.platform.names import check_name
 from decomp.platform.spec import Budget, Component, Sampler
 from decomp.platform.storage import records
-from decomp.platform.storage.location import Location, parse_location
+from decomp.platform.storage.address import parse_location
+from decomp.platform.storage.location import Location
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -98,7 +98,7 @@ class Experiment(pydantic.BaseModel):
     """What one run occupies."""
 
     storage: str = "runs"
-    """Folder for all results, the same on all nodes, or ``s3://bucket/prefix``."""
+    """Folder for all results, the same on all nodes, or ``s3://bucket/prefix`` (``gs://``, ``az://``)."""
 
     annotation_seconds: AnnotationSeconds = Field(default_factory=AnnotationSeconds)
     """What an expert's time is reckoned from in reports; no part of a run's identity."""
@@ -111,8 +111,10 @@ class Experiment(pydantic.BaseModel):
     @pydantic.field_validator("storage")
     @classmethod
     def _check_storage(cls, storage: str) -> str:
-        if "://" in storage and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+(/.*)?", storage):
-            raise ValueError("give a folder that all nodes see, or s3://bucket/prefix")
+        try:
+            parse_location(storage)
+        except UserError as error:
+            raise ValueError(str(error)) from error
         return storage
 
     @pydantic.model_validator(mode="after")
@@ -131,7 +133,7 @@ class Experiment(pydantic.BaseModel):
     @property
     def folder(self) -> Path:
         """Folder of this machine for reports, beside MLflow's default store: `root`, or one in ``runs``."""
-        return self.root if isinstance(self.root, Path) else Path("runs").absolute() / self.name
+        return self.root.local or Path("runs").absolute() / self.name
 
 
 def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:

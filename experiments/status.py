@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from decomp.actors.progress import Activity
 from decomp.experiments.plan import Plan
 from decomp.platform.errors import UserError
-from decomp.platform.storage.location import Location, write_whole
+from decomp.platform.storage.location import Location
 from decomp.platform.storage.runs import RunStore
 
 STATUS, STOP = ".status.json", ".stop"
@@ -53,7 +53,7 @@ class Status:
 
     def write(self, root: Location) -> None:
         """Replace what was written before, at once."""
-        write_whole(root / STATUS, json.dumps(asdict(self)).encode())
+        (root / STATUS).write_atomically(json.dumps(asdict(self)).encode())
 
 
 class StatusWriter:
@@ -67,7 +67,7 @@ class StatusWriter:
         self._root = root
         self._written = -WRITE_EVERY
         self._failed: dict[str, str] = {}
-        (root / STOP).unlink(missing_ok=True)
+        (root / STOP).discard()
 
     def update(self, active: Mapping[str, Activity], failed: Mapping[str, str]) -> None:
         """Write what is going on, unless it was written just now and no run has failed.
@@ -93,7 +93,7 @@ class StatusWriter:
     def _asked_to_stop(self) -> bool:
         with suppress(OSError):
             if (self._root / STOP).exists():
-                (self._root / STOP).unlink(missing_ok=True)
+                (self._root / STOP).discard()
                 return True
         return False
 
@@ -143,9 +143,9 @@ def ask_to_stop(root: Location) -> None:
         UserError: if the folder cannot be written.
     """
     try:
-        (root / STOP).write_bytes(b"")
+        (root / STOP).write_atomically(b"")
     except OSError as error:
-        raise UserError(f"storage: {root} cannot be written: {error.strerror}.") from error
+        raise UserError(f"storage: {root} cannot be written: {error.strerror or error}.") from error
 
 
 def _progress(store: RunStore, metric: str, active: Mapping[str, Activity], failed: Mapping[str, str]) -> Progress:

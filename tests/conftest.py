@@ -1,3 +1,4 @@
+import functools
 import os
 import uuid
 
@@ -5,7 +6,10 @@ import boto3
 import pytest
 from hypothesis import settings
 from moto.server import ThreadedMotoServer
+from obstore.store import MemoryStore
 
+from decomp.platform.storage import buckets
+from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.objects import ObjectPath
 
 # Read when ray is imported: no message to anybody's server, no token file in anybody's home.
@@ -39,10 +43,25 @@ def bucket(object_store):
     """A folder in a fresh bucket."""
     name = f"bucket-{uuid.uuid4().hex}"
     object_store.create_bucket(Bucket=name)
-    return ObjectPath(name, "some/runs")
+    return ObjectPath.parse(f"s3://{name}/some/runs")
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture
+def memory(monkeypatch):
+    """A folder in a bucket of this process; obstore's stores of other providers behave like it."""
+    monkeypatch.setattr(buckets, "_store", functools.cache(lambda url: MemoryStore()))
+    return ObjectPath.parse("gs://bucket/some/runs")
+
+
+@pytest.fixture(scope="session")
+def tmp_path_factory(tmp_path_factory):
+    """Temporary folders, `tmp_path` among them, that are places for results too."""
+    make = tmp_path_factory.mktemp
+    tmp_path_factory.mktemp = lambda name, numbered=True: FilePath(make(name, numbered))
+    return tmp_path_factory
+
+
+@pytest.fixture(params=["folder", "bucket", "memory"])
 def root(request, tmp_path):
     """Where an experiment's results may lie."""
-    return tmp_path if request.param == "folder" else request.getfixturevalue("bucket")
+    return tmp_path if request.param == "folder" else request.getfixturevalue(request.param)

@@ -118,6 +118,7 @@ def test_every_documented_name_has_its_reference(site):
         "regions.Region",
         "storage.records.CycleRecord",
         "storage.runs.RunStore",
+        "storage.location.Location",
     ],
 )
 def test_contracts_are_on_the_first_pages_of_the_reference(site, contract):

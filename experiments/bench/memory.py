@@ -28,6 +28,7 @@ from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.tasks import Checkpoint, PredictTask, RegionRequest
 from decomp.platform.predictions import Prediction, UncertaintyMap, Wanted
 from decomp.platform.spec import Component, Sampler
+from decomp.platform.storage.files import FilePath
 
 SHAPE = (1024, 2048)
 N_CLASSES = 19
@@ -100,7 +101,7 @@ def keep(pair: tuple[str, str], n: int, n_image: int) -> None:
     images, regions = build_selectors(Sampler("", Component(pair[0]), Component(pair[1])))
     shard = PoolShard(Numbers(n), Recorded(), "cpu")
     task = PredictTask(
-        model=Checkpoint(Path("recorded"), ""),
+        model=Checkpoint(FilePath("recorded"), ""),
         images=shard.dataset.ids("train", 0),
         annotated={},
         tau=0.7,

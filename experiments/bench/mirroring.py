@@ -25,7 +25,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +46,8 @@ from decomp.platform.errors import UserError
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.regions import Region
 from decomp.platform.spec import Budget, Component, RunSpec, Sampler
+from decomp.platform.storage.files import FilePath
+from decomp.platform.storage.location import Location
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing
 from decomp.platform.storage.runs import RunStore
 
@@ -135,7 +136,7 @@ def measure(n_runs: int, cycles: int, metrics: int, sqlite_runs: int, *, keep: b
     """Run all measurements and print them."""
     programs = postgres_programs()
     with tempfile.TemporaryDirectory(prefix="decomp-") as name:
-        folder = Path(name)
+        folder = FilePath(name)
         dataset = Plots(classes_for(metrics))
         start = time.perf_counter()
         runs = commit_runs(folder / "results", dataset, n_runs, cycles)
@@ -206,7 +207,7 @@ def classes_for(metrics: int) -> int:
     return 1 + (metrics - one) // (two - one)
 
 
-def commit_runs(root: Path, dataset: Plots, n_runs: int, cycles: int) -> list[RunStore]:
+def commit_runs(root: Location, dataset: Plots, n_runs: int, cycles: int) -> list[RunStore]:
     """Commit runs that nobody computed; samplers and budgets alternate, the seed grows."""
     runs = []
     for number in range(n_runs):
@@ -237,7 +238,8 @@ def _commit(run: RunStore, cycle: int, n_classes: int) -> None:
         return
     staged = owner.stage(cycle)
     model = f"{run.spec.key} {cycle}".encode()
-    staged.checkpoint.write_bytes(model)
+    with staged.checkpoint.writing() as file:
+        file.write_bytes(model)
     record = fake_record(run.spec, cycle, n_classes, hashlib.sha256(model).hexdigest())
     names = [f"train-{(2 * cycle + k) % IMAGES:03d}" for k in range(2)]
     n_region = run.spec.budget.n_region if run.spec.budget else 0

@@ -37,6 +37,8 @@ from decomp.platform.learners import Learner, Predictor, Training
 from decomp.platform.loop.loop import Loop
 from decomp.platform.predictions import LEVELS, Prediction, UncertaintyMap, Wanted
 from decomp.platform.spec import Budget, Component, RunSpec, Sampler
+from decomp.platform.storage.files import FilePath
+from decomp.platform.storage.location import Location
 from decomp.platform.storage.runs import RunStore
 
 N_CLASSES = 19
@@ -133,7 +135,7 @@ def main() -> None:
     ray.init(address="local", num_cpus=4 * cores, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         with tempfile.TemporaryDirectory() as folder:
-            root = Path(folder)
+            root = FilePath(folder)
             steps = [k for k in (1, 2, 4, 8, 16) if k <= cores]
             print(f"{options.images} images, {cores} cores")
             print(f"{'workers':>8s}{'predict, us an image':>22s}{'rest of the cycle, s':>22s}{'efficiency':>12s}")
@@ -170,7 +172,7 @@ BASE = RunSpec(
 )
 
 
-def cycle(root: Path, images: int, n_workers: int, work: float) -> dict[str, float]:
+def cycle(root: Location, images: int, n_workers: int, work: float) -> dict[str, float]:
     """Seconds per phase of a run's second cycle, this process being the coordinator; prints the workers' memory."""
     spec = replace(
         BASE,
@@ -210,7 +212,7 @@ def worker_memory() -> list[float]:
     return sorted(peaks, reverse=True)
 
 
-def tiny_runs(root: Path, runs: int, at_once: int) -> int:
+def tiny_runs(root: Location, runs: int, at_once: int) -> int:
     """Compute many runs of a pool of 50 images; returns how many failed."""
     small = replace(BASE, dataset=Component(BASE.dataset.name, {"images": 50}), budget=Budget(5, 2, (16, 16)))
     specs = [replace(small, seed=seed) for seed in range(runs)]

@@ -12,7 +12,7 @@ from decomp.experiments.report.learning_curve_figure import curves_name, learnin
 from decomp.experiments.report.run_history import RunHistory
 from decomp.experiments.report.tables import Table
 from decomp.experiments.schema import AnnotationSeconds
-from decomp.platform.storage.location import write_whole
+from decomp.platform.storage.files import FilePath
 
 PAGE = "report.html"
 
@@ -64,7 +64,7 @@ class Report:
         """Write all files into the folder, which is made where missing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, content in self.contents().items():
-            write_whole(self.folder / name, content)
+            FilePath(self.folder / name).write_atomically(content)
         return self
 
 

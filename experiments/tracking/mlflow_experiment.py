@@ -1,6 +1,5 @@
 """One experiment of MLflow and how runs of it are found and written; the only module that imports MLflow."""
 
-import fcntl
 import importlib
 import logging
 import os
@@ -14,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from decomp.experiments.tracking.fields import Point
+from decomp.platform.storage.files import flock
 
 MAX_METRICS, MAX_STRINGS, MAX_PARAMETER_LENGTH = 1000, 100, 6000
 """What MLflow takes in one call: metrics, parameters or tags, and characters of a parameter."""
@@ -190,8 +190,7 @@ def _alone(uri: str) -> Iterator[None]:
         yield
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.with_name(f".{file.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with flock(file.with_name(f".{file.name}.lock"), wait=True):
         yield
 
 

@@ -25,7 +25,6 @@ from decomp.platform.regions import Region
 from decomp.platform.samplers import ImageView, Need
 from decomp.platform.samplers.contract import Site, choices_of, scores_of
 from decomp.platform.spec import Component
-from decomp.platform.storage.location import reading
 
 
 class StaleShard(Exception):
@@ -162,7 +161,7 @@ class PoolShard:
 
     def _predictor_of(self, model: Checkpoint) -> Predictor:
         if self._predictor is None or self._model != model:
-            with reading(model.file, model.sha256) as file:
+            with model.file.reading(model.sha256) as file:
                 self._predictor = self.learner.load(file, self.dataset, self.device)
             self._model = model
         return self._predictor

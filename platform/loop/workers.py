@@ -18,8 +18,8 @@ from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PredictTask
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.regions import Region
-from decomp.platform.storage.durable import checksum
-from decomp.platform.storage.location import Location, reading, writing
+from decomp.platform.storage.files import checksum
+from decomp.platform.storage.location import Location
 
 
 class Workers(Protocol):
@@ -49,7 +49,7 @@ class Workers(Protocol):
 
 def fit(shard: PoolShard, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
     """Train with the shard's learner, on its data and device; arguments as in `Workers.fit`."""
-    with writing(checkpoint) as file:
+    with checkpoint.writing() as file:
         _train(shard, training, start, file)
         return Checkpoint(checkpoint, checksum(file))
 
@@ -60,7 +60,7 @@ def assist(shard: PoolShard, training: Training, start: Checkpoint | None) -> No
 
 
 def _train(shard: PoolShard, training: Training, start: Checkpoint | None, checkpoint: Path) -> None:
-    with reading(start.file, start.sha256) if start else nullcontext() as warm_start:
+    with start.file.reading(start.sha256) if start else nullcontext() as warm_start:
         shard.learner.fit(shard.dataset, replace(training, device=shard.device, warm_start=warm_start), checkpoint)
 
 

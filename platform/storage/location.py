@@ -1,184 +1,195 @@
-"""Where committed cycles lie: in folders, or in a bucket of an S3-compatible store; what differs between the two.
+"""Where results lie: one interface, which folders (`files`) and buckets of an object store (`objects`) implement."""
 
-A folder of results is published: it becomes visible with all its files at once, and of several writers of the same
-folder one wins. In a file system that is one rename. A bucket knows no rename, so there the files of every attempt have
-a prefix of their own, and the attempt that creates the object ``published`` first is the folder::
-
-    cycle-0002/published                    holds the name of the attempt
-    cycle-0002/ATTEMPT/record.json
-"""
-
-import errno
-import shutil
-import tempfile
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-
-from decomp.platform.storage.durable import checksum, sync
-from decomp.platform.storage.objects import SCHEME, ObjectPath
-
-Location = Path | ObjectPath
-"""A file or folder, or an object or the prefix of some."""
-
-PUBLISHED = "published"
+from typing import Self
 
 
-def parse_location(storage: str) -> Location:
-    """What a user names: a folder, made absolute, or ``s3://bucket/prefix``."""
-    return ObjectPath.parse(storage) if storage.startswith(SCHEME) else Path(storage).expanduser().absolute()
+class Location(ABC):
+    """A file or a folder of results, wherever it lies.
 
+    A driver, its coordinators and the workers on all machines hold locations of the same results and use them at the
+    same time, and any of them may be killed at any moment. Therefore an implementation must meet these requirements.
 
-def write_whole(file: Location, content: bytes) -> None:
-    """Write or replace a small file, which is there whole or not at all even after a crash."""
-    if isinstance(file, ObjectPath):
-        file.write_bytes(content)
-        return
-    draft = file.with_name(f".staging-{file.name}-{uuid.uuid4().hex}")
-    try:
-        draft.write_bytes(content)
-        sync(draft)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-    draft.replace(file)
+    **Value.** A location is immutable, hashable, equal by value, pickled small, and made without asking the store.
 
+    **Small files.** What `write_atomically` writes becomes visible whole or not at all, even after a crash; of several
+    writers of one file the last counts. A reader never sees half of it.
 
-@contextmanager
-def reading(file: Location, sha256: str) -> Iterator[Path]:
-    """A large file as a file of this machine, which is gone afterwards if it is a copy.
+    **Published folders.** The files of a folder are written to the place that `stage` returns and become visible
+    together by `publish`. Of several writers that publish the same folder exactly one wins, and all get the winner's
+    files. What a killed writer has staged is never taken for a result, and `prepare` or the next `publish` sweeps it
+    away. The files of a published folder stay as they are; single ones may be discarded.
 
-    Raises:
-        OSError: if a copy does not have this digest.
+    **Lock.** At most one process holds a `lock`. Where processes are cut off from the store for a while two may believe
+    that they do; published folders stay correct all the same.
+
+    **Errors.** A file that is missing is a `FileNotFoundError`. A store that refuses or does not answer is an `OSError`
+    within a minute; one that the user can mend is a `StorageError`, one sentence that names the mend.
+
+    A cycle's folder, for example, is written and read like this::
+
+        staged = (folder / "cycle-0002").stage()
+        with (staged / "model").writing() as file:
+            torch.save(weights, file)
+        files = (folder / "cycle-0002").publish(staged, {"record.json": record})
     """
-    if isinstance(file, Path):
-        yield file
-        return
-    with tempfile.TemporaryDirectory(prefix="decomp-") as folder:
-        copy = Path(folder) / file.name
-        file.download(copy)
-        if checksum(copy) != sha256:
-            raise OSError(f"{file} is not what was committed (SHA-256 {sha256}); start again, it is computed anew.")
-        yield copy
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Last part of the address."""
+
+    @property
+    @abstractmethod
+    def parent(self) -> Self:
+        """The folder that it is in."""
+
+    @abstractmethod
+    def __truediv__(self, name: str) -> Self:
+        """A file or folder in this folder."""
+
+    @property
+    @abstractmethod
+    def local(self) -> Path | None:
+        """This folder as one of this machine, where reports can be written; None if it is none."""
+
+    # One file.
+
+    @abstractmethod
+    def read_bytes(self) -> bytes:
+        """The content of a small file.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+        """
+
+    @abstractmethod
+    def write_atomically(self, content: bytes) -> None:
+        """Write or replace a small file, e.g. the status, which others read at any time."""
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether there is such a file (not: folder)."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Delete the file if there is one."""
+
+    @abstractmethod
+    def reading(self, sha256: str) -> AbstractContextManager[Path]:
+        """A large file as a file of this machine, which is gone afterwards if it is a copy.
+
+        Called by every worker that loads a checkpoint.
+
+        Args:
+            sha256: digest that a copy must have.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            OSError: if a copy has another digest.
+        """
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[Path]:
+        """A file of this machine to write a large file to, which takes its place when the context ends well.
+
+        Called for files of a staged folder only, so nobody sees it before the folder is published.
+        """
+
+    @abstractmethod
+    def sha256(self) -> str | None:
+        """SHA-256 of a large file; None where there is none, or where it would have to be fetched to be told.
+
+        Called before a run goes on from its last checkpoint.
+        """
+
+    # A folder.
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make the folder and sweep away what killed writers staged in it; called by a run's coordinator, at first."""
+
+    @abstractmethod
+    def stage(self) -> Self:
+        """A fresh place for the files of this folder in the making; every call returns another, see `publish`."""
+
+    @abstractmethod
+    def publish(self, staged: Self, files: Mapping[str, bytes]) -> Self:
+        """Add small files to those that are staged already, then make all visible at once as this folder.
+
+        Losing a race against another writer of the same folder is no fault.
+
+        Args:
+            staged: what `stage` returned.
+            files: the small files, by name.
+
+        Returns:
+            Where the files of this folder are now, whoever wrote them.
+        """
+
+    @abstractmethod
+    def published(self, prefix: str) -> Mapping[str, Self]:
+        """The published folders in this one, by name: where the files of each are.
+
+        Called whenever a run's committed cycles are listed; in a bucket it is one listing. This folder may be missing.
+
+        Args:
+            prefix: beginning of the folders' names.
+        """
+
+    @property
+    @abstractmethod
+    def publication(self) -> Self:
+        """The folder as which the files here are published; inverse of a value of `published`."""
+
+    @abstractmethod
+    def set_aside(self) -> str:
+        """Take a published folder that is damaged out of sight, so that it can be published anew.
+
+        Called on what `published` or `publish` returned.
+
+        Returns:
+            How it is called now.
+        """
+
+    @abstractmethod
+    def find(self, name: str) -> list[Self]:
+        """All files of a name below this folder, in order."""
+
+    @abstractmethod
+    def no_room(self, error: BaseException) -> str | None:
+        """The sentence for the user if an error came from a lack of room here; None if it did not."""
+
+    # One process at a time.
+
+    @abstractmethod
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold this file as a lock while the context lasts; its holder loses it however its process ends.
+
+        Called by the driver of an experiment, on a file in the experiment's folder, which it makes if need be.
+
+        Raises:
+            Locked: at once, if another process holds it.
+            StorageError: if the folder cannot be written.
+        """
+
+    @abstractmethod
+    def is_locked(self) -> bool:
+        """Whether a process holds this file as a `lock`; called by those who only look, and writes nothing."""
 
 
-@contextmanager
-def writing(file: Location) -> Iterator[Path]:
-    """A file of this machine to write to, which takes its place at the end."""
-    if isinstance(file, Path):
-        yield file
-        return
-    with tempfile.TemporaryDirectory(prefix="decomp-") as folder:
-        draft = Path(folder) / file.name
-        yield draft
-        file.upload(draft)
+class Locked(Exception):
+    """Another process holds a lock.
 
-
-def digest(file: Location) -> str | None:
-    """SHA-256 of a large file; None where there is none, or an object that decomp has not written."""
-    if isinstance(file, ObjectPath):
-        return file.sha256()
-    return checksum(file) if file.is_file() else None
-
-
-def prepare(folder: Location) -> None:
-    """Make a folder, and sweep away what killed writers left half-made in it."""
-    if isinstance(folder, Path):
-        folder.mkdir(parents=True, exist_ok=True)
-        for stale in folder.glob(".staging-*"):
-            if stale.is_dir():
-                shutil.rmtree(stale, ignore_errors=True)
-            else:
-                stale.unlink(missing_ok=True)
-
-
-def stage(folder: Location) -> Location:
-    """A fresh place for the files of a folder in the making; see `publish`."""
-    attempt = uuid.uuid4().hex
-    if isinstance(folder, ObjectPath):
-        return folder / attempt
-    staged = folder.with_name(f".staging-{folder.name}-{attempt}")
-    staged.mkdir(parents=True)
-    return staged
-
-
-def publish(staged: Location, folder: Location, files: Mapping[str, bytes]) -> Location:
-    """Add small files to those that are staged already, then make all visible at once as `folder`.
-
-    Losing a race against another writer of the same folder is no fault.
-
-    Returns:
-        Where the files of `folder` are now, whoever wrote them.
+    Attributes:
+        holder: the process, e.g. ``process 7 on node-1``, or None where that is not known.
+        expiry: seconds until others may take the lock of a holder that was killed; 0 for at once.
     """
-    for name, content in files.items():
-        (staged / name).write_bytes(content)
-    if isinstance(staged, ObjectPath):
-        assert isinstance(folder, ObjectPath)
-        return _publish_objects(staged, folder)
-    assert isinstance(folder, Path)
-    for file in staged.iterdir():
-        sync(file)
-    sync(staged)
-    try:
-        staged.rename(folder)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        shutil.rmtree(staged)
-    sync(folder.parent)
-    return folder
 
-
-def published(parent: Location, pattern: str) -> dict[str, Location]:
-    """The folders in another one that are published, by name: where the files of each are.
-
-    Args:
-        parent: the other folder; may be missing.
-        pattern: beginning of the names.
-    """
-    if isinstance(parent, Path):
-        found = parent.glob(f"{pattern}*")
-        return {folder.name: folder for folder in found if folder.is_dir()}
-    attempts: dict[str, set[str]] = {}
-    marked = []
-    for entry in parent.walk():
-        folder, _, rest = entry.key.removeprefix(f"{parent.key}/").partition("/")
-        if folder.startswith(pattern):
-            attempts.setdefault(folder, set()).add(rest.partition("/")[0])
-            marked += [folder] if rest == PUBLISHED else []
-    return {folder: _attempt_of(parent / folder, attempts[folder] - {PUBLISHED}) for folder in marked}
-
-
-def set_aside(folder: Location) -> str:
-    """Take a published folder that is damaged out of sight; returns how it is called now."""
-    if isinstance(folder, ObjectPath):
-        (folder.parent / PUBLISHED).unlink()
-        return str(folder)
-    aside = folder.with_name(f"damaged-{folder.name}-{uuid.uuid4().hex[:8]}")
-    folder.rename(aside)
-    return aside.name
-
-
-def find(root: Location, name: str) -> Sequence[Location]:
-    """All files of a name below a folder, in order."""
-    if isinstance(root, Path):
-        return sorted(root.glob(f"**/{name}"))
-    return [entry for entry in root.walk() if entry.name == name]
-
-
-def _attempt_of(folder: ObjectPath, attempts: set[str]) -> ObjectPath:
-    # Another attempt is there only after a writer was killed or lost a race, so the marker is seldom asked.
-    name = next(iter(attempts)) if len(attempts) == 1 else (folder / PUBLISHED).read_bytes().decode()
-    return folder / name
-
-
-def _publish_objects(staged: ObjectPath, folder: ObjectPath) -> ObjectPath:
-    marker = folder / PUBLISHED
-    won = marker.create(staged.name.encode())
-    winner = staged if won else folder / marker.read_bytes().decode()
-    # Other attempts cannot win any more: leave none behind.
-    for entry in folder.walk():
-        if entry != marker and entry.parent != winner:
-            entry.unlink()
-    return winner
+    def __init__(self, holder: str | None = None, expiry: float = 0.0) -> None:
+        super().__init__(holder or "another process")
+        self.holder = holder
+        self.expiry = expiry

@@ -1,167 +1,174 @@
-"""Objects in a bucket of an S3-compatible store, addressed like files."""
+"""Results in a bucket of an object store, addressed like files.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+A bucket knows no rename, so the files of every attempt to publish a folder have a prefix of their own, and the attempt
+that creates the object ``published`` first is the folder::
+
+    cycle-0002/published                    holds the name of the attempt
+    cycle-0002/ATTEMPT/record.json
+"""
+
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Self
 
-from decomp.platform.errors import StorageError
-from decomp.platform.storage.durable import checksum
+from typing_extensions import override
 
-SCHEME = "s3://"
+from decomp.platform.storage import lease
+from decomp.platform.storage.buckets import Bucket
+from decomp.platform.storage.files import checksum
+from decomp.platform.storage.location import Location
+
+PUBLISHED = "published"
 
 
 @dataclass(frozen=True)
-class ObjectPath:
-    """An object, or a folder of objects; of `pathlib.Path` those methods that committed cycles need.
+class ObjectPath(Location):
+    """An object in a bucket, or a folder of objects.
 
-    Every method raises `StorageError` where the store refuses or does not answer. Credentials, region and endpoint are
-    found where all tools of AWS find them: ``AWS_ENDPOINT_URL`` and the like, ``~/.aws``, the machine's role.
+    Every method raises `StorageError` where the store refuses or does not answer.
 
     Attributes:
-        bucket: name of the bucket.
+        bucket: the bucket.
         key: key of the object, or the common prefix of a folder's objects without the slash.
     """
 
-    bucket: str
+    bucket: Bucket
     key: str
 
     @classmethod
-    def parse(cls, url: str) -> "ObjectPath":
-        """The place that ``s3://bucket/prefix`` names."""
-        bucket, _, key = url.removeprefix(SCHEME).partition("/")
-        return cls(bucket, key.strip("/"))
+    def parse(cls, url: str) -> Self:
+        """The place that e.g. ``s3://bucket/prefix`` names."""
+        scheme, _, address = url.partition("://")
+        name, _, key = address.partition("/")
+        return cls(Bucket(f"{scheme}://{name}"), key.strip("/"))
 
     def __str__(self) -> str:
-        return f"{SCHEME}{self.bucket}/{self.key}"
+        return f"{self.bucket.url}/{self.key}"
 
-    def __truediv__(self, name: str) -> "ObjectPath":
-        return ObjectPath(self.bucket, f"{self.key}/{name}" if self.key else name)
+    @override
+    def __truediv__(self, name: str) -> Self:
+        return replace(self, key=f"{self.key}/{name}" if self.key else name)
 
     @property
+    @override
     def name(self) -> str:
-        """Last part of the key."""
         return self.key.rpartition("/")[2]
 
     @property
-    def parent(self) -> "ObjectPath":
-        """The folder that it is in."""
-        return ObjectPath(self.bucket, self.key.rpartition("/")[0])
+    @override
+    def parent(self) -> Self:
+        return replace(self, key=self.key.rpartition("/")[0])
 
+    @property
+    @override
+    def local(self) -> Path | None:
+        return None
+
+    @override
     def read_bytes(self) -> bytes:
-        """The object's content.
+        return self.bucket.get(self.key)
 
-        Raises:
-            FileNotFoundError: if there is no such object.
-        """
-        with self._told():
-            return bytes(_client().get_object(Bucket=self.bucket, Key=self.key)["Body"].read())
+    @override
+    def write_atomically(self, content: bytes) -> None:
+        self.bucket.put(self.key, content)
 
-    def write_bytes(self, content: bytes) -> None:
-        """Write or replace the object; it is there whole or not at all."""
-        with self._told():
-            _client().put_object(Bucket=self.bucket, Key=self.key, Body=content)
-
-    def create(self, content: bytes) -> bool:
-        """Write the object unless there is one; of several writers one wins. Returns whether this one did."""
-        return self._conditionally(content, IfNoneMatch="*")
-
-    def replace_version(self, version: str, content: bytes) -> bool:
-        """Replace the object if it is still the version that `head` told; returns whether it was."""
-        return self._conditionally(content, IfMatch=version)
-
-    def head(self) -> dict[str, Any] | None:
-        """What the store says of the object, e.g. ``ETag``, its version; None where there is none."""
-        try:
-            with self._told():
-                found: dict[str, Any] = _client().head_object(Bucket=self.bucket, Key=self.key)
-                return found
-        except FileNotFoundError:
-            return None
-
+    @override
     def exists(self) -> bool:
-        """Whether there is such an object (not: folder)."""
-        return self.head() is not None
+        return self.bucket.head(self.key) is not None
 
-    def unlink(self, missing_ok: bool = True) -> None:
-        """Delete the object; it is no fault if there is none."""
-        with self._told():
-            _client().delete_object(Bucket=self.bucket, Key=self.key)
+    @override
+    def discard(self) -> None:
+        self.bucket.delete(self.key)
 
-    def upload(self, file: Path) -> None:
-        """Write or replace the object by a file of this machine, of which it keeps the digest."""
-        with self._told():
-            _client().upload_file(str(file), self.bucket, self.key, ExtraArgs={"Metadata": {"sha256": checksum(file)}})
-
-    def download(self, file: Path) -> None:
-        """Copy the object into a file of this machine.
-
-        Raises:
-            FileNotFoundError: if there is no such object.
-        """
-        with self._told():
-            _client().download_file(self.bucket, self.key, str(file))
-
-    def sha256(self) -> str | None:
-        """The digest that `upload` left; None where there is no object, or one that something else wrote."""
-        found = self.head()
-        return None if found is None else found.get("Metadata", {}).get("sha256")
-
-    def walk(self) -> Iterator["ObjectPath"]:
-        """All objects of the folder, by key."""
-        with self._told():
-            pages = _client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{self.key}/")
-            for page in pages:
-                for entry in page.get("Contents", ()):
-                    yield ObjectPath(self.bucket, entry["Key"])
-
-    def _conditionally(self, content: bytes, **condition: str) -> bool:
-        try:
-            with self._told():
-                _client().put_object(Bucket=self.bucket, Key=self.key, Body=content, **condition)
-        except _LostRace:
-            return False
-        return True
-
+    @override
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Errors as sentences."""
-        from boto3.exceptions import S3UploadFailedError
-        from botocore.exceptions import BotoCoreError, ClientError
+    def reading(self, sha256: str) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="decomp-") as folder:
+            copy = Path(folder) / self.name
+            self.bucket.download(self.key, copy)
+            if checksum(copy) != sha256:
+                raise OSError(f"{self} is not what was committed (SHA-256 {sha256}); start again, it is computed anew.")
+            yield copy
 
-        try:
-            yield
-        except ClientError as error:
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            code = error.response.get("Error", {}).get("Code", "")
-            if status == 404 and code != "NoSuchBucket":
-                raise FileNotFoundError(str(self)) from error
-            if status in (409, 412):
-                raise _LostRace from error
-            raise StorageError(f"{self}: {_MENDS.get(code, str(error))}") from error
-        except (BotoCoreError, S3UploadFailedError) as error:
-            why = " ".join(str(error).split()).rstrip(".")
-            raise StorageError(f"{self}: {why}. Check credentials, network and AWS_ENDPOINT_URL.") from error
+    @override
+    @contextmanager
+    def writing(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="decomp-") as folder:
+            draft = Path(folder) / self.name
+            yield draft
+            self.bucket.upload(self.key, draft)
 
+    @override
+    def sha256(self) -> str | None:
+        return self.bucket.sha256(self.key)
 
-class _LostRace(Exception):
-    """The object is not what the writer took it for."""
+    @override
+    def prepare(self) -> None:
+        """Nothing to do: a bucket has no folders, and `publish` sweeps away what others staged."""
 
+    @override
+    def stage(self) -> Self:
+        return self / uuid.uuid4().hex
 
-_MENDS = {
-    "NoSuchBucket": "there is no such bucket; create it or name another.",
-    "AccessDenied": "access denied; these credentials need to read, write, list and delete below this prefix.",
-    "InvalidAccessKeyId": "the store does not know this access key; check the credentials.",
-    "SignatureDoesNotMatch": "the secret key does not fit the access key; check the credentials.",
-}
+    @override
+    def publish(self, staged: Self, files: Mapping[str, bytes]) -> Self:
+        for name, content in files.items():
+            (staged / name).write_atomically(content)
+        marker = self / PUBLISHED
+        won = self.bucket.create(marker.key, staged.name.encode())
+        winner = staged if won else self / marker.read_bytes().decode()
+        # Other attempts cannot win any more: leave none behind.
+        for entry in self.walk():
+            if entry != marker and entry.parent != winner:
+                entry.discard()
+        return winner
 
+    @override
+    def published(self, prefix: str) -> Mapping[str, Self]:
+        attempts: dict[str, set[str]] = {}
+        marked = []
+        for entry in self.walk():
+            folder, _, rest = entry.key.removeprefix(f"{self.key}/").partition("/")
+            if folder.startswith(prefix):
+                attempts.setdefault(folder, set()).add(rest.partition("/")[0])
+                marked += [folder] if rest == PUBLISHED else []
+        return {folder: (self / folder)._attempt(attempts[folder] - {PUBLISHED}) for folder in marked}
 
-@cache
-def _client() -> Any:
-    # Imported here, for most people store in folders.
-    import boto3
-    from botocore.config import Config
+    @property
+    @override
+    def publication(self) -> Self:
+        return self.parent
 
-    return boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 6}, connect_timeout=10))
+    @override
+    def set_aside(self) -> str:
+        (self.publication / PUBLISHED).discard()
+        return str(self)
+
+    @override
+    def find(self, name: str) -> list[Self]:
+        return [entry for entry in self.walk() if entry.name == name]
+
+    @override
+    def no_room(self, error: BaseException) -> str | None:
+        return None
+
+    @override
+    def lock(self) -> AbstractContextManager[None]:
+        return lease.held(self.bucket, self.key)
+
+    @override
+    def is_locked(self) -> bool:
+        return lease.is_held(self.bucket, self.key)
+
+    def walk(self) -> Iterator[Self]:
+        """All objects of the folder, by key."""
+        for key in self.bucket.keys(self.key):
+            yield replace(self, key=key)
+
+    def _attempt(self, attempts: set[str]) -> Self:
+        # Another attempt is there only after a writer was killed or lost a race, so the marker is seldom asked.
+        return self / (next(iter(attempts)) if len(attempts) == 1 else (self / PUBLISHED).read_bytes().decode())

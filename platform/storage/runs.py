@@ -10,8 +10,7 @@ One folder per run, one folder per cycle::
             timing.json          Timing
             model                the checkpoint (of the last two cycles only)
 
-A cycle becomes visible at once, with all its files (`decomp.platform.storage.location`): it is there whole or not at
-all.
+A cycle becomes visible at once, with all its files (`Location.publish`): it is there whole or not at all.
 """
 
 import json
@@ -19,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count, takewhile
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,11 +25,11 @@ import pyarrow.parquet as pq
 from decomp.platform.errors import UserError
 from decomp.platform.ledger import Ledger
 from decomp.platform.spec import FORMAT, RunSpec
-from decomp.platform.storage import location as storage
 from decomp.platform.storage.location import Location
 from decomp.platform.storage.records import CycleRecord, Timing
 
 CHECKPOINT, RECORD, TIMING, REGIONS = "model", "record.json", "timing.json", "regions.parquet"
+CYCLE = "cycle-"
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class CycleFolder:
 
     def intact(self) -> bool:
         """Whether the checkpoint is the one that the record speaks of."""
-        return storage.digest(self.checkpoint) == self.record.checkpoint_sha256
+        return self.checkpoint.sha256() == self.record.checkpoint_sha256
 
 
 @dataclass(frozen=True)
@@ -108,14 +106,14 @@ class RunStore:
 
     def own_cycles(self, after: int) -> list[CycleFolder]:
         """Committed cycles in the run's own folder that follow a cycle without a gap."""
-        folders = storage.published(self.path, "cycle-")
+        folders = self.path.published(CYCLE)
         names = takewhile(folders.__contains__, map(_name, count(after + 1)))
         return [CycleFolder(folders[name]) for name in names]
 
     def stranded(self) -> list[CycleFolder]:
         """Cycles after a gap, which a user made who deleted a damaged one; they do not count as committed."""
-        last, own = _name(len(self.committed())), storage.published(self.path, "cycle-")
-        return [CycleFolder(own[name]) for name in sorted(own) if name > last]
+        last, published = _name(len(self.committed())), self.path.published(CYCLE)
+        return [CycleFolder(published[name]) for name in sorted(published) if name > last]
 
     def ledger(self, folders: list[CycleFolder]) -> Ledger:
         """All regions annotated in the given cycles."""
@@ -133,15 +131,15 @@ class RunStore:
 
     def create(self) -> None:
         """Make the run's folder, write down what it is, and sweep away what a killed process left half-made."""
-        storage.prepare(self.path)
+        self.path.prepare()
         description = self.path / "run.json"
         if not description.exists():
             content = json.dumps(self.spec.identity(), sort_keys=True, indent=1) + "\n"
-            storage.write_whole(description, content.encode())
+            description.write_atomically(content.encode())
 
     def stage(self, number: int) -> CycleFolder:
         """A fresh folder for the files of a cycle in the making."""
-        return CycleFolder(storage.stage(self.path / _name(number)))
+        return CycleFolder((self.path / _name(number)).stage())
 
     def commit(self, staged: CycleFolder, record: CycleRecord, timing: Timing, ledger: Ledger) -> CycleFolder:
         """Add the results to a staged cycle (whose checkpoint is there already) and make it visible at once.
@@ -154,13 +152,13 @@ class RunStore:
         # The last two checkpoints stay: the next cycle needs the last, and the one before mends a damaged last. The one
         # before them goes first: after the last commit of a run nobody would come back for it.
         if record.cycle > 3:
-            for path in storage.published(self.path, _name(record.cycle - 2)).values():
-                CycleFolder(path).checkpoint.unlink(missing_ok=True)
-        return CycleFolder(storage.publish(staged.path, self.path / _name(record.cycle), files))
+            for path in self.path.published(_name(record.cycle - 2)).values():
+                CycleFolder(path).checkpoint.discard()
+        return CycleFolder((self.path / _name(record.cycle)).publish(staged.path, files))
 
     def quarantine(self, folder: CycleFolder) -> str:
         """Set a damaged cycle aside, so that it is computed again; returns how it is called now."""
-        return storage.set_aside(folder.path)
+        return folder.path.set_aside()
 
 
 def stored_runs(root: Location) -> Iterator[RunStore]:
@@ -169,7 +167,7 @@ def stored_runs(root: Location) -> Iterator[RunStore]:
     Raises:
         UserError: naming a description that is damaged.
     """
-    for description in storage.find(root, "run.json"):
+    for description in root.find("run.json"):
         identity = description.read_bytes()
         try:
             spec = RunSpec.from_json(identity) if json.loads(identity).get("format") == FORMAT else None
@@ -186,12 +184,11 @@ def _legible(file: Location) -> Iterator[Location]:
         yield file
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]
-        whole = file.parent if isinstance(file, Path) else file.parent.parent  # with the mark of being published
         raise UserError(
-            f"{file} is missing or damaged ({reason}); delete the folder {whole.name}, and 'decomp run' computes "
-            f"the cycle again."
+            f"{file} is missing or damaged ({reason}); delete the folder {file.parent.publication.name}, and "
+            f"'decomp run' computes the cycle again."
         ) from error
 
 
 def _name(cycle: int) -> str:
-    return f"cycle-{cycle:04d}"
+    return f"{CYCLE}{cycle:04d}"

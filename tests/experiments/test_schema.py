@@ -107,7 +107,7 @@ def test_a_region_is_a_window_or_a_part_of_a_partition(toy_file):
         ("budgets[0].region=16", r"region: give pixels per axis"),
         ("budgets[0].region={segments: 9}", r"the key 'budgets\[0\].region.name' is missing; add it"),
         ("name=a/b", "name: use letters, digits"),
-        ("storage=gs://bucket", "storage: give a folder that all nodes see, or s3://bucket/prefix"),
+        ("storage=ftp://host", "storage: give a folder that all nodes see, or s3://bucket/prefix"),
         ("seeds", "'seeds': an override is written key=value"),
         ("seeds=[1", "flow sequence"),
     ],

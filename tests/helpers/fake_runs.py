@@ -8,7 +8,7 @@ from decomp.platform.datasets.base import IGNORE, Dataset
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.regions import Region
 from decomp.platform.spec import Budget, Component, RunSpec, Sampler
-from decomp.platform.storage.durable import checksum
+from decomp.platform.storage.files import checksum
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing
 from decomp.platform.storage.runs import RunStore
 

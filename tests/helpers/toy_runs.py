@@ -10,8 +10,7 @@ from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.workers import LocalWorkers
 from decomp.platform.names import SAMPLERS
 from decomp.platform.spec import Budget, Component, RunSpec, Sampler
-from decomp.platform.storage.objects import ObjectPath
-from decomp.platform.storage.runs import RunStore
+from decomp.platform.storage.runs import CHECKPOINT, RECORD, REGIONS, RunStore
 
 BASE = RunSpec(
     "run",
@@ -58,16 +57,8 @@ def run_locally(root, *specs, observer=None):
 
 def results(root):
     """Bytes of every result file below a folder, by relative path; wall times are no results."""
-    if isinstance(root, ObjectPath):
-        own = [path for path in root.walk() if path.name != "published"]
-        # The name of the attempt that was published stands between the folder and its files.
-        names = [f"{path.parent.parent}/{path.name}".removeprefix(f"{root}/") for path in own]
-        assert len(set(names)) == len(names), "attempts were left behind"
-    else:
-        own = [path for path in sorted(root.rglob("*")) if path.is_file()]
-        names = [str(path.relative_to(root)) for path in own]
-    return {
-        name: path.read_bytes()
-        for name, path in zip(names, own, strict=True)
-        if f"/{name}".rsplit("/", 2)[-2].startswith("cycle-") and path.name != "timing.json"
-    }
+    files = [file for name in (CHECKPOINT, RECORD, REGIONS) for file in root.find(name)]
+    names = [f"{file.parent.publication}/{file.name}".removeprefix(f"{root}/") for file in files]
+    assert len(set(names)) == len(names), "attempts were left behind"
+    contents = zip(names, (file.read_bytes() for file in files), strict=True)
+    return {name: content for name, content in contents if name.split("/")[-2].startswith("cycle-")}

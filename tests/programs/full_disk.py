@@ -9,14 +9,13 @@ import resource
 import shutil
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow.dataset  # noqa: F401  imported by pyarrow in every fork otherwise
 from helpers.toy_runs import run_locally
 from programs.killed_runs import SPEC, files, forked
 
 from decomp.platform.ledger import Ledger
-from decomp.platform.storage.durable import full_disk
+from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.runs import RunStore
 
 LIMITS = (0, 50, 150, 500, 1500)
@@ -50,10 +49,10 @@ def limited(root, limit):
     try:
         run_locally(root, SPEC)
     except OSError as error:
-        said = full_disk(error, root)
+        said = root.no_room(error)
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     (root / "said").write_text(str(said))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(FilePath(sys.argv[1]))

@@ -10,13 +10,13 @@ import shutil
 import signal
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow.dataset  # noqa: F401  as above
 from helpers.toy_runs import DECOMP, run_locally
 
 from decomp.platform.ledger import Ledger
 from decomp.platform.loop.loop import Observer
+from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.runs import RunStore
 
 SPEC = replace(DECOMP, cycles=5)
@@ -134,4 +134,4 @@ def files(root):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(FilePath(sys.argv[1]))

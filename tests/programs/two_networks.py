@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import ray
 from helpers.toy_runs import DECOMP
@@ -23,6 +22,7 @@ from decomp.actors import session
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep
 from decomp.platform.spec import Component
+from decomp.platform.storage.files import FilePath
 
 NODES = (2, 3)
 SIZES = {
@@ -32,7 +32,7 @@ SIZES = {
 }
 
 
-def main(folder: Path) -> None:
+def main(folder: FilePath) -> None:
     make_networks()
     started = [start("--head", "--port=6379", "--temp-dir=/run/ray", "--include-dashboard=false", node=1)]
     try:
@@ -119,4 +119,4 @@ def traffic():
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(FilePath(sys.argv[1]))

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-from pathlib import Path
 
 import ray
 from helpers.toy_runs import DECOMP, SLOW
@@ -17,6 +16,7 @@ from ray.util import placement_group_table
 
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep
+from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.runs import RunStore
 
 QUICK_DEATH = {
@@ -26,7 +26,7 @@ QUICK_DEATH = {
 }
 
 
-def main(folder: Path, what: str) -> None:
+def main(folder: FilePath, what: str) -> None:
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "_system_config": QUICK_DEATH}
     )
@@ -62,4 +62,4 @@ def main(folder: Path, what: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(FilePath(sys.argv[1]), sys.argv[2])

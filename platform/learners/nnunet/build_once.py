@@ -1,12 +1,11 @@
 """Folders that are made once per machine, by whichever process comes first, and read by all.
 
-Several processes may work on a shelf at once: each folder has a lock, which the kernel releases when its holder dies. A
+Several processes may make folders at once: each folder has a lock, which the kernel releases when its holder dies. A
 folder becomes visible by one rename after its files are synced to disk, with checksums that every process compares once
 before it uses the files. So a process that is killed leaves nothing that is taken for a result, and a damaged file is
 made again.
 """
 
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterable
@@ -14,7 +13,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from decomp.platform.errors import UserError
-from decomp.platform.storage.durable import checksum, sync
+from decomp.platform.storage.files import checksum, flock, sync
+from decomp.platform.storage.location import Locked
 
 CHECKSUMS = "sha256.json"
 
@@ -61,22 +61,24 @@ class BuildOnce:
         """Make a folder unless it is there; False if another process is at it and this one is not to wait."""
         place = self._place(name)
         writable(self._folder)
-        with (self._folder / f".{place.name}.lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            if not self.has(name):
-                unfinished = self._folder / f".{place.name}.unfinished"
-                for leftover in (unfinished, place):
-                    shutil.rmtree(leftover, ignore_errors=True)
-                unfinished.mkdir()
-                self._make(name, unfinished)
-                _seal(unfinished)
-                unfinished.rename(place)
-                sync(self._folder)
-                self._checked.add(name)
+        try:
+            with flock(self._folder / f".{place.name}.lock", wait=wait):
+                if not self.has(name):
+                    self._build(name, place)
+        except Locked:
+            return False
         return True
+
+    def _build(self, name: str, place: Path) -> None:
+        unfinished = self._folder / f".{place.name}.unfinished"
+        for leftover in (unfinished, place):
+            shutil.rmtree(leftover, ignore_errors=True)
+        unfinished.mkdir()
+        self._make(name, unfinished)
+        _seal(unfinished)
+        unfinished.rename(place)
+        sync(self._folder)
+        self._checked.add(name)
 
     def _place(self, name: str) -> Path:
         return self._folder / quote(name, safe=" ").replace(".", "%2E")

@@ -6,8 +6,6 @@ from collections import namedtuple
 import pytest
 from helpers.programs import PROGRAMS, told_by
 
-from decomp.platform.storage.durable import full_disk
-
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory):
@@ -28,14 +26,14 @@ def test_the_same_run_goes_on_when_there_is_room(limited):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_the_reasons_of_a_disk_without_room_are_told(number, tmp_path):
-    said = full_disk(OSError(number, "whatever"), tmp_path)
+    said = tmp_path.no_room(OSError(number, "whatever"))
     assert str(tmp_path) in said
     assert os.strerror(number) in said
 
 
 def test_a_library_that_does_not_say_why_it_failed_is_seen_through(tmp_path, monkeypatch):
     error = RuntimeError("file write failed")
-    assert full_disk(error, tmp_path) is None
-    assert full_disk(PermissionError(errno.EACCES, "no"), tmp_path) is None
+    assert tmp_path.no_room(error) is None
+    assert tmp_path.no_room(PermissionError(errno.EACCES, "no")) is None
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: namedtuple("usage", "total used free")(9, 9, 0))
-    assert "only 0 bytes are free" in full_disk(error, tmp_path)
+    assert "only 0 bytes are free" in tmp_path.no_room(error)

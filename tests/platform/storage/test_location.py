@@ -1,122 +1,151 @@
-from dataclasses import replace
+"""The contract of `Location`, tried on each implementation."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
 
 import pytest
-from helpers.toy_runs import DECOMP, RUNS, results, run_locally
+from helpers.publishing import put
 
-from decomp.platform.errors import StorageError
-from decomp.platform.storage import location as storage
-from decomp.platform.storage.location import parse_location
-from decomp.platform.storage.objects import ObjectPath
-from decomp.platform.storage.runs import RunStore
-
-UNCERT = next(run for run in RUNS if run.sampler.name == "uncert")
+from decomp.platform.storage import lease
+from decomp.platform.storage.files import checksum
+from decomp.platform.storage.location import Locked
 
 
-def put(folder, number, name="cycle-0002"):
-    """Publish a folder with a large file and a small one; where it is."""
-    staged = storage.stage(folder / name)
-    with storage.writing(staged / "model") as file:
-        file.write_bytes(b"weights %d" % number)
-    return storage.publish(staged, folder / name, {"record.json": b"%d" % number})
+def test_a_location_is_a_value(root):
+    place = root / "a"
+    assert place == root / "a" != root / "b"
+    assert len({place, root / "a"}) == 1
+    assert pickle.loads(pickle.dumps(place)) == place
+    assert (place.name, place.parent) == ("a", root)
+    assert str(place) == f"{root}/a"
 
 
-def test_a_user_names_a_folder_or_a_bucket(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert parse_location("runs") == tmp_path / "runs"
-    assert parse_location("s3://bucket/a/b/") == ObjectPath("bucket", "a/b")
-    assert str(parse_location("s3://bucket") / "name") == "s3://bucket/name"
+def test_a_small_file_is_written_replaced_and_discarded(root):
+    root.prepare()
+    file = root / "status.json"
+    assert not file.exists()
+    for content in (b"one", b"another"):
+        file.write_atomically(content)
+        assert file.read_bytes() == content
+    assert file.exists()
+    file.discard()
+    assert not file.exists()
+
+
+def test_a_file_that_is_missing_is_said_to_be_and_may_be_discarded(root):
+    with pytest.raises(FileNotFoundError):
+        (root / "nothing").read_bytes()
+    assert (root / "nothing").sha256() is None
+    (root / "nothing").discard()
+
+
+def test_a_large_file_is_read_back_with_its_digest(root):
+    path = put(root, 1)
+    digest = (path / "model").sha256()
+    with (path / "model").reading(digest) as file:
+        assert file.read_bytes() == b"weights 1"
+        assert checksum(file) == digest
 
 
 def test_what_is_published_is_found(root):
-    storage.prepare(root)
-    assert storage.published(root, "cycle-") == {}
+    root.prepare()
+    assert root.published("cycle-") == {}
     path = put(root, 1)
-    assert storage.published(root, "cycle-") == {"cycle-0002": path}
+    put(root, 1, "other")
+    assert root.published("cycle-") == {"cycle-0002": path}
     assert (path / "record.json").read_bytes() == b"1"
-    with storage.reading(path / "model", storage.digest(path / "model")) as file:
-        assert file.read_bytes() == b"weights 1"
+    assert path.publication == root / "cycle-0002"
+
+
+def test_nothing_is_published_in_a_folder_that_is_missing(root):
+    assert (root / "nowhere").published("cycle-") == {}
+    assert (root / "nowhere").find("run.json") == []
+
+
+def test_what_is_staged_is_not_published(root):
+    root.prepare()
+    with ((root / "cycle-0002").stage() / "model").writing() as file:
+        file.write_bytes(b"killed")
+    assert root.published("cycle-") == {}
+
+
+def test_a_file_whose_writer_fails_is_not_published(root):
+    root.prepare()
+    model = (root / "cycle-0002").stage() / "model"
+
+    def fail():
+        with model.writing() as file:
+            file.write_bytes(b"half")
+            raise ValueError("half")
+
+    with pytest.raises(ValueError, match="half"):
+        fail()
+    assert root.published("cycle-") == {}
 
 
 def test_of_two_writers_the_first_wins_with_all_its_files(root):
-    storage.prepare(root)
+    root.prepare()
     first, second = put(root, 1), put(root, 2)
     assert first == second
     assert (second / "record.json").read_bytes() == b"1"
-    assert (second / "model").read_bytes() == b"weights 1"
+    with (second / "model").reading((second / "model").sha256()) as file:
+        assert file.read_bytes() == b"weights 1"
 
 
 def test_what_is_set_aside_is_published_no_more_and_can_be_again(root):
-    storage.prepare(root)
-    storage.set_aside(put(root, 1))
-    assert storage.published(root, "cycle-") == {}
+    root.prepare()
+    put(root, 1).set_aside()
+    assert root.published("cycle-") == {}
     assert (put(root, 2) / "record.json").read_bytes() == b"2"
 
 
-def test_nothing_is_left_of_attempts_that_did_not_win(bucket):
-    storage.stage(bucket / "cycle-0002")
-    (storage.stage(bucket / "cycle-0002") / "model").write_bytes(b"killed")
-    assert storage.published(bucket, "cycle-") == {}
-    path = put(bucket, 1)
-    assert {entry.parent for entry in bucket.walk()} == {path, bucket / "cycle-0002"}
+def test_files_are_found_by_their_name_in_order(root):
+    for folder in ("b", "a", "a/c"):
+        (root / folder).prepare()
+        (root / folder / "run.json").write_atomically(b"")
+        (root / folder / "else.json").write_atomically(b"")
+    assert root.find("run.json") == [root / folder / "run.json" for folder in ("a/c", "a", "b")]
 
 
-def test_an_attempt_that_is_there_beside_the_published_one_is_not_taken_for_it(bucket):
-    path = put(bucket, 1)
-    (bucket / "cycle-0002" / "0000" / "model").write_bytes(b"still uploading")
-    (bucket / "cycle-0002" / "ffff" / "model").write_bytes(b"still uploading")
-    assert storage.published(bucket, "cycle-") == {"cycle-0002": path}
+def test_a_lock_has_one_holder(root):
+    lock = root / ".lock"
+    assert not lock.is_locked()
+    for _ in range(2):
+        with lock.lock():
+            assert lock.is_locked()
+            with pytest.raises(Locked), lock.lock():
+                pass
+            assert lock.is_locked()
+        assert not lock.is_locked()
 
 
-def test_a_copy_that_is_not_what_was_committed_is_refused(bucket):
-    path = put(bucket, 1)
-    (path / "model").write_bytes(b"else")
-    assert storage.digest(path / "model") is None
-    with pytest.raises(OSError, match="model is not what was committed"), storage.reading(path / "model", "f00d"):
+HOLDER = """
+import sys, time
+from decomp.platform.storage.address import parse_location
+with parse_location(sys.argv[1]).lock():
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("where", ["folder", "bucket"])
+def test_a_killed_holder_loses_the_lock(where, request, tmp_path):
+    lock = (tmp_path if where == "folder" else request.getfixturevalue("bucket")) / ".lock"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(lock)], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(Locked), lock.lock():
         pass
+    holder.kill()
+    holder.wait()
+    with lock.lock():
+        assert lock.is_locked()
 
 
-def test_a_bucket_holds_the_same_results_as_a_folder(bucket, tmp_path):
-    for root in (tmp_path, bucket):
-        run_locally(root, DECOMP, UNCERT)
-    assert results(bucket) == results(tmp_path)
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_run_killed_around_a_commit_into_a_bucket_goes_on_with_the_same_results(bucket, tmp_path, monkeypatch, when):
-    run_locally(tmp_path, DECOMP)
-    create, calls = ObjectPath.create, []
-
-    def interrupted(self, content):
-        calls.append(self)
-        if len(calls) == 3:
-            if when == "after":
-                create(self, content)
-            raise KeyboardInterrupt
-        return create(self, content)
-
-    monkeypatch.setattr(ObjectPath, "create", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run_locally(bucket, DECOMP)
-    run_locally(bucket, DECOMP)
-    assert results(bucket) == results(tmp_path)
-
-
-def test_a_damaged_checkpoint_in_a_bucket_is_computed_again(bucket, tmp_path):
-    run_locally(tmp_path, DECOMP)
-    run_locally(bucket, replace(DECOMP, cycles=4))
-    RunStore(bucket, DECOMP).committed()[3].checkpoint.write_bytes(b"damaged")
-    run_locally(bucket, DECOMP)
-    assert results(bucket) == results(tmp_path)
-
-
-def test_a_bucket_that_is_missing_is_named_with_the_mend(bucket):
-    with pytest.raises(StorageError, match=r"s3://no-such-bucket/a: there is no such bucket; create it"):
-        ObjectPath("no-such-bucket", "a").write_bytes(b"")
-
-
-def test_a_missing_object_is_like_a_missing_file(bucket):
-    with pytest.raises(FileNotFoundError):
-        (bucket / "nothing").read_bytes()
-    assert not (bucket / "nothing").exists()
-    assert (bucket / "nothing").head() is None
-    (bucket / "nothing").unlink()
+def test_a_killed_holder_in_a_bucket_is_named(bucket):
+    (bucket / ".lock").write_atomically(json.dumps({"host": "elsewhere", "pid": os.getpid()}).encode())
+    with pytest.raises(Locked) as error, (bucket / ".lock").lock():
+        pass
+    assert (error.value.holder, error.value.expiry) == (f"process {os.getpid()} on elsewhere", lease.EXPIRE)

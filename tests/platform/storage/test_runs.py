@@ -8,7 +8,7 @@ import pytest
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.regions import Region
 from decomp.platform.spec import FORMAT, Budget, Component, RunSpec, Sampler
-from decomp.platform.storage import location as storage
+from decomp.platform.storage import files
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing
 from decomp.platform.storage.runs import RunStore, stored_runs
 
@@ -28,7 +28,7 @@ LEDGER = Ledger.of([Annotation(Region("a", (0, 0), (4, 4)), cycle=1, rank=0, dra
 def commit(store, number, content=b"weights", **changes):
     store.create()
     staged = store.stage(number)
-    with storage.writing(staged.checkpoint) as file:
+    with staged.checkpoint.writing() as file:
         file.write_bytes(content)
     annotated = Annotated(1, 0.25, 1, 16, 0.5, (10, 6), 1, 3)
     record = CycleRecord(
@@ -71,7 +71,7 @@ def test_cycle_1_is_the_shared_one(store):
 
 
 def test_a_cycle_in_the_making_is_not_committed(store):
-    store.stage(2).checkpoint.write_bytes(b"half")
+    store.stage(2).checkpoint.write_atomically(b"half")
     assert len(store.committed()) == 1
 
 
@@ -88,7 +88,7 @@ def test_losing_the_race_for_a_commit_keeps_the_winners_files(store):
 
 
 def test_a_failure_between_the_files_leaves_nothing_visible(folder_store, monkeypatch):
-    monkeypatch.setattr(storage, "sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(files, "sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(OSError, match="No space"):
         commit(folder_store, 2)
     assert len(folder_store.committed()) == 1
@@ -103,7 +103,7 @@ def test_only_the_last_two_checkpoints_and_the_shared_one_stay(store):
 
 def test_a_damaged_checkpoint_is_noticed_and_set_aside(store):
     folder, _ = commit(store, 2)
-    folder.checkpoint.write_bytes(b"weigh")
+    folder.checkpoint.write_atomically(b"weigh")
     assert not folder.intact()
     store.quarantine(folder)
     assert len(store.committed()) == 1
@@ -133,7 +133,7 @@ def test_stored_runs_are_found_with_their_identity(store):
 def test_runs_of_another_format_are_passed_over(store):
     store.create()
     description = store.path / "run.json"
-    description.write_bytes(description.read_bytes().replace(b'"format": %d' % FORMAT, b'"format": 1'))
+    description.write_atomically(description.read_bytes().replace(b'"format": %d' % FORMAT, b'"format": 1'))
     assert [run.spec.kind for run in stored_runs(store.root)] == ["first"]
 
 

@@ -1,0 +1,182 @@
+"""Results in folders of a file system: staged beside their place, synced to the disk, and published by one rename."""
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PosixPath
+from typing import Self
+
+from typing_extensions import override
+
+from decomp.platform.errors import StorageError
+from decomp.platform.storage.location import Location, Locked
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk without room: full, or the quota, or the greatest size of a file exceeded."""
+
+ROOM = 2**16
+"""Bytes; a disk with less is full. Libraries that write by themselves do not say why they failed."""
+
+
+class FilePath(PosixPath, Location):
+    """A file or folder that this machine, and for a run on several nodes all of them, see under the same path."""
+
+    @property
+    @override
+    def local(self) -> Path | None:
+        return self
+
+    @override
+    def write_atomically(self, content: bytes) -> None:
+        draft = self._draft()
+        try:
+            draft.write_bytes(content)
+            sync(draft)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+        draft.replace(self)
+
+    @override
+    def discard(self) -> None:
+        self.unlink(missing_ok=True)
+
+    @override
+    @contextmanager
+    def reading(self, sha256: str) -> Iterator[Path]:
+        yield self
+
+    @override
+    @contextmanager
+    def writing(self) -> Iterator[Path]:
+        yield self
+
+    @override
+    def sha256(self) -> str | None:
+        return checksum(self) if self.is_file() else None
+
+    @override
+    def prepare(self) -> None:
+        self.mkdir(parents=True, exist_ok=True)
+        for stale in self.glob(".staging-*"):
+            if stale.is_dir():
+                shutil.rmtree(stale, ignore_errors=True)
+            else:
+                stale.unlink(missing_ok=True)
+
+    @override
+    def stage(self) -> Self:
+        staged = self._draft()
+        staged.mkdir(parents=True)
+        return staged
+
+    @override
+    def publish(self, staged: Self, files: Mapping[str, bytes]) -> Self:
+        for name, content in files.items():
+            (staged / name).write_bytes(content)
+        for file in staged.iterdir():
+            sync(file)
+        sync(staged)
+        try:
+            staged.rename(self)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            shutil.rmtree(staged)
+        sync(self.parent)
+        return self
+
+    @override
+    def published(self, prefix: str) -> Mapping[str, Self]:
+        return {folder.name: folder for folder in self.glob(f"{prefix}*") if folder.is_dir()}
+
+    @property
+    @override
+    def publication(self) -> Self:
+        return self
+
+    @override
+    def set_aside(self) -> str:
+        aside = self.with_name(f"damaged-{self.name}-{uuid.uuid4().hex[:8]}")
+        self.rename(aside)
+        return aside.name
+
+    @override
+    def find(self, name: str) -> list[Self]:
+        return sorted(self.glob(f"**/{name}"))
+
+    @override
+    def no_room(self, error: BaseException) -> str | None:
+        number = error.errno if isinstance(error, OSError) else None
+        try:
+            free = shutil.disk_usage(self).free
+        except OSError:
+            free = ROOM
+        if number not in FULL and free >= ROOM:
+            return None
+        why = os.strerror(number) if number in FULL else f"only {free} bytes are free"
+        return f"there is no room for more in {self} ({why}); make room, then the same command goes on."
+
+    @override
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        try:
+            self.parent.mkdir(parents=True, exist_ok=True)
+            self.touch()
+        except OSError as error:
+            raise StorageError(f"{self.parent} cannot be written: {error.strerror}; name another folder.") from error
+        with flock(self):
+            yield
+
+    @override
+    def is_locked(self) -> bool:
+        if not self.exists():
+            return False
+        try:
+            with flock(self):
+                return False
+        except Locked:
+            return True
+
+    def _draft(self) -> Self:
+        """A name beside this one that nobody else uses, and that `prepare` knows for a draft's."""
+        return self.with_name(f".staging-{self.name}-{uuid.uuid4().hex}")
+
+
+@contextmanager
+def flock(file: Path, *, wait: bool = False) -> Iterator[None]:
+    """Keep other processes of this machine out; the kernel releases the lock when its holder dies.
+
+    Args:
+        file: made if need be, and left behind.
+        wait: until its holder releases the lock.
+
+    Raises:
+        Locked: if another process holds the lock and this one is not to wait.
+    """
+    with file.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Locked from None
+        yield
+
+
+def checksum(file: Path) -> str:
+    """SHA-256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or the entries of a folder are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
