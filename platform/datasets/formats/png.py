@@ -66,7 +66,9 @@ def before_pixels(stream: BinaryIO) -> int:
 
 def check_end(stream: BinaryIO) -> None:
     """Raise `BrokenFile` if the end of the file is missing; bytes of another program may follow it."""
-    if END not in tail(stream) and not any(chunk.kind == b"IEND" for chunk in _chunks(stream)):
+    if END in tail(stream):
+        return
+    if not any(chunk.kind == b"IEND" and _is_intact(stream, chunk) for chunk in _chunks(stream)):
         raise BrokenFile("is cut off")
 
 

@@ -156,10 +156,13 @@ def _reading(stream: BinaryIO) -> bytes:
         header = _header(stream)
     except BrokenFile:
         return b""
-    how = f"{header.bits} bits, orientation {header.orientation}".encode()
+    plain = header.bits < 16 and header.orientation == 1
+    how = b"" if plain else f"{header.bits} bits, orientation {header.orientation}".encode()
+    if (header.container, header.colours) != ("PNG", "palette"):
+        return how
+    start = png.before_pixels(stream)
     stream.seek(EDGE)
-    far = stream.read(max(0, png.before_pixels(stream) - EDGE)) if header.colours == "palette" else b""
-    return (b"" if header.bits < 16 and header.orientation == 1 else how) + far
+    return how + stream.read(max(0, start - EDGE))
 
 
 def _module(stream: BinaryIO) -> ModuleType:

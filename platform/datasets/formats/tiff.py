@@ -97,6 +97,8 @@ def _header(page: "TiffPage") -> Header:
         raise BrokenFile("stores white as 0", "save it with black as 0")
     if not isinstance(bits, int):
         raise BrokenFile("has channels of different depths", SAVE_AS)
+    if not all(isinstance(number, int) for number in (page.imagelength, page.imagewidth, page.imagedepth, channels)):
+        raise BrokenFile("is damaged")
     if page.sampleformat not in (None, UNSIGNED) or bits not in (1, 2, 4, 8, 16):
         kind = {2: "signed", 3: "floating-point"}.get(page.sampleformat, "unsigned")
         raise BrokenFile(f"holds {kind} numbers of {bits} bits", SAVE_AS)
