@@ -242,7 +242,8 @@ def _unpaired(listing: Listing) -> Iterator[Problem]:
     stray = sorted(listing.masks - {pair.mask for pair in listing.pairs})
     if min(len(lacking), len(stray)) > ONE_BY_ONE:
         first = lacking[0]
-        similar = next((mask for mask in stray if first.image.stem in mask.name), stray[0])
+        beside = [mask for mask in stray if mask.parent == first.mask.parent] or stray
+        similar = next((mask for mask in beside if first.image.stem in mask.name), beside[0])
         yield Problem(
             first.image,
             f"and {len(lacking) - 1} other images have no mask of their name, and {len(stray)} masks, such as "

@@ -215,7 +215,8 @@ def _colours(stream: BinaryIO, header: Header) -> Pixels:
         if header.alpha:
             _check_opaque(pixels[..., -1])
             pixels = pixels[..., :-1]
-        pixels = pixels * np.uint8(header.step)
+        if header.step > 1:
+            pixels = pixels * np.uint8(header.step)
         return np.repeat(pixels, 3, axis=2) if header.colours == "grey" else pixels
     if not header.alpha:
         return _decoded(stream, COLOURS)
@@ -242,7 +243,7 @@ def _numbers(stream: BinaryIO, header: Header) -> Pixels:
         return np.ascontiguousarray(pixels[..., 0])
     if header.key is not None:
         _check_opaque(pixels != header.key * header.step)
-    return pixels // np.uint8(header.step)
+    return pixels // np.uint8(header.step) if header.step > 1 else pixels
 
 
 def _decoded(stream: BinaryIO, flags: int) -> Pixels:
@@ -261,8 +262,8 @@ def _indices(stream: BinaryIO) -> npt.NDArray[np.uint8]:
     try:
         # Not Image.open, which refuses more than 179 million pixels.
         return np.asarray(PngImagePlugin.PngImageFile(stream), np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's errors of broken chunks
-        raise BrokenFile(f"is damaged ({error})") from error
+    except Exception as error:  # broken chunks make Pillow raise errors of several types
+        raise BrokenFile("is damaged") from error
 
 
 def _check_opaque(alpha: npt.NDArray[np.uint8 | np.uint16] | npt.NDArray[np.bool_]) -> None:

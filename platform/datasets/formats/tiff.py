@@ -70,16 +70,18 @@ def palette(stream: BinaryIO) -> npt.NDArray[np.uint8]:
 
 @contextmanager
 def _page(stream: BinaryIO) -> Iterator["TiffPage"]:
+    """The one page that is no smaller copy of another."""
     import tifffile
 
     tifffile.logger().setLevel(logging.CRITICAL)  # what it logs of a damaged file is told by a sentence
     stream.seek(0)
     try:
         with tifffile.TiffFile(stream) as file:
-            pages = max(len(file.pages), int((file.imagej_metadata or {}).get("images", 1)))
-            if pages > 1:
-                raise BrokenFile(f"holds {pages} pictures", "save the one that is meant as a file of its own")
-            yield file.pages.first
+            pages = [page for page in file.pages if not page.is_reduced]
+            n_pictures = max(len(pages), int((file.imagej_metadata or {}).get("images", 1)))
+            if n_pictures != 1:
+                raise BrokenFile(f"holds {n_pictures} pictures", "save the one that is meant as a file of its own")
+            yield pages[0]
     except BrokenFile:
         raise
     except MemoryError as error:

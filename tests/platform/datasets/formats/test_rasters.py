@@ -113,6 +113,7 @@ IMAGES = {
     "with a colour profile or a gamma": [
         (lambda: png(RGB, kind="rgb", before=[(b"gAMA", struct.pack(">I", 22222))]), RGB),
     ],
+    "TIFF with smaller copies of itself (overviews)": [(lambda: tiff_with_overview(RGB), RGB)],
 }
 
 MASKS = {
@@ -163,6 +164,8 @@ REFUSED_IMAGES = {
         (lambda: png(LABELS, 2, before=[(b"tRNS", b"\0\3")]), TRANSPARENT),
         (lambda: png(DEEP, 16, before=[(b"tRNS", DEEP[:1, :1].astype(">u2").tobytes())]), TRANSPARENT),
         (lambda: tiff_bytes(FOUR, extrasamples=["unassalpha"]), TRANSPARENT),
+        (lambda: png(DEEP_RGB, 16, "rgb", [(b"tRNS", DEEP_RGB[0, 0].astype(">u2").tobytes())]), TRANSPARENT),
+        (lambda: png(RGB, 8, "rgb", [(b"tRNS", RGB[0, 0].astype(">u2").tobytes())]), TRANSPARENT),
     ],
     "images of 16 bits among images of 8": [(lambda: png(DEEP, 16), "1 images have 16 bits, such as")],
     "images of 4 channels among images of 3": [
@@ -285,6 +288,14 @@ def palette_tiff() -> bytes:
     colormap = np.zeros((3, 256), np.uint16)
     colormap[:, :4] = PALETTE.T.astype(np.uint16) * 257
     return tiff_bytes(LABELS, photometric="palette", colormap=colormap)
+
+
+def tiff_with_overview(pixels) -> bytes:
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as file:
+        for copy, is_smaller in ((pixels, 0), (pixels[::2, ::2], 1)):
+            file.write(copy, photometric="rgb", subfiletype=is_smaller, metadata=None)
+    return stream.getvalue()
 
 
 def cmyk_jpeg() -> bytes:
