@@ -282,7 +282,7 @@ def _other_size(mask: Path, shape: tuple[int, ...], header: Header) -> Problem:
     if header.orientation != 1 and shape == (header.height, header.width):
         what += f", upright as its orientation tag ({header.orientation}) says"
         mend = "turn the mask as viewers show the image, or delete the tag if the mask was drawn without regard to it"
-    return Problem(mask, what, mend, mend)
+    return Problem(mask, what, mend)
 
 
 # The caches are the module's, not the instances', so that a pickled data set stays small.

@@ -35,7 +35,9 @@ class Codes:
                 mixed, or there are more classes than labels; the message is a sentence without its end.
         """
         if len(classes) > IGNORE:
-            raise ValueError(f"{len(classes)} classes are too many, since label {IGNORE} means none; give {IGNORE}")
+            raise ValueError(
+                f"{len(classes)} classes are too many, since label {IGNORE} means none; give at most {IGNORE}"
+            )
         meanings = [(name, label, codes) for label, (name, codes) in enumerate(classes.items())]
         found: dict[int, tuple[str, int]] = {}
         kinds = set()

@@ -224,7 +224,7 @@ def _colours(stream: BinaryIO, header: Header) -> Pixels:
     if header.key is not None:
         _check_opaque(pixels != header.key * header.step)
         return np.repeat(pixels[..., None], 3, axis=2)
-    _check_opaque(pixels[..., 3])
+    _check_opaque(pixels[..., 3:])  # none if libpng passes over a chunk of transparency that is out of its place
     return np.ascontiguousarray(pixels[..., 2::-1])
 
 

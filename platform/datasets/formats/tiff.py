@@ -77,7 +77,7 @@ def _page(stream: BinaryIO) -> Iterator["TiffPage"]:
     stream.seek(0)
     try:
         with tifffile.TiffFile(stream) as file:
-            pages = [page for page in file.pages if not page.is_reduced]
+            pages = [page for page in (page.aspage() for page in file.pages) if not page.is_reduced]
             n_pictures = max(len(pages), int((file.imagej_metadata or {}).get("images", 1)))
             if n_pictures != 1:
                 raise BrokenFile(f"holds {n_pictures} pictures", "save the one that is meant as a file of its own")

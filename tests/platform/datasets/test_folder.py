@@ -302,6 +302,15 @@ def test_the_same_mistake_in_many_files_is_told_once(root):
     assert "(the same is wrong with 19 more files, such as" in codes
 
 
+def test_mistakes_that_differ_in_numbers_are_the_same(root):
+    for k in range(5):
+        Image.fromarray(pixels_of(k)).save(root / "train" / "images" / f"s{k}.png")
+        Image.fromarray(mask_of(k, (20, 20 + k))).save(root / "train" / "masks" / f"s{k}.png")
+    (problem,) = folder_of(root).problems()
+    assert "s0.png has 20 x 20 pixels and its image 20 x 30; copy the pair again" in problem
+    assert "(the same is wrong with 4 more files" in problem
+
+
 def test_pictures_that_are_not_read_are_told_unless_beside_one_that_is(root):
     for name in ("s0.bmp", "new.bmp", "new.nii.gz", "notes.txt", ".hidden.webp"):
         (root / "train" / "images" / name).write_bytes(b"x")
@@ -418,6 +427,12 @@ def test_fingerprint_sees_a_change_in_the_middle_of_a_large_file(tmp_path):
     Image.fromarray(pixels).save(file, compress_level=0)
     assert file.stat().st_size == before > 300_000
     assert folder_of(tmp_path).fingerprint() != fingerprint
+
+
+def test_label_255_means_no_class_so_there_are_at_most_255():
+    assert len(Codes.of({f"c{k}": k for k in range(255)}, ()).labels) == 255
+    with pytest.raises(ValueError, match="256 classes are too many, since label 255 means none; give at most 255"):
+        Codes.of({f"c{k}": k for k in range(256)}, ())
 
 
 @given(st.data())

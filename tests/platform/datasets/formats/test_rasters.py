@@ -93,6 +93,7 @@ IMAGES = {
         (lambda: png(opaque(DEEP_RGB), 16, "rgb+alpha"), DEEP_RGB),
         (lambda: png(opaque(DEEP), 16, "grey+alpha"), three(DEEP)),
         (lambda: png(LABELS, 8, "palette", [PLTE, (b"tRNS", b"\xff" * 4)]), PALETTE[LABELS]),
+        (lambda: png(LABELS, 8, "palette", [(b"tRNS", b"\0"), PLTE]), PALETTE[LABELS]),  # out of place, so passed over
         (lambda: png(np.maximum(GREY, 1), before=[(b"tRNS", b"\0\0")]), three(np.maximum(GREY, 1))),
         (lambda: tiff_bytes(opaque(RGB), extrasamples=["unassalpha"]), RGB),
     ],
