@@ -13,10 +13,12 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 import yaml
 from helpers.toy_runs import run_locally
+from PIL import Image
 
 from decomp.experiments.cli import app
 from decomp.experiments.plan import make_plan
@@ -241,6 +243,24 @@ def test_the_tests_of_the_tutorial_pass(tmp_path, monkeypatch):
     assert tests
     for test in tests:
         test()
+
+
+def test_the_experiment_of_own_images_runs(tmp_path, monkeypatch):
+    (experiment, *_) = blocks_in(ROOT / "docs" / "tasks" / "images.md", "yaml")
+    (tmp_path / "mine.yaml").write_text(experiment)
+    rng = np.random.default_rng(0)
+    for split, n_images in (("train", 6), ("test", 2)):
+        for kind in ("images", "masks"):
+            (tmp_path / "data" / split / kind).mkdir(parents=True)
+        for k in range(n_images):
+            codes = rng.choice([0, 1, 2, 3, 255], (64, 96)).astype(np.uint8)
+            Image.fromarray(codes).save(tmp_path / "data" / split / "masks" / f"s{k}.png")
+            Image.fromarray(np.dstack([codes * 9] * 3)).save(tmp_path / "data" / split / "images" / f"s{k}.jpg")
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(load_experiment(Path("mine.yaml"), ["seeds=1", "learner.iterations=3", "budgets.0.cycles=2"]))
+    assert plan.dataset.problems() == []
+    run_locally(plan.experiment.root, *plan.references, *plan.runs)
+    assert all(store.finished for store in plan.compared)
 
 
 def _inventory(site):

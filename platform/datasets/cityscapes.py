@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from decomp.platform.datasets.base import Split
 from decomp.platform.datasets.formats.codes import Codes
-from decomp.platform.datasets.paired import Listing, Pair, PairedFiles
+from decomp.platform.datasets.paired import Listing, Pair, PairedFiles, entries, expanded, is_folder
 from decomp.platform.errors import UserError, nearest
 
 LABEL_IDS = MappingProxyType(
@@ -94,7 +94,7 @@ class Cityscapes(PairedFiles):
 
     def __post_init__(self) -> None:
         for folder in FOLDERS:
-            if not self._images(folder).is_dir():
+            if not is_folder(self._images(folder)):
                 raise UserError(f"dataset.root: there is no {self._images(folder)}; expected are {self.expected()}.")
             if not _folders(self._images(folder)):
                 raise UserError(f"dataset.root: {self._images(folder)} has no cities; expected are {self.expected()}.")
@@ -140,21 +140,19 @@ class Cityscapes(PairedFiles):
         return "validation" if city in self.validation else "train"
 
     def _images(self, folder: str) -> Path:
-        return Path(self.root).expanduser() / "leftImg8bit" / folder
+        return expanded(self.root) / "leftImg8bit" / folder
 
     def _masks(self, folder: str) -> Path:
-        return Path(self.root).expanduser() / "gtFine" / folder
+        return expanded(self.root) / "gtFine" / folder
 
 
 def _folders(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return [entry.name for entry in entries(folder) if is_folder(entry)]
 
 
 def _files(folder: Path, ending: str) -> Iterator[Path]:
     """Files of all cities whose names have that ending."""
     for city in _folders(folder):
-        for file in sorted((folder / city).iterdir()):
-            if file.name.endswith(ending) and not file.name.startswith("."):
+        for file in entries(folder / city):
+            if file.name.endswith(ending):
                 yield file

@@ -1,6 +1,6 @@
 """Any folder of images and masks, with a table of what the masks' values mean."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, get_args
@@ -10,8 +10,9 @@ from typing_extensions import override
 
 from decomp.platform.datasets.base import IGNORE, Split
 from decomp.platform.datasets.formats.codes import Code, Codes
-from decomp.platform.datasets.formats.rasters import SUFFIXES
-from decomp.platform.datasets.paired import Listing, Pair, PairedFiles
+from decomp.platform.datasets.formats.rasters import JPEG_SUFFIXES, MASK_SUFFIXES, OTHER_PICTURE, SUFFIXES
+from decomp.platform.datasets.paired import Listing, Pair, PairedFiles, entries, expanded, is_folder, key
+from decomp.platform.datasets.problems import Problem
 from decomp.platform.errors import UserError
 
 
@@ -53,7 +54,7 @@ class Folder(PairedFiles):
         except ValueError as error:
             raise UserError(f"dataset.codes: {error}.") from error
         needed = (self._folder("train", "images"), self._folder("test", "images"))
-        missing = [str(folder) for folder in needed if not folder.is_dir()]
+        missing = [str(folder) for folder in needed if not is_folder(folder)]
         if missing:
             raise UserError(f"dataset.root: there is no {' and no '.join(missing)}; expected are {self.expected()}.")
 
@@ -65,22 +66,35 @@ class Folder(PairedFiles):
 
     @override
     def listing(self) -> Listing:
-        """List the six folders; files of other suffixes and hidden files are passed over."""
+        """List the six folders; hidden files and files that are no pictures are passed over."""
         pairs: list[Pair] = []
         masks: set[Path] = set()
+        others: list[Problem] = []
         for split in get_args(Split):
             place = self._folder(split, "masks")
-            masks.update(_files(place, (".png",)))
+            inside, drawn = entries(self._folder(split, "images")), entries(place)
+            images = _of(inside, SUFFIXES)
+            # A JPEG in place of a mask is told when it is read; beside one it is a preview.
+            named = [*_of(drawn, MASK_SUFFIXES), *_of(drawn, JPEG_SUFFIXES)]
+            by_key = {key(mask.stem): mask for mask in reversed(named)}
             pairs += [
-                Pair(split, f"{split}-{image.stem}", image, place / f"{image.stem}.png")
-                for image in _files(self._folder(split, "images"), SUFFIXES)
+                Pair(split, f"{split}-{image.stem}", image, by_key.get(key(image.stem), place / f"{image.stem}.png"))
+                for image in images
             ]
-        return Listing(tuple(pairs), frozenset(masks))
+            wanted = {key(image.stem) for image in images}
+            masks |= {mask for name, mask in by_key.items() if name in wanted or mask in _of([mask], MASK_SUFFIXES)}
+            others += [
+                Problem(mask, f"and {by_key[key(mask.stem)].name} are masks of one name", "keep one", "several masks")
+                for mask in _of(drawn, MASK_SUFFIXES)
+                if mask != by_key[key(mask.stem)]
+            ]
+            others += _unread(inside, wanted) + _unread(drawn, set(by_key))
+        return Listing(tuple(pairs), frozenset(masks), tuple(others))
 
     @override
     def expected(self) -> str:
         """Where files ought to lie."""
-        root = Path(self.root).expanduser()
+        root = expanded(self.root)
         return f"{root}/train/images/NAME.png, {root}/train/masks/NAME.png, and test and validation likewise"
 
     @override
@@ -89,11 +103,17 @@ class Folder(PairedFiles):
         return "give it a class under dataset.codes or list it under dataset.ignore"
 
     def _folder(self, split: Split, kind: str) -> Path:
-        return Path(self.root).expanduser() / split / kind
+        return expanded(self.root) / split / kind
 
 
-def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    if folder.is_dir():
-        for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in suffixes and not file.name.startswith("."):
-                yield file
+def _of(files: list[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    return [file for file in files if file.name.lower().endswith(suffixes)]
+
+
+def _unread(files: list[Path], known: set[str]) -> list[Problem]:
+    """Pictures of formats that are not read, unless another file of their name is."""
+    return [
+        Problem(file, "is of a format that is not read", "save it as PNG or TIFF or move it elsewhere")
+        for file in files
+        if OTHER_PICTURE.search(file.name) and key(file.stem) not in known
+    ]

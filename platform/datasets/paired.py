@@ -1,11 +1,14 @@
 """Data sets of image files and mask files, whatever the layout of their folders."""
 
+import errno
 import functools
 import hashlib
 import json
+import os
+import unicodedata
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +20,10 @@ from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset, Split
 from decomp.platform.datasets.formats.codes import Codes
-from decomp.platform.datasets.formats.rasters import BrokenFile, check_end, digest, read_image, read_mask, size
+from decomp.platform.datasets.formats.header import REMEDY, BrokenFile, Header
+from decomp.platform.datasets.formats.rasters import Pixels, digest, inspect, read_image, read_mask, size
+from decomp.platform.datasets.problems import ONE_BY_ONE, Problem, sentences, some, strange
 from decomp.platform.errors import UserError
-
-REMEDY = "copy the file again"
-SHOWN = 5  # unknown codes per mask
 
 T = TypeVar("T")
 
@@ -38,10 +40,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in the folder: a pair for every image, and all masks."""
+    """What lies in the folder: a pair for every image, all masks, and what seems meant and is neither."""
 
     pairs: tuple[Pair, ...]
     masks: frozenset[Path]
+    others: tuple[Problem, ...] = ()
 
     @functools.cached_property
     def by_id(self) -> Mapping[str, Pair]:
@@ -89,11 +92,11 @@ class PairedFiles(Dataset):
         return self._try(self._pair(image).image, _size)
 
     @override
-    def image(self, image: str) -> npt.NDArray[np.uint8]:
-        """Pixels of an image, shape (H, W, 3), uint8, red first.
+    def image(self, image: str) -> Pixels:
+        """Upright pixels of an image, shape (H, W, 3) or (H, W, 4), red first; uint16 of a file of 16 bits, else uint8.
 
         Raises:
-            UserError: if the file is missing or damaged.
+            UserError: if the file is missing, damaged or of a kind that is not read.
         """
         return self._try(self._pair(image).image, read_image)
 
@@ -107,12 +110,12 @@ class PairedFiles(Dataset):
         file = self._pair(image).mask
         labels, unknown = self._try(file, self._decoded)
         if unknown:
-            raise UserError(self._strange(file, unknown))
+            raise UserError(*sentences([self._strange(file, unknown)]))
         return labels
 
     @override
     def problems(self) -> list[str]:
-        """One sentence for everything that is damaged or does not fit.
+        """One sentence for everything that is damaged or does not fit, or one for the same mistake in many files.
 
         Masks are decoded and their codes looked up in background threads, which takes a core 10 ms per mask of 1024 x
         2048 pixels. Of an image, whose decoding takes several times as long, the header and the end of the file are
@@ -120,16 +123,19 @@ class PairedFiles(Dataset):
         middle of a PNG is found by its checksums when it is read.
         """
         listing = self.listing()
-        if not listing.pairs:
+        if not listing.pairs and not listing.others:
             return [f"dataset.root: there are no images in {self.root}; expected are {self.expected()}."]
-        stray = sorted(listing.masks - {pair.mask for pair in listing.pairs})
-        twice = sorted(image for image, n in Counter(pair.id for pair in listing.pairs).items() if n > 1)
         with ThreadPoolExecutor() as pool:
-            # Every worker holds one mask; only sentences are collected.
-            checked = pool.map(lambda pair: list(self._problems_of(pair, listing)), listing.pairs)
-            found = [problem for problems in checked for problem in problems]
-        found += [f"dataset.root: {mask} has no image; add the image or delete the mask." for mask in stray]
-        return found + [f"dataset.root: there are several images {image}; keep one." for image in twice]
+            # Every worker holds one mask; only headers and sentences are collected.
+            checked = list(pool.map(lambda pair: self._check(pair, listing), listing.pairs))
+        headers = {pair.image: header for pair, (header, _) in zip(listing.pairs, checked, strict=True) if header}
+        problems = [problem for _, problems in checked for problem in problems]
+        return [
+            *sentences([*problems, *_unpaired(listing), *listing.others]),
+            *_repeated(listing),
+            *_mixed({image: header.bits == 16 for image, header in headers.items()}, "16 bits", "8 bits"),
+            *_mixed({image: header.colours == "four" for image, header in headers.items()}, "4 channels", "3 channels"),
+        ]
 
     @override
     def fingerprint(self) -> str:
@@ -156,48 +162,127 @@ class PairedFiles(Dataset):
         except KeyError:
             raise KeyError(f"There is no image {image!r} in {self.root}.") from None
 
-    def _problems_of(self, pair: Pair, listing: Listing) -> Iterator[str]:
-        sizes = []
+    def _check(self, pair: Pair, listing: Listing) -> tuple[Header | None, list[Problem]]:
+        """Header of the image, if it is whole, and what is wrong with it and its mask."""
+        header, problems = None, []
         try:
-            sizes.append(size(pair.image))
-            check_end(pair.image)
+            header = inspect(pair.image)
         except BrokenFile as error:
-            yield str(self._broken(pair.image, error))
+            problems.append(Problem(pair.image, error.what, error.mend))
         if pair.mask not in listing.masks:
-            yield f"dataset.root: {pair.image} has no mask; add {pair.mask} or delete the image."
-            return
+            return header, problems  # `_unpaired` tells
         try:
-            check_end(pair.mask)
             labels, unknown = self._decoded(pair.mask)
         except BrokenFile as error:
-            yield str(self._broken(pair.mask, error))
-            return
-        if sizes and labels.shape != sizes[0]:
-            here, there = (" x ".join(map(str, axes)) for axes in (labels.shape, sizes[0]))
-            yield (
-                f"dataset.root: {pair.mask} has {here} pixels and its image {there}; "
-                f"copy the pair again or scale the mask without interpolation."
-            )
+            return header, [*problems, Problem(pair.mask, error.what, error.mend)]
+        if header and labels.shape != header.shape:
+            problems.append(_other_size(pair.mask, labels.shape, header))
         if unknown:
-            yield self._strange(pair.mask, unknown)
+            problems.append(self._strange(pair.mask, unknown))
+        return header, problems
 
     def _decoded(self, mask: Path) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
         """Labels of a mask, and its codes without a meaning."""
-        return self.code_table.decode(read_mask(mask, self.code_table.colours))
+        values, step = read_mask(mask, self.code_table.colours)
+        try:
+            return self.code_table.decode(values, step)
+        except ValueError as error:
+            raise BrokenFile(str(error), "save it as 8-bit grey") from error
 
     def _try(self, file: Path, read: Callable[[Path], T]) -> T:
         try:
             return read(file)
         except BrokenFile as error:
-            raise self._broken(file, error) from error
+            raise UserError(*sentences([Problem(file, error.what, error.mend)])) from error
 
-    def _broken(self, file: Path, error: BrokenFile) -> UserError:
-        return UserError(f"dataset.root: {file} {error}; {REMEDY}.")
+    def _strange(self, mask: Path, unknown: Iterable[int]) -> Problem:
+        return strange(mask, [self.code_table.name(code) for code in unknown], self.mend())
 
-    def _strange(self, file: Path, unknown: tuple[int, ...]) -> str:
-        names = ", ".join(self.code_table.name(code) for code in unknown[:SHOWN])
-        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-        return f"dataset.root: {file} holds {names}{more}, which is of no class; {self.mend()}."
+
+def expanded(root: str) -> Path:
+    """A folder as the user wrote it, with ``~`` put into words where there is such a home."""
+    return Path(os.path.expanduser(root))  # Path.expanduser raises if there is none
+
+
+def is_folder(place: Path) -> bool:
+    """Whether there is such a folder; `UserError` if one may not even know."""
+    try:
+        return place.is_dir()
+    except OSError as error:
+        raise _unlisted(place, error) from error
+
+
+def entries(folder: Path) -> list[Path]:
+    """What a folder holds, sorted, without hidden entries; nothing if there is no such folder.
+
+    Raises:
+        UserError: if it cannot be listed.
+    """
+    try:
+        return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _unlisted(folder, error) from error
+
+
+def key(name: str) -> str:
+    """What two names have in common that look the same: macOS writes an umlaut as two characters, Linux as one."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _unlisted(folder: Path, error: OSError) -> UserError:
+    mend = "mend the link" if error.errno == errno.ELOOP else "give yourself the right to read it"
+    return UserError(f"dataset.root: {folder} cannot be listed ({error.strerror}); {mend}.")
+
+
+def _unpaired(listing: Listing) -> Iterator[Problem]:
+    """Images without a mask, and masks without an image; in one sentence if many of both differ in their names."""
+    lacking = [pair for pair in listing.pairs if pair.mask not in listing.masks]
+    stray = sorted(listing.masks - {pair.mask for pair in listing.pairs})
+    if min(len(lacking), len(stray)) > ONE_BY_ONE:
+        first = lacking[0]
+        beside = [mask for mask in stray if mask.parent == first.mask.parent] or stray
+        similar = next((mask for mask in beside if first.image.stem in mask.name), beside[0])
+        yield Problem(
+            first.image,
+            f"and {len(lacking) - 1} other images have no mask of their name, and {len(stray)} masks, such as "
+            f"{similar}, have no image of theirs",
+            f"name each mask as its image, such as {first.mask.name}",
+        )
+        return
+    for pair in lacking:
+        yield Problem(pair.image, "has no mask", f"add {pair.mask} or delete the image", "no mask")
+    for mask in stray:
+        yield Problem(mask, "has no image", "add the image or delete the mask")
+
+
+def _repeated(listing: Listing) -> Iterator[str]:
+    counts = Counter(key(pair.id) for pair in listing.pairs)
+    if twice := sorted(image for image, n in counts.items() if n > 1):
+        yield f"dataset.root: there are several images {some(twice)}; keep one of each name."
+
+
+def _mixed(images: Mapping[Path, bool], with_it: str, without: str) -> Iterator[str]:
+    """A sentence if some images have something, and others have not."""
+    have, lack = ([image for image, has in images.items() if has is wanted] for wanted in (True, False))
+    if have and lack:
+        yield (
+            f"dataset.root: {len(have)} images have {with_it}, such as {have[0]}, and {len(lack)} have {without}, such "
+            f"as {lack[0]}; save all alike."
+        )
+
+
+def _other_size(mask: Path, shape: tuple[int, ...], header: Header) -> Problem:
+    here, there = (" x ".join(map(str, axes)) for axes in (shape, header.shape))
+    what, mend = (
+        f"has {here} pixels and its image {there}",
+        "copy the pair again or scale the mask without interpolation",
+    )
+    if header.orientation != 1 and shape == (header.height, header.width):
+        what += f", upright as its orientation tag ({header.orientation}) says"
+        mend = "turn the mask as viewers show the image, or delete the tag if the mask was drawn without regard to it"
+    return Problem(mask, what, mend)
 
 
 # The caches are the module's, not the instances', so that a pickled data set stays small.

@@ -31,9 +31,13 @@ class Codes:
         """Codes by class, in the order of the labels, and those of no class.
 
         Raises:
-            ValueError: if a code is malformed or stands for two classes, a class has none, or numbers and colours are
-                mixed; the message is a sentence without its end.
+            ValueError: if a code is malformed or stands for two classes, a class has none, numbers and colours are
+                mixed, or there are more classes than labels; the message is a sentence without its end.
         """
+        if len(classes) > IGNORE:
+            raise ValueError(
+                f"{len(classes)} classes are too many, since label {IGNORE} means none; give at most {IGNORE}"
+            )
         meanings = [(name, label, codes) for label, (name, codes) in enumerate(classes.items())]
         found: dict[int, tuple[str, int]] = {}
         kinds = set()
@@ -51,27 +55,44 @@ class Codes:
             raise ValueError("numbers and colours are mixed; a mask holds either, so give one kind")
         return cls({number: label for number, (_, label) in found.items()}, True in kinds)
 
-    def decode(self, mask: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
+    def decode(
+        self, mask: npt.NDArray[np.uint8 | np.uint16], step: int = 1
+    ) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
         """Labels of a mask.
 
         Args:
-            mask: numbers, shape (H, W), or colours, shape (H, W, 3) in the order red, green, blue; uint8.
+            mask: numbers, shape (H, W), uint8 or uint16, or colours, shape (H, W, 3) in the order red, green, blue,
+                uint8.
+            step: grey levels that are shown per number, where a mask of less than 8 bits may mean either: programs
+                that make files smaller write 0 and 255 as 0 and 1. Whichever are all codes is taken.
 
         Returns:
             Labels, shape (H, W), uint8, `IGNORE` also where the code is unknown; the unknown codes, sorted.
+
+        Raises:
+            ValueError: if both the numbers and the levels are codes; the message is a sentence without its end.
         """
-        return self._decode_colours(mask) if self.colours else self._decode_numbers(mask)
+        if self.colours:
+            return self._decode_colours(mask)
+        if step > 1 and (numbers := {int(number) for number in np.unique(mask)} - {0}):
+            stored, shown = numbers <= set(self.labels), {number * step for number in numbers} <= set(self.labels)
+            if stored and shown:
+                raise ValueError(f"may mean {max(numbers)} or {max(numbers) * step}, which are both codes")
+            if shown:
+                mask = mask * np.uint8(step)
+        return self._decode_numbers(mask)
 
     def name(self, code: int) -> str:
         """A code as the user writes it."""
         return f"#{code:06x}" if self.colours else str(code)
 
-    def _decode_numbers(self, mask: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
-        table = np.full(256, IGNORE, np.uint8)
+    def _decode_numbers(self, mask: npt.NDArray[np.uint8 | np.uint16]) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
+        n_codes = np.iinfo(mask.dtype).max + 1
+        table = np.full(n_codes, IGNORE, np.uint8)
         table[list(self.labels)] = list(self.labels.values())
-        present = np.flatnonzero(cv2.calcHist([mask], [0], None, [256], [0, 256]))
+        present = np.flatnonzero(cv2.calcHist([mask], [0], None, [n_codes], [0, n_codes]))
         unknown = tuple(code for code in present.tolist() if code not in self.labels)
-        return np.asarray(cv2.LUT(mask, table), np.uint8), unknown
+        return np.asarray(cv2.LUT(mask, table) if n_codes == 256 else table[mask], np.uint8), unknown
 
     def _decode_colours(self, mask: npt.NDArray[np.generic]) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
         red, green, blue = (mask[..., channel].astype(np.int32) for channel in range(3))

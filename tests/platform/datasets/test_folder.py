@@ -1,5 +1,8 @@
+import errno
+import os
 import pickle
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +16,10 @@ from decomp.platform.datasets import IGNORE
 from decomp.platform.datasets.folder import Folder
 from decomp.platform.datasets.formats.codes import Codes
 from decomp.platform.errors import UserError
+from decomp.platform.learners.base import Training
+from decomp.platform.learners.unet import UNet
+from decomp.platform.ledger import Ledger
+from decomp.platform.predictions import Wanted
 from decomp.platform.spec import Component
 
 CODES = {"road": 7, "vehicle": (26, 27), "sky": 23}
@@ -133,16 +140,6 @@ def test_a_jpeg_that_is_cut_off_is_found_by_check_and_reader(root):
         folder.image("train-s1")
 
 
-def test_an_orientation_that_a_camera_noted_is_not_applied(root):
-    file = root / "train" / "images" / "s1.png"
-    turned = Image.Exif()
-    turned[0x0112] = 6  # a quarter turn
-    Image.fromarray(pixels_of(1)).save(file.with_suffix(".jpg"), exif=turned)
-    file.unlink()
-    folder = folder_of(root)
-    assert folder.image("train-s1").shape[:2] == folder.shape("train-s1") == (20, 30)
-
-
 def test_bytes_after_the_end_of_a_file_do_not_matter(root):
     file = root / "train" / "images" / "s1.png"
     file.write_bytes(file.read_bytes() + b"appended by a camera")
@@ -151,15 +148,27 @@ def test_bytes_after_the_end_of_a_file_do_not_matter(root):
     assert np.array_equal(folder.image("train-s1"), pixels_of(1))
 
 
-def test_grey_deep_and_transparent_images_become_three_channels_of_bytes(root):
-    place = root / "train" / "images"
-    cv2.imwrite(str(place / "s0.png"), pixels_of(0)[..., 0])
-    cv2.imwrite(str(place / "s1.png"), (pixels_of(1)[..., ::-1].astype(np.uint16) << 8))
-    Image.fromarray(np.dstack([pixels_of(2), np.full((20, 30), 128, np.uint8)])).save(place / "s2.png")
-    folder = folder_of(root)
-    assert np.array_equal(folder.image("train-s0"), np.repeat(pixels_of(0)[..., :1], 3, axis=2))
-    assert np.array_equal(folder.image("train-s1"), pixels_of(1))
-    assert np.array_equal(folder.image("train-s2"), pixels_of(2))
+def test_learners_see_sixteen_bits_as_they_see_eight(root):
+    """The same scenes in 12 bits of 16 train to the same predictions: nothing on the way assumes 0 to 255."""
+    scene = np.kron(np.arange(24).reshape(4, 6) % 3, np.ones((8, 8), np.uint8)).astype(np.uint8)
+    pixels = np.clip(scene * 60 + pixels_of(0, scene.shape)[..., 0] // 8, 0, 255).astype(np.uint8)
+    codes = {"a": 0, "b": 1, "c": 2}
+    predicted = []
+    for factor in (np.uint8(1), np.uint16(16)):
+        for split in SPLITS:
+            for image in (root / split / "images").iterdir():
+                cv2.imwrite(str(image), pixels * factor)
+                cv2.imwrite(str(root / split / "masks" / image.name), scene)
+        data = Folder(str(root), codes)
+        assert data.image("train-s0").dtype == factor.dtype
+        learner = UNet(iterations=30, batch=4, crop=16, widths=(8, 8))
+        ledger = Ledger.whole({"train-s0": scene.shape})
+        training = Training(ledger, np.random.default_rng(0))
+        learner.fit(data, training, root / "checkpoint")
+        predictor = learner.load(root / "checkpoint", data, "cpu")
+        predicted.append(predictor.predict(data.image("test-s0"), Wanted()).labels)
+    assert (predicted[0] == scene).mean() > 0.9
+    assert (predicted[0] == predicted[1]).mean() > 0.99
 
 
 def test_an_experiment_file_can_name_it(root):
@@ -236,12 +245,110 @@ def test_all_damage_is_told_at_once(root):
         assert sum(sentence in problem for problem in problems) == 1, (sentence, problems)
 
 
-def test_masks_that_cannot_hold_codes_are_problems(root):
-    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(root / "train" / "masks" / "s0.png")
-    Image.fromarray(np.zeros((20, 30), np.uint16)).save(root / "train" / "masks" / "s1.png")
-    rgb, deep = folder_of(root).problems()
-    assert "s0.png is of the mode RGB, not 8-bit grey or a palette" in rgb
-    assert "s1.png is of the mode I;16" in deep
+@pytest.mark.parametrize(
+    ("of_image", "of_mask"), [(".JPG", ".PNG"), (".tif", ".png"), (".png", ".TIFF"), (".jfif", ".tif")]
+)
+def test_images_and_masks_pair_whatever_their_formats_and_the_case_of_suffixes(root, of_image, of_mask):
+    for split in SPLITS:
+        for kind, suffix in (("images", of_image), ("masks", of_mask)):
+            for file in list((root / split / kind).iterdir()):
+                file.rename(file.with_suffix(suffix))
+    folder = folder_of(root)
+    assert folder.problems() == []
+    assert np.array_equal(folder.image("train-s0"), pixels_of(0))
+    assert np.array_equal(folder.labels("train-s0"), labels_of(mask_of(0)))
+
+
+def test_accented_names_pair_in_both_forms_of_unicode(root):
+    one, two = "Zu\u0308rich", "Z\u00fcrich"
+    (root / "train" / "images" / "s0.png").rename(root / "train" / "images" / f"{one}.png")
+    (root / "train" / "masks" / "s0.png").rename(root / "train" / "masks" / f"{two}.png")
+    folder = folder_of(root)
+    assert folder.problems() == []
+    assert np.array_equal(folder.labels(f"train-{one}"), labels_of(mask_of(0)))
+    Image.fromarray(pixels_of(0)).save(root / "train" / "images" / f"{two}.png")
+    (problem,) = folder_of(root).problems()
+    assert f"several images train-{two}; keep one" in problem
+
+
+def test_a_mask_named_otherwise_than_its_image_is_no_pair(root):
+    (root / "train" / "masks" / "s0.png").rename(root / "train" / "masks" / "s0_mask.png")
+    lacking, stray = folder_of(root).problems()
+    assert "images/s0.png has no mask; add" in lacking
+    assert "masks/s0_mask.png has no image" in stray
+
+
+@pytest.mark.parametrize("ending", ["_mask.png", "_labels.tif", ".segmentation.png"])
+def test_many_masks_named_otherwise_are_one_sentence(root, ending):
+    for k in range(3, 40):
+        Image.fromarray(pixels_of(k)).save(root / "train" / "images" / f"s{k:02d}.png")
+        Image.fromarray(mask_of(k)).save(root / "train" / "masks" / f"s{k:02d}{ending}")
+    (problem,) = folder_of(root).problems()
+    assert "s03.png and 36 other images have no mask of their name, and 37 masks, such as" in problem
+    assert f"s03{ending}, have no image of theirs; name each mask as its image, such as s03.png." in problem
+
+
+def test_the_same_mistake_in_many_files_is_told_once(root):
+    for k in range(10):
+        for split in ("train", "test"):
+            Image.fromarray(pixels_of(k)).save(root / split / "images" / f"s{k}.png")
+            Image.fromarray(np.full((20, 30), 90 + k % 2, np.uint8)).save(root / split / "masks" / f"s{k}.png")
+        (root / "train" / "images" / f"s{k}.png").write_bytes(b"")
+    empty, codes = folder_of(root).problems()
+    place = root / "train" / "images"
+    assert f"{place}/s0.png is empty; copy the file again (the same is wrong with 9 more files, such as " in empty
+    assert f"{place}/s1.png and {place}/s2.png)." in empty
+    assert "s0.png and others hold 90, 91, which are of no class; give it a class under dataset.codes" in codes
+    assert "(the same is wrong with 19 more files, such as" in codes
+
+
+def test_mistakes_that_differ_in_numbers_are_the_same(root):
+    for k in range(5):
+        Image.fromarray(pixels_of(k)).save(root / "train" / "images" / f"s{k}.png")
+        Image.fromarray(mask_of(k, (20, 20 + k))).save(root / "train" / "masks" / f"s{k}.png")
+    (problem,) = folder_of(root).problems()
+    assert "s0.png has 20 x 20 pixels and its image 20 x 30; copy the pair again" in problem
+    assert "(the same is wrong with 4 more files" in problem
+
+
+def test_pictures_that_are_not_read_are_told_unless_beside_one_that_is(root):
+    for name in ("s0.bmp", "new.bmp", "new.nii.gz", "notes.txt", ".hidden.webp"):
+        (root / "train" / "images" / name).write_bytes(b"x")
+    (root / "train" / "masks" / "s0.jpg").write_bytes(b"a preview")
+    problems = folder_of(root).problems()
+    assert [Path(p.split()[1]).name for p in problems] == ["new.bmp", "new.nii.gz"]
+    assert "is of a format that is not read; save it as PNG or TIFF or move it elsewhere" in problems[0]
+
+
+def test_a_mask_that_is_a_jpeg_is_told_as_that(root):
+    mask = root / "train" / "masks" / "s0.png"
+    mask.unlink()
+    Image.fromarray(mask_of(0)).save(mask.with_suffix(".jpg"))
+    (problem,) = folder_of(root).problems()
+    assert "masks/s0.jpg is compressed as a JPEG, which alters values" in problem
+
+
+def test_two_masks_of_one_name_are_a_problem(root):
+    Image.fromarray(mask_of(0)).save(root / "train" / "masks" / "s0.tif")
+    (problem,) = folder_of(root).problems()
+    assert "s0.tif and s0.png are masks of one name; keep one" in problem
+
+
+def test_a_folder_that_may_not_be_listed_is_told_as_that(root, monkeypatch):
+    forbidden, listing = root / "train" / "masks", Path.iterdir
+
+    def refuse(path):
+        if path == forbidden:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return listing(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UserError, match=r"train/masks cannot be listed \(Permission denied\); give yourself the right"):
+        folder_of(root).problems()
+
+
+def test_a_home_of_nobody_is_no_traceback():
+    assert "there is no ~nobody-at-all/x/train/images" in error_of("~nobody-at-all/x")
 
 
 def test_an_image_in_two_formats_is_a_problem(root):
@@ -320,6 +427,12 @@ def test_fingerprint_sees_a_change_in_the_middle_of_a_large_file(tmp_path):
     Image.fromarray(pixels).save(file, compress_level=0)
     assert file.stat().st_size == before > 300_000
     assert folder_of(tmp_path).fingerprint() != fingerprint
+
+
+def test_label_255_means_no_class_so_there_are_at_most_255():
+    assert len(Codes.of({f"c{k}": k for k in range(255)}, ()).labels) == 255
+    with pytest.raises(ValueError, match="256 classes are too many, since label 255 means none; give at most 255"):
+        Codes.of({f"c{k}": k for k in range(256)}, ())
 
 
 @given(st.data())

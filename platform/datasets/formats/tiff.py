@@ -1,0 +1,141 @@
+"""TIFF files of one picture, by tifffile, which reads any depth as it is, where Pillow and OpenCV convert."""
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from decomp.platform.datasets.formats.header import SAVE_AS, BrokenFile, Colours, Header
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage  # imported only where there are such files: it takes a tenth of a second
+
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+NONE, JPEG = 1, 7
+COMPRESSIONS = (NONE, 5, JPEG, 8, 32946, 32773)  # LZW, Deflate and its old number, PackBits
+WHITE_IS_ZERO, GREY, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
+ALPHA = (1, 2)  # of ExtraSamples: multiplied into the colours, or not
+UNSIGNED = 1
+
+
+def header(stream: BinaryIO) -> Header:
+    """Header of a TIFF.
+
+    Raises:
+        BrokenFile: if it is damaged or of a kind that is not read.
+    """
+    with _page(stream) as page:
+        return _header(page)
+
+
+def is_lossy(stream: BinaryIO) -> bool:
+    """Whether the pixels are compressed as a JPEG's are; `BrokenFile` as of `header`."""
+    with _page(stream) as page:
+        return int(page.compression) == JPEG
+
+
+def check_end(stream: BinaryIO) -> None:
+    """Raise `BrokenFile` if pixels lie beyond the end of the file."""
+    with _page(stream) as page:
+        _check_segments(page, stream.seek(0, 2))
+
+
+def samples(stream: BinaryIO) -> npt.NDArray[np.uint8 | np.uint16]:
+    """Stored samples, shape (H, W, channels), with those of transparency; palette images as their indices.
+
+    Raises:
+        BrokenFile: if the pixels cannot be decoded whole.
+    """
+    with _page(stream) as page:
+        _check_segments(page, stream.seek(0, 2))
+        values = page.asarray(maxworkers=1)
+        depth = np.uint16 if page.bitspersample == 16 else np.uint8
+        height, width, channels = page.imagelength, page.imagewidth, page.samplesperpixel
+        planes = page.planarconfig == 2 and channels > 1
+        values = values.reshape((channels, height, width) if planes else (height, width, channels))
+        return np.ascontiguousarray(np.moveaxis(values, 0, 2) if planes else values, depth)
+
+
+def palette(stream: BinaryIO) -> npt.NDArray[np.uint8]:
+    """Colours of a palette image, shape (2 ** bits, 3)."""
+    with _page(stream) as page:
+        colours = np.asarray(page.colormap).T
+        # Meant to be of 16 bits; some programs write 8 into them.
+        return np.asarray(colours >> 8 if colours.max() > 255 else colours, np.uint8)
+
+
+@contextmanager
+def _page(stream: BinaryIO) -> Iterator["TiffPage"]:
+    """The one page that is no smaller copy of another."""
+    import tifffile
+
+    tifffile.logger().setLevel(logging.CRITICAL)  # what it logs of a damaged file is told by a sentence
+    stream.seek(0)
+    try:
+        with tifffile.TiffFile(stream) as file:
+            pages = [page for page in (page.aspage() for page in file.pages) if not page.is_reduced]
+            n_pictures = max(len(pages), int((file.imagej_metadata or {}).get("images", 1)))
+            if n_pictures != 1:
+                raise BrokenFile(f"holds {n_pictures} pictures", "save the one that is meant as a file of its own")
+            yield pages[0]
+    except BrokenFile:
+        raise
+    except MemoryError as error:
+        raise BrokenFile("does not fit into memory", "cut it into tiles") from error
+    except Exception as error:  # damaged files make tifffile and its decoders raise errors of some twenty types
+        raise BrokenFile("is damaged") from error
+
+
+def _header(page: "TiffPage") -> Header:
+    photometric, compression = int(page.photometric), int(page.compression)
+    bits, channels = page.bitspersample, page.samplesperpixel
+    if photometric == CMYK:
+        raise BrokenFile("is in CMYK, the colours of print", "save it as RGB")
+    if photometric == WHITE_IS_ZERO:
+        raise BrokenFile("stores white as 0", "save it with black as 0")
+    if not isinstance(bits, int):
+        raise BrokenFile("has channels of different depths", SAVE_AS)
+    if not all(isinstance(number, int) for number in (page.imagelength, page.imagewidth, page.imagedepth, channels)):
+        raise BrokenFile("is damaged")
+    if page.sampleformat not in (None, UNSIGNED) or bits not in (1, 2, 4, 8, 16):
+        kind = {2: "signed", 3: "floating-point"}.get(page.sampleformat, "unsigned")
+        raise BrokenFile(f"holds {kind} numbers of {bits} bits", SAVE_AS)
+    if compression not in COMPRESSIONS:
+        raise BrokenFile(f"is compressed by {page.compression!s:.40}, which is not read", SAVE_AS)
+    if photometric not in (GREY, RGB, PALETTE) and (photometric, compression) != (YCBCR, JPEG):
+        raise BrokenFile(f"is in colours that are not read ({page.photometric!s:.40})", "save it as RGB")
+    if page.imagedepth != 1:
+        raise BrokenFile(f"holds {page.imagedepth} slices", "save the one that is meant as a file of its own")
+    alpha = sum(int(extra) in ALPHA for extra in page.extrasamples or ())
+    by_channels: dict[int, Colours] = {1: "palette" if photometric == PALETTE else "grey", 3: "rgb", 4: "four"}
+    if channels - alpha not in by_channels or alpha > 1 or (bits < 8 and channels > 1):
+        raise BrokenFile(f"has {channels} channels of {bits} bits", "save 1, 3 or 4 channels of 8 or 16 bits")
+    tag = page.tags.get(274)
+    orientation = tag.value if tag is not None and tag.value in range(1, 9) else 1
+    return Header(
+        "TIFF",
+        page.imagelength,
+        page.imagewidth,
+        bits,
+        by_channels[channels - alpha],
+        alpha > 0,
+        orientation=int(orientation),
+    )
+
+
+def _check_segments(page: "TiffPage", size: int) -> None:
+    """Without this tifffile fills what is missing with zeros."""
+    lengths = page.databytecounts
+    if len(page.dataoffsets) != math.prod(page.chunked) or len(lengths) != len(page.dataoffsets) or 0 in lengths:
+        raise BrokenFile("is damaged (pixels are missing)")
+    if any(offset + length > size for offset, length in zip(page.dataoffsets, lengths, strict=True)):
+        raise BrokenFile("is cut off")
+    if int(page.compression) == NONE and not page.is_tiled:
+        row = -(-page.imagewidth * page.bitspersample * (page.samplesperpixel if page.planarconfig == 1 else 1) // 8)
+        rows = page.imagelength * (page.samplesperpixel if page.planarconfig == 2 else 1)
+        if sum(lengths) < row * rows:
+            raise BrokenFile("is damaged (pixels are missing)")
