@@ -136,7 +136,7 @@ def _types(hint: Any) -> Iterator[str]:
         yield from map(str, arguments)
     elif isinstance(hint, type) and issubclass(hint, Enum):
         yield from (str(member.value) for member in hint)
-    elif origin is tuple and arguments[-1] is not Ellipsis and len(set(arguments)) == 1:
+    elif origin is tuple and arguments[-1] is not Ellipsis and len({*map(_words, arguments)}) == 1:
         yield f"{len(arguments)} {_plural(arguments[0])}"
     elif origin is tuple and arguments[-1] is not Ellipsis:
         yield f"[{', '.join(_words(argument) for argument in arguments)}]"
