@@ -18,7 +18,7 @@ from decomp.platform.errors import UserError
 
 @dataclass(frozen=True)
 class Folder(PairedFiles):
-    """Images and masks in a folder for each split, read as they are, without a conversion.
+    """Images and masks in a folder for each split, in PNG, JPEG or TIFF.
 
     The layout is::
 
@@ -26,9 +26,10 @@ class Folder(PairedFiles):
         root/validation/images/NAME.png       root/validation/masks/NAME.png
         root/test/images/NAME.png             root/test/masks/NAME.png
 
-    An image is PNG or JPEG, its mask a PNG of the same name before the suffix: 8-bit grey, palette, or RGB. The pool is
-    ``train``, ``test`` gives the score; ``validation`` may be missing if the learner chooses nothing by it. The id of
-    an image is its split and name, such as ``train-NAME``. A class may have several codes::
+    An image is PNG, JPEG or TIFF, its mask a PNG or TIFF of the same name before the suffix: grey, palette, or RGB;
+    the page on 2-D segmentation says in tables what is read how, and what is refused. The pool is ``train``, ``test``
+    gives the score; ``validation`` may be missing if the learner chooses nothing by it. The id of an image is its split
+    and name, such as ``train-NAME``. A class may have several codes::
 
         dataset:
           name: folder
