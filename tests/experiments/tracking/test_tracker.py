@@ -1,6 +1,5 @@
 import threading
 import time
-from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -415,9 +414,3 @@ def wait_for(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def test_mlflow_is_imported_in_one_module_only():
-    sources = Path(decomp.experiments.tracking.tracker.__file__).parent.glob("*.py")
-    importers = [file.name for file in sources if 'import_module("mlflow' in file.read_text()]
-    assert importers == ["mlflow_experiment.py"]
