@@ -84,8 +84,8 @@ def class_score_section(
 def scored_classes(dataset: Dataset, pixels: npt.NDArray[np.int64] | None) -> tuple[ScoredClass, ...]:
     """The classes that have a test score.
 
-    A class is rare if it is in the quarter of them (rounded up) with the fewest true pixels and has less than half of
-    an even share, 1 / (2 C) with C the number of classes of the data set.
+    A class is rare if it is in the quarter of them (rounded up, with all that are equal to its last) with the fewest
+    true pixels and has less than half of an even share, 1 / (2 C) with C the number of classes of the data set.
 
     Args:
         dataset: the data set.
@@ -95,9 +95,9 @@ def scored_classes(dataset: Dataset, pixels: npt.NDArray[np.int64] | None) -> tu
     if pixels is None or pixels.sum() == 0:
         return tuple(ScoredClass(name, None, False) for name in labels)
     shares = {name: float(pixels[list(members)].sum() / pixels.sum()) for name, members in labels.items()}
-    fewest = sorted(shares, key=lambda name: shares[name])[: -(-len(shares) // 4)]
+    quarter = sorted(shares.values())[-(-len(shares) // 4) - 1]
     even = 1 / len(dataset.classes)
-    return tuple(ScoredClass(name, share, name in fewest and share < even / 2) for name, share in shares.items())
+    return tuple(ScoredClass(n, share, share <= quarter and share < even / 2) for n, share in shares.items())
 
 
 def class_scores(records: Sequence[CycleRecord], score: str) -> dict[str, Spread | None]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from decomp.experiments.report.learning_curves import keeping_up
 from decomp.experiments.report.run_history import Repeat, RunHistory
 from decomp.platform.spec import Sampler
 from decomp.platform.storage.records import CycleRecord
@@ -16,8 +17,9 @@ class Cohort:
         budget: label of the budget.
         cycle: the last common cycle: the greatest that all samplers have reached in at least one repeat.
         repeats: repeats that all samplers have brought to this cycle, sorted.
-        samplers: all samplers, in order of their first run.
-        histories: history by sampler and repeat; of these repeats only.
+        samplers: the samplers, in order of their first run; those only that have got at least half as far as the
+            furthest, so that one which fails early does not hold the others back.
+        histories: history by sampler and repeat; of these samplers and repeats only.
     """
 
     budget: str
@@ -58,6 +60,8 @@ def finished_references(histories: Sequence[RunHistory]) -> tuple[RunHistory, ..
 def _join(budget: str, runs: Sequence[RunHistory]) -> Cohort | None:
     samplers = {run.spec.sampler.name: run.spec.sampler for run in runs if run.spec.sampler is not None}
     by_key = {(run.spec.sampler.name, run.repeat): run for run in runs if run.spec.sampler is not None}
+    furthest = {name: max(len(run.cycles) for (each, _), run in by_key.items() if each == name) for name in samplers}
+    samplers = {name: samplers[name] for name in keeping_up(furthest)}
     reached = {
         repeat: min(len(by_key[name, repeat].cycles) if (name, repeat) in by_key else 0 for name in samplers)
         for repeat in sorted({run.repeat for run in runs})
@@ -66,5 +70,5 @@ def _join(budget: str, runs: Sequence[RunHistory]) -> Cohort | None:
     if cycle == 0:
         return None
     repeats = tuple(repeat for repeat, cycles in reached.items() if cycles == cycle)
-    histories = {key: run for key, run in by_key.items() if key[1] in repeats}
+    histories = {key: run for key, run in by_key.items() if key[0] in samplers and key[1] in repeats}
     return Cohort(budget, cycle, repeats, tuple(samplers.values()), histories)

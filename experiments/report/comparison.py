@@ -1,11 +1,17 @@
 """What a comparison of samplers reports, from committed cycles (Sec. 9 of the method notes).
 
-A repeat is one seed and fold. Repeats of different samplers are joined by (seed, fold), never by order: a cycle is
-compared over the repeats that every sampler of its budget has reached, a summary over those that all have finished.
+A repeat is one seed and fold. Repeats of different samplers are joined by (seed, fold), never by order: means by cycle
+are over the repeats that the samplers of a budget share, summaries over those that they have finished, pairs over those
+that both have. A sampler that has less than half as many repeats as the one with most, such as one that fails, takes
+nothing from the others; its own means are over those that it has (see `learning_curves.averaged`).
+
+The annotation that a score needs is known in no repeat whose first cycle reaches it, only that it is no more than that
+cycle's. All samplers share that cycle, so its amount, the same for all, leaves their order as it is; but the mean of
+such amounts is an upper bound, told as "at most", without a deviation. Repeats that never reach it are counted.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,7 +22,9 @@ from decomp.experiments.report.learning_curves import (
     LearningCurve,
     amount_needed,
     area_under_curve,
+    averaged,
     common_range,
+    shared,
 )
 from decomp.experiments.report.run_history import Repeat, RunHistory
 from decomp.experiments.report.statistics import Spread
@@ -30,14 +38,32 @@ class Needed:
     """Annotation at which a curve first reaches the target score.
 
     Attributes:
-        amount: over the repeats, where all of them reach the target; None otherwise ("not reached").
+        amount: over the repeats, where all of them reach the target after the first cycle; None otherwise.
         reached: repeats that reach it.
         repeats: repeats looked at.
+        by_first: repeats that reach it by the first cycle already.
+        at_most: upper bound of the mean where all repeats reach it, some by the first cycle; None otherwise.
     """
 
     amount: Spread | None
     reached: int
     repeats: int
+    by_first: int = 0
+    at_most: float | None = None
+
+    @classmethod
+    def of(cls, amounts: Sequence[float | None], by_first: int) -> "Needed":
+        """From the amount of every repeat, None where it does not reach the target."""
+        known = [amount for amount in amounts if amount is not None]
+        mean = Spread.of(known) if len(known) == len(amounts) else None
+        if by_first:
+            return cls(None, len(known), len(amounts), by_first, mean.mean if mean else None)
+        return cls(mean, len(known), len(amounts))
+
+    @property
+    def bound(self) -> float | None:
+        """What samplers are ranked by: the mean or its upper bound; None unless every repeat reaches the target."""
+        return self.amount.mean if self.amount else self.at_most
 
 
 @dataclass(frozen=True)
@@ -57,22 +83,24 @@ class CycleResult:
 
 @dataclass(frozen=True)
 class SamplerResult:
-    """A sampler under one budget; the summaries are None while no repeat is finished by all samplers.
+    """A sampler under one budget; the summaries are None while it has finished no repeat.
 
     Attributes:
         sampler: its name.
         cycles: results of each cycle.
+        repeats: repeats that the summaries are over, sorted.
         final: score of the last cycle.
         area: area under the budget curve, see `area_under_curve`.
-        areas: the same of each repeat, in order of the repeats; empty where there is no area.
+        areas: the same of each repeat that it has finished; empty where there is no area.
         needed: annotation for `FULL_SHARE` of the full-annotation score; None also where no reference is finished.
     """
 
     sampler: str
     cycles: tuple[CycleResult, ...]
+    repeats: tuple[Repeat, ...] = ()
     final: Spread | None = None
     area: Spread | None = None
-    areas: tuple[float, ...] = ()
+    areas: Mapping[Repeat, float] = field(default_factory=dict)
     needed: Needed | None = None
 
 
@@ -83,8 +111,8 @@ class BudgetResult:
     Attributes:
         budget: its label.
         samplers: a result for each sampler, in order of their first run.
-        repeats: seeds and folds that all samplers have finished, sorted; the summaries are over these.
-        span: least and most annotation that all their curves cover; None without such a range.
+        repeats: seeds and folds that all samplers which keep up have finished, sorted.
+        span: least and most annotation that all finished curves cover; None without such a range.
         missing: one sentence for each repeat that is not compared to its end.
     """
 
@@ -93,6 +121,25 @@ class BudgetResult:
     repeats: tuple[Repeat, ...]
     span: tuple[float, float] | None
     missing: tuple[str, ...]
+
+    @property
+    def ranked(self) -> tuple[SamplerResult, ...]:
+        """The samplers that are summed up over the same repeats, so that they can be ranked."""
+        return tuple(sampler for sampler in self.samplers if self.repeats and sampler.repeats == self.repeats)
+
+    @property
+    def aside(self) -> tuple[str, ...]:
+        """A sentence for each sampler that cannot be ranked, while others have finished repeats."""
+        if not any(sampler.repeats for sampler in self.samplers):
+            return ()
+        if not self.repeats:
+            return ("No repeat is finished by all samplers, so each is summed up over its own and none is ranked.",)
+        compared = f"of the {len(self.repeats)} repeat(s) that the others are compared over, and is not ranked."
+        return tuple(
+            f"{s.sampler} {f'is summed up over {len(s.repeats)}' if s.repeats else 'has finished none'} {compared}"
+            for s in self.samplers
+            if s not in self.ranked
+        )
 
 
 @dataclass(frozen=True)
@@ -183,50 +230,53 @@ def compare_budget(curves: Sequence[LearningCurve], axis: Axis, target: float | 
     """
     joined = JoinedCurves.of(curves)
     finished = joined.finished()
-    span = common_range([joined.curves[s, r].amounts(axis) for s in joined.samplers for r in finished])
+    span = common_range([joined.curves[s, r].amounts(axis) for s, repeats in finished.items() for r in repeats])
+    cycles = _cycles(joined, axis)
     results = []
-    for sampler in joined.samplers:
-        result = SamplerResult(sampler, _cycles(sampler, joined, axis))
-        results.append(_summarised(result, [joined.curves[sampler, r] for r in finished], axis, span, target))
+    for sampler, repeats in averaged(finished).items():
+        curves_of = {r: joined.curves[sampler, r] for r in finished[sampler]}
+        result = SamplerResult(sampler, cycles[sampler], repeats)
+        results.append(_summarised(result, curves_of, axis, span, target))
     unfinished = [
         _missing(sampler, repeat, joined.curves.get((sampler, repeat)))
         for sampler in joined.samplers
         for repeat in joined.planned
         if (sampler, repeat) not in joined.curves or not joined.curves[sampler, repeat].finished
     ]
-    return BudgetResult(curves[0].budget, tuple(results), finished, span, tuple(unfinished))
+    return BudgetResult(curves[0].budget, tuple(results), shared(finished), span, tuple(unfinished))
 
 
-def _cycles(sampler: str, joined: JoinedCurves, axis: Axis) -> tuple[CycleResult, ...]:
-    results = []
-    for cycle in range(1, 1 + max(len(curve.scores) for (name, _), curve in joined.curves.items() if name == sampler)):
-        curves = [joined.curves[sampler, repeat] for repeat in joined.at(cycle)]
-        curves = [curve for curve in curves if len(curve.scores) >= cycle]
-        if not curves:
-            break
-        amount = Spread.of([axis.amount(curve.annotated[cycle - 1]) for curve in curves])
-        results.append(CycleResult(cycle, amount, Spread.of([curve.scores[cycle - 1] for curve in curves])))
-    return tuple(results)
+def _cycles(joined: JoinedCurves, axis: Axis) -> dict[str, tuple[CycleResult, ...]]:
+    results: dict[str, tuple[CycleResult, ...]] = dict.fromkeys(joined.samplers, ())
+    for cycle in range(1, 1 + max(len(curve.scores) for curve in joined.curves.values())):
+        for sampler, repeats in averaged(joined.at(cycle)).items():
+            curves = [joined.curves[sampler, repeat] for repeat in repeats]
+            curves = [curve for curve in curves if len(curve.scores) >= cycle]
+            if curves:
+                amount = Spread.of([axis.amount(curve.annotated[cycle - 1]) for curve in curves])
+                score = Spread.of([curve.scores[cycle - 1] for curve in curves])
+                results[sampler] += (CycleResult(cycle, amount, score),)
+    return results
 
 
 def _summarised(
     result: SamplerResult,
-    curves: Sequence[LearningCurve],
+    curves: Mapping[Repeat, LearningCurve],
     axis: Axis,
     span: tuple[float, float] | None,
     target: float | None,
 ) -> SamplerResult:
     if not curves:
         return result
-    arrays = [(curve.amounts(axis), np.asarray(curve.scores)) for curve in curves]
-    result = replace(result, final=Spread.of([curve.scores[-1] for curve in curves]))
+    arrays = {repeat: (curve.amounts(axis), np.asarray(curve.scores)) for repeat, curve in curves.items()}
+    summed = [arrays[repeat] for repeat in result.repeats]
+    result = replace(result, final=Spread.of([float(y[-1]) for _, y in summed]))
     if span is not None:
-        areas = tuple(area_under_curve(x, y, *span) for x, y in arrays)
-        result = replace(result, area=Spread.of(areas), areas=areas)
+        areas = {repeat: area_under_curve(x, y, *span) for repeat, (x, y) in arrays.items()}
+        result = replace(result, area=Spread.of([areas[repeat] for repeat in result.repeats]), areas=areas)
     if target is not None:
-        amounts = [amount for x, y in arrays if (amount := amount_needed(x, y, target)) is not None]
-        everywhere = Spread.of(amounts) if len(amounts) == len(arrays) else None
-        result = replace(result, needed=Needed(everywhere, len(amounts), len(arrays)))
+        amounts = [amount_needed(x, y, target) for x, y in summed]
+        result = replace(result, needed=Needed.of(amounts, sum(bool(y[0] >= target) for _, y in summed)))
     return result
 
 

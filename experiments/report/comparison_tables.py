@@ -15,6 +15,12 @@ TEST = (
 )
 
 
+CENSORED = (
+    "The mean is undefined unless every repeat reaches the target after the first cycle. Where the first cycle, which "
+    "all samplers share, reaches it, less would do: its annotation enters needed_at_most, an upper bound of the mean."
+)
+"""What becomes of repeats whose need is known to be below or above some amount only."""
+
 STATISTICS = (
     *("repeats", "difference", "sd", "low", "high", "p", "p_holm", "d_z", "rank_biserial"),
     *("wins", "ties", "losses", "verdict"),
@@ -45,7 +51,8 @@ def _summary(comparison: Comparison) -> Table:
     metric = comparison.metric
     heads = (
         *("budget", "sampler", "repeats", f"final_{metric}_mean", f"final_{metric}_sd", "area_mean", "area_sd"),
-        *("area_from", "area_to", "target", "needed_mean", "needed_sd", "repeats_that_reach_target"),
+        *("area_from", "area_to", "target", "needed_mean", "needed_sd", "needed_at_most"),
+        *("repeats_that_reach_target", "by_first_cycle"),
     )
     rows: list[Row] = []
     for result in comparison.budgets:
@@ -55,28 +62,28 @@ def _summary(comparison: Comparison) -> Table:
                 (
                     result.budget,
                     sampler.sampler,
-                    len(result.repeats),
+                    len(sampler.repeats),
                     *mean_sd(sampler.final),
                     *mean_sd(sampler.area),
                     *(result.span or (None, None)),
                     comparison.target,
                     *mean_sd(needed.amount if needed else None),
-                    needed.reached if needed else None,
+                    *((needed.at_most, needed.reached, needed.by_first) if needed else [None] * 3),
                 )
             )
     if comparison.reference is not None:
-        rows.append((None, "full annotation", comparison.reference.n, *mean_sd(comparison.reference), *[None] * 8))
+        rows.append((None, "full annotation", comparison.reference.n, *mean_sd(comparison.reference), *[None] * 10))
     note = (
         f"Area: mean height of the learning curve over the {comparison.axis.label} from area_from to area_to, which "
-        f"all curves cover; needed: where a curve first reaches target, {FULL_SHARE:.0%} of full annotation."
+        f"all curves cover; needed: where a curve first reaches target, {FULL_SHARE:.0%} of full annotation. {CENSORED}"
     )
     return _table("summary", "Summary", heads, rows, [note, *_limits(comparison)])
 
 
 def _crossings(by_axis: Sequence[Comparison]) -> Table:
     heads = (
-        *("budget", "sampler", "axis", "target", "repeats", "reached"),
-        *("needed_mean", "needed_sd", "needed_low", "needed_high"),
+        *("budget", "sampler", "axis", "target", "repeats", "reached", "by_first_cycle"),
+        *("needed_mean", "needed_sd", "needed_low", "needed_high", "needed_at_most"),
     )
     rows: list[Row] = []
     for budget in range(len(by_axis[0].budgets)):
@@ -91,12 +98,13 @@ def _crossings(by_axis: Sequence[Comparison]) -> Table:
                 rows.append(
                     (
                         *(result.budget, sampler.sampler, comparison.axis.name, comparison.target),
-                        *(needed.repeats, needed.reached, *mean_sd(needed.amount), *(low_high or (None, None))),
+                        *(needed.repeats, needed.reached, needed.by_first),
+                        *(*mean_sd(needed.amount), *(low_high or (None, None)), needed.at_most),
                     )
                 )
     note = (
         "Annotation where a learning curve first reaches the target, linear between cycles: shares in [0, 1], counts, "
-        f"hours. Mean, sd and Student's t interval ({COVER}) over repeats; undefined unless every repeat reaches it."
+        f"hours. Mean, sd and Student's t interval ({COVER}) over repeats. {CENSORED}"
     )
     title = f"Annotation for {FULL_SHARE:.0%} of the full-annotation score"
     return _table("crossings", title, heads, rows, [note, *_limits(by_axis[0])])
@@ -172,7 +180,7 @@ def _cycles(by_axis: Sequence[Comparison]) -> Table:
                 means = [each.budgets[budget].samplers[index].cycles[t].amount.mean for each in by_axis]
                 score = mean_sd(cycle.score)
                 rows.append((result.budget, sampler.sampler, cycle.cycle, cycle.score.n, *score, *means))
-    notes = ["Over the repeats that all samplers have brought to the cycle.", *_limits(by_axis[0])]
+    notes = ["Over the repeats that the samplers share at the cycle.", *_limits(by_axis[0])]
     return _table("cycles", f"Test {score_name(metric)} by cycle", heads, rows, notes)
 
 
@@ -193,7 +201,8 @@ def _repeats(comparison: Comparison, axes: Sequence[Axis]) -> Table:
 
 def _limits(comparison: Comparison) -> list[str]:
     missing = " ".join(comparison.unfinished)
-    return [*comparison.caveats, *([f"Not compared to the end: {missing}"] if missing else [])]
+    aside = [sentence for result in comparison.budgets for sentence in result.aside]
+    return [*comparison.caveats, *aside, *([f"Not compared to the end: {missing}"] if missing else [])]
 
 
 def _statistics(pair: Pair) -> Row:

@@ -1,13 +1,33 @@
 """What a comparison says in a few sentences, whoever wins."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 from decomp.experiments.report.axes import Axis, score_name
-from decomp.experiments.report.comparison import FULL_SHARE, BudgetResult, Comparison, SamplerResult
+from decomp.experiments.report.comparison import FULL_SHARE, BudgetResult, Comparison
 from decomp.experiments.report.pairs import Pair, Verdict, family_notes, pairs_overall
 
 SUBJECT = "decomp"
 """The sampler that the experiments are about; it gets a sentence of its own."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a ranking; equals share one, and as many places after it stay empty (1, 2, 2, 4).
+
+    Attributes:
+        number: from 1.
+        names: the samplers on it.
+        value: what they are ranked by, as it is shown; samplers that do not differ in it are equals.
+    """
+
+    number: int
+    names: tuple[str, ...]
+    value: str
+
+    def __str__(self) -> str:
+        return f"{_listed(self.names)} ({self.value}{' each' * (len(self.names) > 1)})"
 
 
 def conclusions(comparison: Comparison) -> dict[str, list[str]]:
@@ -17,10 +37,10 @@ def conclusions(comparison: Comparison) -> dict[str, list[str]]:
     for result in comparison.budgets:
         of_budget = [pair for pair in pairs if pair.budget == result.budget]
         sentences = [
-            *(_target(comparison, result), _areas(result)),
-            *(_significance(of_budget), _subject(result, of_budget)),
+            *(_target(comparison, result), _areas(result), *result.aside),
+            *(_significance(of_budget), _subject(comparison, result, of_budget)),
         ]
-        if not result.repeats:
+        if not any(sampler.repeats for sampler in result.samplers):
             sentences = ["No repeat is finished by all samplers yet, so nothing is summed up."]
         by_budget[result.budget] = [sentence for sentence in sentences if sentence]
     return by_budget
@@ -30,33 +50,46 @@ def _target(comparison: Comparison, result: BudgetResult) -> str:
     """Who reaches the target with least annotation."""
     if comparison.target is None:
         return "Without a finished full-annotation reference there is no score to reach."
+    if not result.ranked:
+        return ""
     goal = f"{FULL_SHARE:.0%} of the full-annotation score ({score_name(comparison.metric)} {comparison.target:.3f})"
-    there = _by_need(result)
-    rest = [s for s in result.samplers if s not in there]
+    places = _by_need(comparison.axis, result)
+    there = [name for place in places for name in place.names]
+    rest = [s for s in result.ranked if s.sampler not in there]
     reached = [
         f"{s.sampler} in {s.needed.reached} of {s.needed.repeats}" for s in rest if s.needed and s.needed.reached
     ]
     never = [s.sampler for s in rest if not (s.needed and s.needed.reached)]
     counts = f"In some repeats only: {_listed(reached)}. " if reached else ""
+    by_first = max(s.needed.by_first for s in result.ranked if s.needed)
+    if by_first:
+        counts = f"{by_first} of {len(result.repeats)} repeat(s) reach it by the shared first cycle. {counts}"
     if not there:
         if not reached:
             return f"No sampler reaches {goal} in any of the {len(result.repeats)} repeat(s)."
         return f"No sampler reaches {goal} in every repeat. {counts}Never: {_listed(never) or 'none'}."
-    first, *others = [f"{s.sampler} ({_need(s, comparison.axis)})" for s in there]
-    text = f"{first} reaches {goal} with the smallest {comparison.axis.label}"
+    if by_first == len(result.repeats):
+        amount = f"{comparison.axis.label}: {places[0].value}"
+        return f"{_listed(there)} {_reach(there)} {goal} by the shared first cycle ({amount})."
+    first, *others = [str(place) for place in places]
+    text = f"{first} {_reach(places[0].names)} {goal} with the smallest {comparison.axis.label}"
     text += f", before {_listed(others)}. " if others else ". "
     return (text + counts + (f"Never: {_listed(never)}." if never else "")).strip()
 
 
+def _reach(names: Sequence[str]) -> str:
+    return "reach" if len(names) > 1 else "reaches"
+
+
 def _areas(result: BudgetResult) -> str:
     """Who has the highest curve."""
-    ranked = _by_area(result)
-    if not ranked:
+    places = _by_area(result)
+    if sum(len(place.names) for place in places) < 2:
         return ""
-    areas = [f"{s.sampler} ({s.area.mean:.3f})" for s in ranked if s.area]
-    if len(areas) == 1:
-        return ""
-    return f"The mean height of the learning curve is greatest for {areas[0]}, then {_listed(areas[1:])}."
+    if len(places) == 1:
+        return f"The mean height of the learning curve is the same, {places[0].value}, for {_listed(places[0].names)}."
+    first, *others = [str(place) for place in places]
+    return f"The mean height of the learning curve is greatest for {first}, then {_listed(others)}."
 
 
 def _significance(pairs: Sequence[Pair]) -> str:
@@ -73,49 +106,62 @@ def _significance(pairs: Sequence[Pair]) -> str:
     return f"None of the {len(pairs)} pair(s) of samplers differs significantly in it."
 
 
-def _subject(result: BudgetResult, pairs: Sequence[Pair]) -> str:
+def _subject(comparison: Comparison, result: BudgetResult, pairs: Sequence[Pair]) -> str:
     """How DECOMP stands, also where it loses."""
-    if SUBJECT not in [sampler.sampler for sampler in result.samplers] or len(result.samplers) == 1:
+    if SUBJECT not in [sampler.sampler for sampler in result.ranked] or len(result.ranked) == 1:
         return ""
-    need, area = _by_need(result), _by_area(result)
-    places = [_place(need, "by the annotation needed", "does not reach that score in every repeat")] if need else []
-    places += [_place(area, "by the height of its curve", "has no curve")] if area else []
+    need, area = _by_need(comparison.axis, result), _by_area(result)
+    stands = [_stand(need, "by the annotation needed", "does not reach that score in every repeat")] if need else []
+    stands += [_stand(area, "by the height of its curve", "has no curve")] if area else []
     significant = [_better(pair) for pair in pairs if pair.verdict is Verdict.SIGNIFICANT]
     beaten = [worse for better, worse in significant if better == SUBJECT]
     beating = [better for better, worse in significant if worse == SUBJECT]
-    places += [f"is significantly better than {_listed(beaten)}"] if beaten else []
-    places += [f"is significantly worse than {_listed(beating)}"] if beating else []
+    stands += [f"is significantly better than {_listed(beaten)}"] if beaten else []
+    stands += [f"is significantly worse than {_listed(beating)}"] if beating else []
     if not beaten + beating and any(pair.verdict is Verdict.NOT_SIGNIFICANT for pair in pairs):
-        places += ["differs significantly from no other"]
-    return f"{SUBJECT} {_listed(places)}." if places else ""
+        stands += ["differs significantly from no other"]
+    return f"{SUBJECT} {_listed(stands)}." if stands else ""
 
 
-def _place(ranked: Sequence[SamplerResult], what: str, otherwise: str) -> str:
-    names = [sampler.sampler for sampler in ranked]
-    if SUBJECT not in names:
+def _stand(places: Sequence[Place], what: str, otherwise: str) -> str:
+    """Where DECOMP stands in a ranking."""
+    place = next((place for place in places if SUBJECT in place.names), None)
+    if place is None:
         return otherwise
-    place = names.index(SUBJECT)
-    if place == 0:
-        return f"leads {what}"
-    return f"is number {place + 1} of {len(names)} {what}, behind {_listed(names[:place])}"
+    total = sum(len(each.names) for each in places)
+    ahead = [name for each in places if each.number < place.number for name in each.names]
+    level = [name for name in place.names if name != SUBJECT]
+    behind = f", behind {_listed(ahead)}" if ahead else ""
+    if level:
+        return f"shares place {place.number} of {total} {what} with {_listed(level)}{behind}"
+    return f"is number {place.number} of {total} {what}{behind}" if ahead else f"leads {what}"
 
 
-def _by_need(result: BudgetResult) -> list[SamplerResult]:
-    """Samplers that reach the target in every repeat, the one that needs least annotation first."""
-    there = [(s.needed.amount.mean, s) for s in result.samplers if s.needed is not None and s.needed.amount is not None]
-    return [sampler for _, sampler in sorted(there, key=lambda pair: pair[0])]
+def _by_need(axis: Axis, result: BudgetResult) -> list[Place]:
+    """Places of the samplers that reach the target in every repeat, the least annotation first."""
+    bounds = [(s.sampler, s.needed.bound, s.needed.at_most) for s in result.ranked if s.needed]
+    shown = [(n, b, f"{'at most ' * (most is not None)}{axis.text(b)}") for n, b, most in bounds if b is not None]
+    return _places(sorted(shown, key=lambda each: each[1]))
 
 
-def _by_area(result: BudgetResult) -> list[SamplerResult]:
-    """Samplers with a mean height of their learning curve, the highest first."""
-    known = [(s.area.mean, s) for s in result.samplers if s.area is not None]
-    return [sampler for _, sampler in sorted(known, key=lambda pair: -pair[0])]
+def _by_area(result: BudgetResult) -> list[Place]:
+    """Places by the mean height of the learning curve, the highest first."""
+    known = [(s.sampler, s.area.mean, f"{s.area.mean:.3f}") for s in result.ranked if s.area is not None]
+    return _places(sorted(known, key=lambda each: -each[1]))
 
 
-def _need(sampler: SamplerResult, axis: Axis) -> str:
-    assert sampler.needed is not None
-    assert sampler.needed.amount is not None
-    return axis.text(sampler.needed.amount.mean)
+def _places(ordered: Sequence[tuple[str, float, str]]) -> list[Place]:
+    """Places of samplers that are in order: those with the same number as it is shown share one, the next are left out.
+
+    Args:
+        ordered: name, number and how it is shown.
+    """
+    places, number = [], 1
+    for value, members in groupby(ordered, key=lambda each: each[2]):
+        names = tuple(name for name, _, _ in members)
+        places.append(Place(number, names, value))
+        number += len(names)
+    return places
 
 
 def _better(pair: Pair) -> tuple[str, str]:

@@ -46,6 +46,7 @@ def console_tables(comparison: Comparison) -> RenderableType:
         shown += ["", _pairs_table(budget, [pair for pair in pairs if pair.budget == budget])]
     shown += [Text(note) for note in family_notes(pairs)]
     shown += [Text(note) for note in comparison.caveats]
+    shown += [Text(f"Budget {result.budget}: {note}") for result in comparison.budgets for note in result.aside]
     if comparison.unfinished:
         shown += [Text("Not complete, so the comparison is over fewer repeats:")]
         shown += [Text(f"  {line}") for line in comparison.unfinished[:12]]
@@ -65,6 +66,9 @@ def needed_text(needed: Needed | None, axis: Axis) -> str:
     """Annotation with its unit, or why there is none."""
     if needed is None:
         return "no reference"
+    if needed.at_most is not None:
+        which = "" if needed.by_first == needed.repeats else f", {needed.by_first} of {needed.repeats}"
+        return f"at most {axis.text(needed.at_most)} (cycle 1{which})"
     if needed.amount is None:
         return f"not reached ({needed.reached} of {needed.repeats} repeats)"
     return f"{spread(needed.amount, axis.scale, axis.digits)} {axis.unit}".rstrip()

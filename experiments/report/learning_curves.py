@@ -76,27 +76,47 @@ class JoinedCurves:
             tuple(sorted({curve.repeat for curve in curves})),
         )
 
-    def finished(self) -> tuple[Repeat, ...]:
-        """Repeats that all samplers have finished."""
-        curves = self.curves
-        return tuple(r for r in self.planned if all((s, r) in curves and curves[s, r].finished for s in self.samplers))
+    def finished(self) -> dict[str, tuple[Repeat, ...]]:
+        """By sampler, the repeats that it has finished."""
+        return {
+            sampler: tuple(r for r in self.planned if (sampler, r) in self.curves and self.curves[sampler, r].finished)
+            for sampler in self.samplers
+        }
 
-    def at(self, cycle: int) -> tuple[Repeat, ...]:
-        """Repeats that all samplers have brought to a cycle; one that ended earlier, out of regions, counts too."""
-        return tuple(
-            repeat
-            for repeat in self.planned
-            if all(
-                (curve := self.curves.get((sampler, repeat))) is not None
+    def at(self, cycle: int) -> dict[str, tuple[Repeat, ...]]:
+        """By sampler, the repeats that it has brought to a cycle; those that ended earlier, out of regions, too."""
+        return {
+            sampler: tuple(
+                repeat
+                for repeat in self.planned
+                if (curve := self.curves.get((sampler, repeat))) is not None
                 and (curve.finished or len(curve.scores) >= cycle)
-                for sampler in self.samplers
             )
-        )
+            for sampler in self.samplers
+        }
 
     def score(self, sampler: str, repeat: Repeat, cycle: int) -> float | None:
         """Test metric of a sampler at a cycle, from 1; None where it has not got that far."""
-        scores = self.curves[sampler, repeat].scores
-        return scores[cycle - 1] if cycle <= len(scores) else None
+        curve = self.curves.get((sampler, repeat))
+        return curve.scores[cycle - 1] if curve is not None and cycle <= len(curve.scores) else None
+
+
+def keeping_up(done: Mapping[str, int]) -> tuple[str, ...]:
+    """The samplers that have done at least half as much as the one that has done most; the others hold nobody back."""
+    most = max(done.values(), default=0)
+    return tuple(sampler for sampler, own in done.items() if 2 * own >= most)
+
+
+def shared(repeats: Mapping[str, Sequence[Repeat]]) -> tuple[Repeat, ...]:
+    """The repeats that all samplers which keep up have, sorted."""
+    leading = keeping_up({sampler: len(own) for sampler, own in repeats.items()})
+    return tuple(sorted(set.intersection(*(set(repeats[sampler]) for sampler in leading))))
+
+
+def averaged(repeats: Mapping[str, Sequence[Repeat]]) -> dict[str, tuple[Repeat, ...]]:
+    """By sampler, the repeats that its means are over: of the shared ones those that it has, or else all its own."""
+    common = shared(repeats)
+    return {s: tuple(r for r in common if r in own) or tuple(own) for s, own in repeats.items()}
 
 
 def common_range(amounts: Sequence[Floats]) -> tuple[float, float] | None:

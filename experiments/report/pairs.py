@@ -75,20 +75,20 @@ class Wins:
 
 
 def pairs_overall(comparison: Comparison) -> tuple[Pair, ...]:
-    """Areas under the curves of every pair, over the repeats that all samplers of the budget have finished."""
+    """Areas under the curves of every pair, over the repeats that both have finished."""
     pairs: list[Pair] = []
     for result in comparison.budgets:
         family = [
-            Pair(result.budget, a.sampler, b.sampler, None, _paired(a.areas, b.areas))
+            Pair(result.budget, a.sampler, b.sampler, None, _paired([(a.areas[r], b.areas[r]) for r in both]))
             for a, b in combinations(result.samplers, 2)
-            if a.areas
+            if (both := sorted(a.areas.keys() & b.areas.keys()))
         ]
         pairs += _corrected(family)
     return tuple(pairs)
 
 
 def pairs_by_cycle(comparison: Comparison) -> tuple[Pair, ...]:
-    """Scores of every pair at every cycle from 2, over the repeats that all samplers have brought to it."""
+    """Scores of every pair at every cycle from 2, over the repeats that both have brought to it."""
     pairs: list[Pair] = []
     for result in comparison.budgets:
         joined = JoinedCurves.of(comparison.of_budget(result.budget))
@@ -97,8 +97,7 @@ def pairs_by_cycle(comparison: Comparison) -> tuple[Pair, ...]:
             for first, second in combinations(joined.samplers, 2):
                 scores = _scores(joined, first, second, cycle)
                 if scores:
-                    paired = _paired([a for a, _ in scores], [b for _, b in scores])
-                    family.append(Pair(result.budget, first, second, cycle, paired))
+                    family.append(Pair(result.budget, first, second, cycle, _paired(scores)))
         pairs += _corrected(family)
     return tuple(pairs)
 
@@ -123,8 +122,8 @@ def family_notes(pairs: Sequence[Pair]) -> list[str]:
     notes = []
     for budget in dict.fromkeys(pair.budget for pair in pairs):
         family = [pair for pair in pairs if pair.budget == budget]
-        n = max(pair.paired.difference.n for pair in family)
-        note = f"Budget {budget}: {n} repeat(s), {len(family)} comparison(s)"
+        least_n, n = (bound(pair.paired.difference.n for pair in family) for bound in (min, max))
+        note = f"Budget {budget}: {n if n == least_n else f'{least_n} to {n}'} repeat(s), {len(family)} comparison(s)"
         if all(pair.verdict is Verdict.TOO_FEW for pair in family):
             least = min(pair.least_p_holm for pair in family)
             note += (
@@ -141,12 +140,12 @@ def repeats_needed(family: int) -> int:
 
 
 def _scores(joined: JoinedCurves, first: str, second: str, cycle: int) -> list[tuple[float, float]]:
-    both = [(joined.score(first, r, cycle), joined.score(second, r, cycle)) for r in joined.at(cycle)]
+    both = [(joined.score(first, r, cycle), joined.score(second, r, cycle)) for r in joined.planned]
     return [(a, b) for a, b in both if a is not None and b is not None]
 
 
-def _paired(first: Sequence[float], second: Sequence[float]) -> Paired:
-    return Paired.of([a - b for a, b in zip(first, second, strict=True)])
+def _paired(scores: Sequence[tuple[float, float]]) -> Paired:
+    return Paired.of([first - second for first, second in scores])
 
 
 def _corrected(family: Sequence[Pair]) -> list[Pair]:

@@ -70,6 +70,7 @@ def test_rare_are_the_classes_of_the_lowest_quarter_that_are_below_half_of_an_ev
     assert rare == ["b", "e"]  # the quarter of five, rounded up, is two; d is below 10 % too, but third
     assert [c.name for c in scored_classes(Five(), np.array([50, 15, 15, 16, 4])) if c.rare] == ["e"]
     assert not any(c.rare for c in scored_classes(Five(), np.array([20, 20, 20, 20, 20])))
+    assert [c.name for c in scored_classes(Five(), np.array([80, 5, 5, 5, 5])) if c.rare] == ["b", "c", "d", "e"]
     unknown = scored_classes(Five(), None)
     assert [(c.name, c.share, c.rare) for c in unknown] == [(name, None, False) for name in Five.classes]
 

@@ -32,6 +32,12 @@ def test_repeats_that_a_sampler_lacks_are_left_out(tmp_path):
     assert join_cohorts(histories)[0].repeats == ((0, 1),)
 
 
+def test_a_sampler_that_fails_early_holds_nobody_back(tmp_path):
+    finished = [fake_run(tmp_path, [0.1, 0.2, 0.3], sampler=name) for name in ("rand", "decomp")]
+    (cohort,) = join_cohorts(read_histories([*finished, fake_run(tmp_path, [0.1], sampler="badge")]))
+    assert (cohort.cycle, cohort.names) == (3, ("rand", "decomp"))
+
+
 def test_every_budget_has_a_cohort_unless_nothing_is_common(tmp_path):
     other, third = Budget(2, 2, (4, 4)), Budget(3, 2, (4, 4))
     histories = read_histories(

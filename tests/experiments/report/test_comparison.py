@@ -55,6 +55,30 @@ def test_not_reached_counts_the_repeats_that_do_reach_it(tmp_path):
     assert only(compare(read_histories(runs), "miou")).needed == Needed(None, 1, 2)
 
 
+def test_a_first_cycle_that_reaches_the_target_is_no_exact_amount(tmp_path):
+    runs = [fake_run(tmp_path, [0.9] * 3), fake_run(tmp_path, [0.2, 0.9, 0.9], seed=1), fake_reference(tmp_path, 0.5)]
+    needed = only(compare(read_histories(runs), "miou")).needed
+    second = 0.01 + 0.01 * (0.475 - 0.2) / 0.7
+    assert needed == Needed(None, 2, 2, 1, pytest.approx((0.01 + second) / 2))
+    missed = fake_run(tmp_path, [0.2, 0.3, 0.3], seed=2)
+    assert only(compare(read_histories([*runs, missed]), "miou")).needed == Needed(None, 2, 3, 1)
+
+
+def test_a_sampler_with_few_repeats_is_summed_up_beside_the_others(tmp_path):
+    rand = [fake_run(tmp_path, [0.1, s], cycles=2, seed=seed) for seed, s in enumerate((0.2, 0.4, 0.6))]
+    uncert = [fake_run(tmp_path, [0.1, 0.5], cycles=2, seed=seed, sampler="uncert") for seed in range(3)]
+    (budget,) = compare(
+        read_histories([*rand, *uncert, fake_run(tmp_path, [0.1, 0.7], cycles=2, seed=2, sampler="decomp")]), "miou"
+    ).budgets
+    assert budget.repeats == ((0, 0), (1, 0), (2, 0))
+    assert [sampler.final.mean for sampler in budget.samplers] == pytest.approx([0.4, 0.5, 0.7])
+    assert [sampler.final.n for sampler in budget.samplers] == [3, 3, 1]
+    assert [sampler.sampler for sampler in budget.ranked] == ["rand", "uncert"]
+    assert budget.aside == (
+        "decomp is summed up over 1 of the 3 repeat(s) that the others are compared over, and is not ranked.",
+    )
+
+
 def test_without_a_reference_nothing_is_needed(tmp_path):
     comparison = compare(read_histories([fake_run(tmp_path, [0.2, 0.4, 0.6])]), "miou")
     assert comparison.reference is None
@@ -72,7 +96,7 @@ def test_repeats_are_joined_by_seed_and_fold_not_by_order(tmp_path):
     assert shuffled.budgets[0].samplers == budget.samplers
 
 
-def test_unfinished_runs_are_named_and_compared_as_far_as_all_samplers_got(tmp_path):
+def test_unfinished_runs_are_named_and_hold_nobody_back(tmp_path):
     runs = [
         fake_run(tmp_path, [0.2, 0.4, 0.6]),
         fake_run(tmp_path, [0.2, 0.5], sampler="decomp"),
@@ -80,9 +104,10 @@ def test_unfinished_runs_are_named_and_compared_as_far_as_all_samplers_got(tmp_p
         fake_run(tmp_path, [0.3, 0.5, 0.7], seed=1),
     ]
     (budget,) = compare(read_histories(runs), "miou").budgets
-    assert [len(sampler.cycles) for sampler in budget.samplers] == [2, 2]
-    assert [sampler.final for sampler in budget.samplers] == [None, None]
-    assert budget.repeats == ()
+    assert [len(sampler.cycles) for sampler in budget.samplers] == [3, 2]
+    assert [[cycle.score.n for cycle in sampler.cycles] for sampler in budget.samplers] == [[2, 1, 2], [2, 1]]
+    assert [sampler.final and sampler.final.mean for sampler in budget.samplers] == [pytest.approx(0.65), None]
+    assert budget.repeats == ((0, 0), (1, 0))
     assert budget.missing == (
         "decomp: seed 0 fold 0 has 2 cycle(s) and is not finished.",
         "decomp: seed 1 fold 0 has 1 cycle(s) and is not finished.",

@@ -39,6 +39,59 @@ def test_decomp_leads_where_it_does(made, full):
     assert "Never: rand." in text
 
 
+def test_the_shared_first_cycle_tells_nobody_apart(tmp_path, full):
+    names = ("rand", "uncert", "decomp")
+    runs = [fake_run(tmp_path, [0.69, 0.69 + 0.01 * k, 0.7], sampler=name) for k, name in enumerate(names)]
+    text = said(*runs, full)
+    assert text.startswith("rand, uncert and decomp reach 95%")
+    assert "by the shared first cycle (annotated share of the training pixels: at most 1.00 %)." in text
+    assert "before" not in text
+    assert "decomp shares place 1 of 3 by the annotation needed with rand and uncert" in text
+
+
+def test_repeats_that_the_first_cycle_decides_make_the_mean_an_upper_bound(tmp_path, full):
+    runs = [
+        fake_run(tmp_path, [first, middle, 0.7], sampler=name, seed=seed)
+        for name, middle in (("rand", 0.5), ("decomp", 0.66))
+        for seed, first in enumerate((0.2, 0.69))
+    ]
+    text = said(*runs, full)
+    # decomp: 0.02 + 0.01 * 0.005 / 0.04 and 0.01; rand: 0.02 + 0.01 * 0.165 / 0.2 and 0.01.
+    assert "decomp (at most 1.56 %) reaches 95%" in text
+    assert "before rand (at most 1.91 %)" in text
+    assert "1 of 2 repeat(s) reach it by the shared first cycle" in text
+
+
+def test_equals_share_a_place_and_the_next_is_left_out(made, full):
+    text = said(
+        *made("uncert", 0.69, 0.69, middle=0.5),
+        *made("rand", 0.69, 0.69),
+        *made("decomp", 0.69, 0.69),
+        *made("badge", 0.68, 0.68),
+        full,
+    )
+    assert "before rand and decomp (2.91 % each) and badge (2.95 %)" in text
+    assert "decomp shares place 2 of 4 by the annotation needed with rand, behind uncert" in text
+
+
+def test_places_after_a_shared_one_are_left_out(made, full):
+    last = said(*made("badge", 0.68), *made("uncert", 0.69), *made("rand", 0.69), *made("decomp", 0.675), full)
+    assert "decomp is number 4 of 4 by the annotation needed, behind uncert, rand and badge" in last
+
+
+def test_all_curves_of_the_same_height_are_called_so(made):
+    text = said(*made("rand", 0.5), *made("decomp", 0.5))
+    assert "is the same, 0.375, for rand and decomp" in text
+    assert "decomp shares place 1 of 2 by the height of its curve with rand" in text
+
+
+def test_one_failing_sampler_takes_nothing_from_the_others(made, tmp_path, full):
+    failing = [fake_run(tmp_path, [0.2, 0.4], sampler="badge", seed=seed) for seed in (0, 1)]
+    text = said(*made("rand", 0.5, 0.5), *made("decomp", 0.69, 0.69), *failing, full)
+    assert "decomp (2.91 %) reaches 95%" in text
+    assert "badge has finished none of the 2 repeat(s) that the others are compared over, and is not ranked." in text
+
+
 def test_that_decomp_misses_the_score_is_said(made, full):
     text = said(*made("rand", 0.69, 0.69), *made("decomp", 0.5, 0.5), full)
     assert "decomp does not reach that score in every repeat" in text

@@ -36,6 +36,14 @@ def test_tables_show_means_spreads_and_annotation_needed(runs):
     assert "Full annotation: mIoU 0.720" in text
 
 
+def test_what_the_first_cycle_reaches_is_shown_as_an_upper_bound(tmp_path):
+    reference = fake_reference(tmp_path, 0.5)
+    both = [fake_run(tmp_path, [0.5, 0.5, 0.5], seed=seed) for seed in (0, 1)]
+    assert "at most 1.00 % (cycle 1)" in rendered([*both, reference])
+    text = rendered([*both, fake_run(tmp_path, [0.2, 0.475, 0.5], seed=2), reference])
+    assert "at most 1.33 % (cycle 1, 2 of 3)" in text
+
+
 def test_tables_of_many_samplers_stay_within_the_width(tmp_path):
     names = [f"a-rather-long-name-{k}" for k in range(9)]
     text = rendered([fake_run(tmp_path, [0.2, 0.45, 0.6], seed=s, sampler=name) for name in names for s in (0, 1)])

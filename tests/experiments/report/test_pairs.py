@@ -110,6 +110,17 @@ def test_a_repeat_that_one_sampler_lacks_is_left_out_as_far_as_it_lacks_it(runs,
     assert (second.paired.wins, second.paired.losses) == (1, 3)
 
 
+def test_a_pair_is_compared_over_all_repeats_that_both_have(runs, tmp_path):
+    failing = [fake_run(tmp_path, [0.2, 0.5, 0.6], sampler="badge"), RunStore(tmp_path, spec("badge", seed=1))]
+    pairs = pairs_overall(compared([*runs, *failing]))
+    assert [(pair.first, pair.second, pair.paired.difference.n) for pair in pairs] == [
+        ("rand", "decomp", 3),
+        ("rand", "badge", 1),
+        ("decomp", "badge", 1),
+    ]
+    assert family_notes(pairs)[0].startswith("Budget 1x2-4x4: 1 to 3 repeat(s), 3 comparison(s)")
+
+
 def test_a_run_that_ended_early_is_compared_as_far_as_it_goes(tmp_path):
     runs = [
         fake_run(tmp_path, [0.2, 0.4, 0.6]),
