@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from decomp.experiments.report.cohorts import Cohort
-from decomp.experiments.report.figures import DPI, GREY, Style, marker_size, styles, tidy
+from decomp.experiments.report.figures import DPI, GREY, LEGEND_LINE, Style, marker_size, styles, tidy
 
 ROW = 0.34
 """Inches per class."""
@@ -20,7 +20,7 @@ FILLS = {"-": "full", "--": "none", ":": "bottom", "-.": "left"}
 
 def rows_of_classes(labels: Sequence[str], lanes: int) -> tuple[Figure, Axes]:
     """An empty figure with a row for every class, from top to bottom, high enough for so many lanes."""
-    height = 1.2 + len(labels) * max(ROW, 0.085 * lanes)
+    height = max(1.2 + len(labels) * max(ROW, 0.085 * lanes), 0.4 + LEGEND_LINE * (lanes + 1))
     figure = Figure(figsize=(8.6, height), dpi=DPI, layout="constrained")
     panel = figure.subplots()
     panel.set_yticks(range(len(labels)), labels)

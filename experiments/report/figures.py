@@ -34,6 +34,8 @@ OTHERS = ((BLACK, "X", "-."), ("#8C6D31", "*", "-."), ("#6A3D9A", "h", "-."))
 LINES = ("-", "--", ":", "-.")
 GREY = "#555555"
 DPI = 110
+LEGEND_LINE = 0.22
+"""Inches of a line of a legend."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,21 @@ def tidy(panel: Axes, axis: Literal["both", "x", "y"]) -> None:
     panel.grid(axis=axis, color="#DDDDDD", linewidth=0.7)
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def legend_below(figure: Figure) -> None:
+    """One legend of all panels, a label each, below them where it covers no data; the figure grows by its lines."""
+    handles = {}
+    for panel in figure.axes:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        width, height = figure.get_size_inches()
+        columns = max(1, min(len(handles), int(width / (0.75 + 0.085 * max(map(len, handles))))))
+        figure.set_size_inches(width, height + LEGEND_LINE * -(-len(handles) // columns))
+        figure.legend(
+            handles.values(), handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.2
+        )
 
 
 def render(figure: Figure, name: str, title: str, note: str = "") -> Drawing:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from decomp.experiments.report.axes import Axis, axes_of, score_name
 from decomp.experiments.report.comparison import FULL_SHARE, BudgetResult, Comparison, SamplerResult
-from decomp.experiments.report.figures import DPI, GREY, Drawing, Style, render, styles, tidy
+from decomp.experiments.report.figures import DPI, GREY, Drawing, Style, legend_below, render, styles, tidy
 
 OPEN: dict[str, Any] = {"markersize": 7, "markerfacecolor": "white", "markeredgewidth": 1.3}
 
@@ -30,9 +30,11 @@ def learning_curve_drawing(comparison: Comparison, budgets: Sequence[str] | None
         _draw_panel(panel, comparison, result, chosen)
     for panel in panels[len(shown) :]:
         panel.set_axis_off()
+    legend_below(figure)
     note = (
         "Mean over the repeats; the band is one standard deviation. Open markers and ticks at the bottom: mean "
-        f"annotation at which a curve reaches {FULL_SHARE:.0%} of full annotation, if the curves of all repeats do."
+        f"annotation at which a curve reaches {FULL_SHARE:.0%} of full annotation, if the curves of all repeats do so "
+        "after the first cycle."
     )
     title = f"Learning curves over {comparison.axis.label}"
     return render(figure, curves_name(comparison.metric, comparison.axis), title, note)
@@ -72,8 +74,6 @@ def _draw_panel(panel: Axes, comparison: Comparison, result: BudgetResult, chose
     panel.set_xlim(left=0)
     panel.margins(y=0.08)
     tidy(panel, "both")
-    if repeats:
-        panel.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", handlelength=3.2)
 
 
 def _draw_curve(panel: Axes, result: SamplerResult, axis: Axis, style: Style) -> None:

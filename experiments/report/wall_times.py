@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from decomp.experiments.report.cohorts import Cohort
-from decomp.experiments.report.figures import DPI, Drawing, render, tidy
+from decomp.experiments.report.figures import DPI, LEGEND_LINE, Drawing, render, tidy
 from decomp.experiments.report.page import Section
 from decomp.experiments.report.run_history import RunHistory
 from decomp.experiments.report.statistics import Spread
@@ -124,7 +124,8 @@ def phase_drawing(cohorts: Sequence[Cohort]) -> Drawing | None:
     ]
     if not bars:
         return None
-    figure = Figure(figsize=(8.6, 1.1 + 0.42 * len(bars)), dpi=DPI, layout="constrained")
+    height = max(1.1 + 0.42 * len(bars), 0.4 + LEGEND_LINE * len(phases))
+    figure = Figure(figsize=(8.6, height), dpi=DPI, layout="constrained")
     panel = figure.subplots()
     starts = np.zeros(len(bars))
     for number, phase in enumerate(phases):
