@@ -206,10 +206,13 @@ def ui(
     port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 5000,
 ) -> None:
     """Browse the runs in MLflow, on the loopback interface only, until interrupted."""
-    from decomp.experiments.tracking.tracker import tracking_uri, ui_command, ui_environment
+    from decomp.experiments.tracking.tracker import charts_address, tracking_uri, ui_command, ui_environment
 
-    uri = tracking_uri(load_experiment(file, overrides or []).folder.parent)
+    experiment = load_experiment(file, overrides or [])
+    uri = tracking_uri(experiment.folder.parent)
     CONSOLE.print(f"MLflow shows {uri} at http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
+    if (charts := charts_address(uri, experiment.name, port)) is not None:
+        CONSOLE.print(f"Charts of {experiment.name}: {charts}", markup=False, highlight=False, soft_wrap=True)
     # In a session of its own, so that Ctrl-C reaches this process alone: the server answers it with a traceback.
     server = subprocess.Popen(ui_command(uri, port), env=ui_environment(), start_new_session=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,6 +1,6 @@
 """Samplers of an experiment that differ in one thing only, so that comparing them shows what it does."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -73,12 +73,12 @@ def ablation_table(groups: Sequence[tuple[Ablation, BudgetResult]]) -> Table:
         for name, value in group.members:
             sampler = by_name[name]
             scores = (*mean_sd(sampler.final), *mean_sd(sampler.area))
-            rows.append((result.budget, str(group.varied), group.fixed, value, name, len(result.repeats), *scores))
+            rows.append((result.budget, str(group.varied), group.fixed, value, name, len(sampler.repeats), *scores))
     heads = (
         *("budget", "varied", "in_common", "value", "sampler", "repeats"),
         *("final_mean", "final_sd", "area_mean", "area_sd"),
     )
-    note = "Over the repeats that all samplers have finished; area: mean height of the learning curve."
+    note = "Over the repeats that the samplers share, as in the summary; area: mean height of the learning curve."
     return Table("ablations", "Ablations", heads, tuple(rows), note)
 
 
@@ -168,5 +168,17 @@ def _selector(component: Component) -> str:
 
 def component_in_words(component: Component) -> str:
     """A component's name, and its options in brackets."""
-    options = ", ".join(f"{key} {value}" for key, value in component.options.items())
-    return f"{component.name} ({options})" if options else component.name
+    return f"{component.name} ({_in_words(component.options)})" if component.options else component.name
+
+
+def _in_words(value: object) -> str:
+    """An option's value: what is in it one after the other, what is in that in brackets."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_nested(each)}" for key, each in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_nested, value)) or "none"
+    return {None: "none", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def _nested(value: object) -> str:
+    return f"({_in_words(value)})" if isinstance(value, (Mapping, list, tuple)) and value else _in_words(value)

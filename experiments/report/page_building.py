@@ -1,7 +1,9 @@
 """What the page of a report consists of, from the conclusions to the wall times."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 
 from decomp.experiments.plan import Plan
 from decomp.experiments.report.ablations import ablation_sections, component_in_words
@@ -19,6 +21,7 @@ from decomp.experiments.report.run_history import RunHistory
 from decomp.experiments.report.tables import Table
 from decomp.experiments.report.wall_times import wall_time_section
 from decomp.platform.datasets.base import Dataset
+from decomp.platform.spec import Component
 
 MISSING = 12
 """Most sentences about what is missing."""
@@ -73,13 +76,26 @@ def about(plan: Plan, histories: Sequence[RunHistory]) -> dict[str, str]:
     start = "with the weights of the one before" if experiment.warm_start else "from scratch"
     return {
         "Experiment": experiment.name,
-        "Data set": f"{component_in_words(experiment.dataset)}, {len(plan.dataset.classes)} classes",
-        "Learner": f"{component_in_words(experiment.learner)}; every cycle starts {start}",
+        "Data set": f"{component_in_words(_placeless(experiment.dataset))}, {len(plan.dataset.classes)} classes",
+        "Learner": f"{component_in_words(_placeless(experiment.learner))}; every cycle starts {start}",
         "Samplers": ", ".join(sampler.name for sampler in experiment.samplers),
         "Budgets": ", ".join(f"{budget.label} ({budget.cycles} cycles)" for budget in experiment.budgets),
         "Repeats": f"{seeds} seed(s), {folds} fold(s)",
         "Finished": f"{finished} of {len(histories)} runs, full annotations among them",
     }
+
+
+def _placeless(component: Component) -> Component:
+    """A component whose options name folders and files without the way to them, which is nobody else's business."""
+    return replace(component, options={key: _last_part(value) for key, value in component.options.items()})
+
+
+def _last_part(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _last_part(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_last_part(each) for each in value]
+    return PurePath(value).name if isinstance(value, (str, PurePath)) and re.match(r"[/~]|\w:\\", str(value)) else value
 
 
 def result_section(comparison: Comparison, tables: Sequence[Table], drawings: Sequence[Drawing]) -> Section:

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from urllib.parse import quote, urlencode
 
 from decomp.experiments.report.comparison import Comparison
 from decomp.experiments.report.figures import GREY, style_of
@@ -85,6 +86,22 @@ def group_tags(spec: RunSpec) -> dict[str, str]:
 def run_tags(spec: RunSpec) -> dict[str, str]:
     """Tags of a child run."""
     return _shared_tags(spec) | {KEY: spec.key, "kind": spec.kind, "seed": str(spec.seed), "fold": str(spec.fold)}
+
+
+def dataset_source(spec: RunSpec) -> dict[str, str]:
+    """Where a run's data set comes from: its component, without options, which may name folders of this machine."""
+    return {"component": spec.dataset.name}
+
+
+def charts_query(metric: str | None) -> str:
+    """The part of an address that makes MLflow's page of an experiment show charts of its parents, the best first.
+
+    These are the parameters that the page itself writes into its address. A saved view would be a tag
+    ``mlflow.sharedViewState.*`` with the page's compressed state, whose form MLflow documents nowhere and changes.
+    """
+    order = {"orderByKey": f"metrics.`{metric}`", "orderByAsc": "false"} if metric else {}
+    view = {"searchFilter": f"tags.kind = '{MEAN}'", **order, "compareRunsMode": "CHART"}
+    return urlencode(view, quote_via=quote)
 
 
 def _shared_tags(spec: RunSpec) -> dict[str, str]:
@@ -190,9 +207,11 @@ def summary_points(comparison: Comparison, timestamp: int) -> list[Point]:
         for result in budget.samplers:
             name = _allowed(f"{result.sampler} {budget.budget}")
             needed = result.needed.amount if result.needed else None
+            at_most = result.needed.at_most if result.needed else None
             values[f"summary/final score {name}"] = result.final.mean if result.final else None
             values[f"summary/area under curve {name}"] = result.area.mean if result.area else None
             values[f"summary/annotation needed ppm {name}"] = 1e6 * needed.mean if needed else None
+            values[f"summary/annotation needed at most ppm {name}"] = None if at_most is None else 1e6 * at_most
     values["summary/full annotation"] = comparison.reference.mean if comparison.reference else None
     return [Point(key, value, timestamp, 0, 0) for key, value in values.items() if value is not None]
 

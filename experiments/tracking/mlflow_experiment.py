@@ -1,13 +1,15 @@
 """One experiment of MLflow and how runs of it are found and written; the only module that imports MLflow."""
 
 import importlib
+import json
 import logging
 import os
+import sqlite3
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +19,15 @@ from decomp.platform.storage.files import flock
 
 MAX_METRICS, MAX_STRINGS, MAX_PARAMETER_LENGTH = 1000, 100, 6000
 """What MLflow takes in one call: metrics, parameters or tags, and characters of a parameter."""
+
+MAX_DIGEST_LENGTH = 36
+"""Most characters of a data set's digest that MLflow takes."""
+
+PRIMARY_METRIC = "mlflow.experiment.primaryMetric.name"
+"""Tag of an experiment that says by which metric its runs are judged."""
+
+SOURCE_TYPE = "decomp"
+"""How MLflow's pages call the source of a data set that is one of decomp's components."""
 
 CALLS_AT_ONCE = 4
 """Calls under way at a time: one with metrics, the others with files."""
@@ -38,14 +49,14 @@ class MlflowExperiment:
     Args:
         uri: tracking URI; a SQLite file is made where missing, and artifacts go beside it.
         name: name of the experiment.
-        about: its description, in Markdown.
+        tags: its tags; those that an existing experiment lacks are added.
         verbose: whether MLflow may write to the console.
     """
 
-    def __init__(self, uri: str, name: str, about: str, *, verbose: bool = False) -> None:
+    def __init__(self, uri: str, name: str, tags: Mapping[str, str], *, verbose: bool = False) -> None:
         self._uri = uri
         self._name = name
-        self._about = about
+        self._tags = tags
         self._verbose = verbose
 
     def search(self, tag: str, value: str) -> list[Any]:
@@ -86,6 +97,13 @@ class MlflowExperiment:
         metrics = [entities.Metric(p.key, p.value, p.timestamp, p.step) for p in points]
         for batch in _batches(metrics, MAX_METRICS):
             self._client.log_batch(run_id, metrics=batch)
+
+    def log_dataset(self, run_id: str, name: str, digest: str, source: Mapping[str, str]) -> None:
+        """Log what a run was trained on, so that the pages show and filter by it; again, it adds nothing."""
+        entities = importlib.import_module("mlflow.entities")
+        dataset = entities.Dataset(name, digest[:MAX_DIGEST_LENGTH], SOURCE_TYPE, json.dumps(source, sort_keys=True))
+        context = entities.InputTag("mlflow.data.context", "training")
+        self._client.log_inputs(run_id, [entities.DatasetInput(dataset, [context])])
 
     def log_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
@@ -148,11 +166,14 @@ class MlflowExperiment:
             if experiment is None:
                 folder = artifact_folder(self._uri)
                 # The kind makes MLflow show its pages for trainings rather than for chats.
-                tags = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": self._about}
+                tags = {"mlflow.experimentKind": "custom_model_development", **self._tags}
                 location = (folder / self._name).as_uri() if folder else None
                 return str(self._client.create_experiment(self._name, location, tags))
             if experiment.lifecycle_stage == "deleted":
                 self._client.restore_experiment(experiment.experiment_id)
+            for key, value in self._tags.items():
+                if key not in experiment.tags:
+                    self._client.set_experiment_tag(experiment.experiment_id, key, value)
             return str(experiment.experiment_id)
 
 
@@ -170,6 +191,20 @@ def calls(sizes: Sequence[int]) -> Iterator[slice]:
         total += size
     if sizes:
         yield slice(start, len(sizes))
+
+
+def look_up(uri: str, name: str) -> tuple[str, dict[str, str]] | None:
+    """Id and tags of an experiment in a SQLite file, read without importing MLflow; None where there is none."""
+    file = _sqlite_file(uri)
+    if file is None or not file.is_file():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as store:
+            found = store.execute("SELECT experiment_id FROM experiments WHERE name = ?", (name,)).fetchone()
+            query = "SELECT key, value FROM experiment_tags WHERE experiment_id = ?"
+            return (str(found[0]), dict(store.execute(query, found))) if found else None
+    except sqlite3.Error:  # it is another version's, or no store at all; MLflow's server says what is wrong
+        return None
 
 
 def artifact_folder(uri: str) -> Path | None:

@@ -24,7 +24,14 @@ from decomp.experiments.report.report import Report
 from decomp.experiments.report.run_history import CommittedCycle, RunHistory, read_histories
 from decomp.experiments.tracking import fields
 from decomp.experiments.tracking.fields import DIGEST, FIGURE, GROUP, KEY, MIRRORED
-from decomp.experiments.tracking.mlflow_experiment import SQLITE, MlflowExperiment, artifact_folder, calls
+from decomp.experiments.tracking.mlflow_experiment import (
+    PRIMARY_METRIC,
+    SQLITE,
+    MlflowExperiment,
+    artifact_folder,
+    calls,
+    look_up,
+)
 from decomp.experiments.tracking.regions_csv import regions_table
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import UserError
@@ -74,6 +81,18 @@ def ui_command(uri: str, port: int) -> list[str]:
     return [*command, "--uvicorn-opts", "--log-level warning"]
 
 
+def charts_address(uri: str, experiment: str, port: int) -> str | None:
+    """Address of an experiment's charts in the pages of `ui_command`: the means over repeats, the best first.
+
+    None where the store has no such experiment yet, or is no SQLite file.
+    """
+    known = look_up(uri, experiment)
+    if known is None:
+        return None
+    number, tags = known
+    return f"http://127.0.0.1:{port}/#/experiments/{number}/runs?{fields.charts_query(tags.get(PRIMARY_METRIC))}"
+
+
 def ui_environment() -> dict[str, str]:
     """This process's environment with settings for `ui_command` that make it start faster and say less."""
     return UI_SETTINGS | os.environ
@@ -107,7 +126,8 @@ class Tracker:
     """
 
     def __init__(self, uri: str, experiment: str, *, metric: str, verbose: bool = False) -> None:
-        self._mlflow = MlflowExperiment(uri, experiment, ABOUT, verbose=verbose)
+        tags = {"mlflow.note.content": ABOUT, PRIMARY_METRIC: metric}
+        self._mlflow = MlflowExperiment(uri, experiment, tags, verbose=verbose)
         self._metric = metric
         self._children: dict[str, _Child] = {}
 
@@ -125,6 +145,7 @@ class Tracker:
         grown = child.mirrored < len(history.cycles)
         if child.mirrored == 0:
             self._mlflow.log_parameters(child.run_id, fields.run_parameters(run.spec))
+            self._log_dataset(child.run_id, run.spec)
         if grown:
             self._mirror_cycles(history, child, dataset)
         if not history.finished:
@@ -179,6 +200,7 @@ class Tracker:
         if parent is None:
             parent = self._mlflow.create(fields.group_name(spec), fields.group_tags(spec), start)
             self._mlflow.log_parameters(parent.info.run_id, fields.group_parameters(spec))
+            self._log_dataset(parent.info.run_id, spec)
         tags = fields.run_tags(spec) | {"mlflow.parentRunId": parent.info.run_id}
         return self._mlflow.create(fields.run_name(spec), tags, start)
 
@@ -232,6 +254,7 @@ class Tracker:
         )
         run_id = parent.info.run_id
         self._mlflow.log_parameters(run_id, fields.group_parameters(spec))
+        self._log_dataset(run_id, spec)
         self._mlflow.log_points(run_id, points)
         self._log_figure(parent, figure)
         self._adopt(run_id, runs)
@@ -241,6 +264,9 @@ class Tracker:
         self._mlflow.finish(run_id, max(run.cycles[-1].timing.committed_at for run in runs))
         # Last, so that an interrupted summary is written again.
         self._mlflow.log_tags(run_id, {"repeats": str(len(runs)), DIGEST: digest})
+
+    def _log_dataset(self, run_id: str, spec: RunSpec) -> None:
+        self._mlflow.log_dataset(run_id, spec.dataset.name, spec.fingerprint, fields.dataset_source(spec))
 
     def _log_figure(self, parent: Any, figure: bytes | None) -> None:
         """Log the learning curves of the parent's budget, if any; files can be replaced, unlike metrics."""

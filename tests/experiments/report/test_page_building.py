@@ -1,6 +1,6 @@
 from collections import Counter
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -13,11 +13,11 @@ from decomp.experiments.cli import app
 from decomp.experiments.lock import sole_driver
 from decomp.experiments.plan import make_plan
 from decomp.experiments.report.comparison import compare
-from decomp.experiments.report.page_building import analysis_sections, result_section, with_page
+from decomp.experiments.report.page_building import about, analysis_sections, result_section, with_page
 from decomp.experiments.report.report import compile_report
 from decomp.experiments.report.run_history import read_histories
 from decomp.experiments.schema import load_experiment
-from decomp.platform.spec import Budget
+from decomp.platform.spec import Budget, Component
 from decomp.platform.storage.runs import CycleFolder, RunStore
 
 SAMPLERS = ("rand", "decomp")
@@ -95,6 +95,19 @@ def test_one_report_reads_every_record_and_timing_once_and_lists_every_folder_on
     assert reads == Counter((name, cycle) for name in ("record", "timing") for cycle in cycles)
     assert listings == Counter(cycle.parent for cycle in cycles if cycle.name == "cycle-0001") + Counter(
         {run.path for run in plan.stores(plan.runs)}
+    )
+
+
+def test_the_head_is_words_without_the_way_to_files():
+    dataset = Component("mine:Scans", {"root": "/home/me/scans", "window": {"low": -200, "high": 500}})
+    learner = Component("unet", {"iterations": 200, "crop": [64, 64], "cache": None, "amp": True})
+    experiment = SimpleNamespace(
+        name="x", dataset=dataset, learner=learner, seeds=(0,), warm_start=False, samplers=(), budgets=()
+    )
+    head = about(SimpleNamespace(experiment=experiment, dataset=Tiny(), runs=()), [])
+    assert head["Data set"] == "mine:Scans (root scans, window (low -200, high 500)), 3 classes"
+    assert (
+        head["Learner"] == "unet (iterations 200, crop (64, 64), cache none, amp yes); every cycle starts from scratch"
     )
 
 

@@ -1,6 +1,7 @@
 import threading
 import time
 from unittest.mock import Mock
+from urllib.parse import parse_qs
 
 import pytest
 from helpers.fake_runs import T0, Tiny, commit, fake_reference, fake_run, spec
@@ -12,7 +13,7 @@ from decomp.experiments.report.run_history import read_histories
 from decomp.experiments.tracking.fields import class_keys, cycle_points
 from decomp.experiments.tracking.mirror import MirrorThread
 from decomp.experiments.tracking.mlflow_experiment import calls
-from decomp.experiments.tracking.tracker import Tracker, tracking_uri, ui_command
+from decomp.experiments.tracking.tracker import Tracker, charts_address, tracking_uri, ui_command
 from decomp.platform.errors import UserError
 from decomp.platform.storage.runs import RunStore
 
@@ -100,6 +101,10 @@ def test_a_run_is_mirrored_whole(tracker, client, tmp_path):
     ]
     assert client.files(CHILD, "pictures") == [f"pictures/cycle-000{k}.png" for k in (1, 2, 3)]
     assert "learning_curve.png" in client.files(CHILD)
+    for name in (CHILD, PARENT):
+        (logged,) = found[name].inputs.dataset_inputs
+        assert (logged.dataset.name, logged.dataset.digest, logged.dataset.source_type) == ("tiny", "f00d", "decomp")
+        assert [(tag.key, tag.value) for tag in logged.tags] == [("mlflow.data.context", "training")]
 
 
 def test_mirroring_again_adds_nothing(tracker, uri, experiment, client, tmp_path):
@@ -110,6 +115,7 @@ def test_mirroring_again_adds_nothing(tracker, uri, experiment, client, tmp_path
     for key in client.runs()[CHILD].data.metrics:
         steps = [step for step, _, _ in client.history(CHILD, key)]
         assert steps == sorted(set(steps))
+    assert {len(run.inputs.dataset_inputs) for run in client.runs().values()} == {1}
 
 
 def test_mirroring_goes_on_where_it_stopped(tracker, uri, experiment, client, tmp_path):
@@ -339,6 +345,24 @@ def test_the_environment_chooses_the_server(monkeypatch, tmp_path):
     assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.org")
     assert tracking_uri(tmp_path) == "http://example.org"
+
+
+def test_the_address_of_the_charts_leads_to_this_experiment(tracker, uri, experiment, client, tmp_path):
+    assert charts_address(uri, experiment, 5001) is None
+    tracker.mirror(fake_run(tmp_path, [0.1], sampler="decomp"), Tiny())
+    number = client.mlflow.get_experiment_by_name(experiment).experiment_id
+    page, _, query = charts_address(uri, experiment, 5001).partition("?")
+    assert page == f"http://127.0.0.1:5001/#/experiments/{number}/runs"
+    assert parse_qs(query) == {
+        "searchFilter": ["tags.kind = 'mean'"],
+        "orderByKey": ["metrics.`miou`"],
+        "orderByAsc": ["false"],
+        "compareRunsMode": ["CHART"],
+    }
+    assert charts_address(f"sqlite:///{tmp_path}/none.db", experiment, 5001) is None
+    assert charts_address("postgresql://db", experiment, 5001) is None
+    (tmp_path / "damaged.db").write_text("no database")
+    assert charts_address(f"sqlite:///{tmp_path}/damaged.db", experiment, 5001) is None
 
 
 def test_pages_are_served_on_loopback_only():
