@@ -19,13 +19,15 @@ class Cohort:
         repeats: repeats that all samplers have brought to this cycle, sorted.
         samplers: the samplers, in order of their first run; those only that have got at least half as far as the
             furthest, so that one which fails early does not hold the others back.
-        histories: history by sampler and repeat; of these samplers and repeats only.
+        behind: names of the other samplers.
+        histories: history by sampler and repeat; of the former samplers and repeats only.
     """
 
     budget: str
     cycle: int
     repeats: tuple[Repeat, ...]
     samplers: tuple[Sampler, ...]
+    behind: tuple[str, ...]
     histories: Mapping[tuple[str, Repeat], RunHistory]
 
     @property
@@ -61,7 +63,8 @@ def _join(budget: str, runs: Sequence[RunHistory]) -> Cohort | None:
     samplers = {run.spec.sampler.name: run.spec.sampler for run in runs if run.spec.sampler is not None}
     by_key = {(run.spec.sampler.name, run.repeat): run for run in runs if run.spec.sampler is not None}
     furthest = {name: max(len(run.cycles) for (each, _), run in by_key.items() if each == name) for name in samplers}
-    samplers = {name: samplers[name] for name in keeping_up(furthest)}
+    behind = tuple(name for name in samplers if name not in keeping_up(furthest))
+    samplers = {name: sampler for name, sampler in samplers.items() if name not in behind}
     reached = {
         repeat: min(len(by_key[name, repeat].cycles) if (name, repeat) in by_key else 0 for name in samplers)
         for repeat in sorted({run.repeat for run in runs})
@@ -71,4 +74,4 @@ def _join(budget: str, runs: Sequence[RunHistory]) -> Cohort | None:
         return None
     repeats = tuple(repeat for repeat, cycles in reached.items() if cycles == cycle)
     histories = {key: run for key, run in by_key.items() if key[0] in samplers and key[1] in repeats}
-    return Cohort(budget, cycle, repeats, tuple(samplers.values()), histories)
+    return Cohort(budget, cycle, repeats, tuple(samplers.values()), behind, histories)

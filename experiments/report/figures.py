@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -126,7 +127,7 @@ def tidy(panel: Axes, axis: Literal["both", "x", "y"]) -> None:
 
 def legend_below(figure: Figure) -> None:
     """One legend of all panels, a label each, below them where it covers no data; the figure grows by its lines."""
-    handles = {}
+    handles: dict[str, Artist] = {}
     for panel in figure.axes:
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
@@ -135,7 +136,12 @@ def legend_below(figure: Figure) -> None:
         columns = max(1, min(len(handles), int(width / (0.75 + 0.085 * max(map(len, handles))))))
         figure.set_size_inches(width, height + LEGEND_LINE * -(-len(handles) // columns))
         figure.legend(
-            handles.values(), handles, loc="outside lower center", ncols=columns, frameon=False, handlelength=3.2
+            list(handles.values()),
+            list(handles),
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+            handlelength=3.2,
         )
 
 

@@ -130,7 +130,12 @@ def analysis_sections(histories: Sequence[RunHistory], dataset: Dataset, compari
     if not cohorts:
         return []
     references, score = finished_references(histories), PER_CLASS[comparison.metric]
+    behind = dict.fromkeys(name for cohort in cohorts for name in cohort.behind)
+    left_out = (
+        [Section("Left out", f"Not half as far as the others, so not below: {', '.join(behind)}.")] if behind else []
+    )
     return [
+        *left_out,
         class_score_section(cohorts, references, dataset, score),
         class_confidence_section(cohorts, dataset, score),
         annotated_class_section(cohorts, references, dataset),

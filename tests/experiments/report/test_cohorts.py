@@ -35,7 +35,7 @@ def test_repeats_that_a_sampler_lacks_are_left_out(tmp_path):
 def test_a_sampler_that_fails_early_holds_nobody_back(tmp_path):
     finished = [fake_run(tmp_path, [0.1, 0.2, 0.3], sampler=name) for name in ("rand", "decomp")]
     (cohort,) = join_cohorts(read_histories([*finished, fake_run(tmp_path, [0.1], sampler="badge")]))
-    assert (cohort.cycle, cohort.names) == (3, ("rand", "decomp"))
+    assert (cohort.cycle, cohort.names, cohort.behind) == (3, ("rand", "decomp"), ("badge",))
 
 
 def test_every_budget_has_a_cohort_unless_nothing_is_common(tmp_path):

@@ -132,6 +132,13 @@ def test_without_a_reference_the_page_says_what_it_lacks(runs):
     assert {row[3] for row in sections["Scores by class"].tables[0].rows} == {None}
 
 
+def test_who_is_too_far_behind_for_the_analyses_is_said(tmp_path, runs):
+    sections = by_title(analysed([*runs, fake_run(tmp_path, [0.2], sampler="badge")], Tiny()))
+    assert sections["Left out"].text.endswith("badge.")
+    assert {row[5] for row in sections["Scores by class"].tables[-1].rows} == set(SAMPLERS)
+    assert "Left out" not in by_title(analysed(runs, Tiny()))
+
+
 def test_nothing_computed_gives_no_analysis(tmp_path):
     assert analysed([RunStore(tmp_path, spec())], Tiny()) == []
 
