@@ -164,8 +164,8 @@ def report(
     from decomp.experiments.report.axes import axes_of, find_axis
     from decomp.experiments.report.run_history import read_histories
 
-    overrides = [part for part in files if "=" in part]
-    plans = {Path(part): _plan(Path(part), overrides) for part in files if "=" not in part}
+    overrides = [part for part in files if "=" in part and not Path(part).is_file()]
+    plans = {Path(part): _plan(Path(part), overrides) for part in files if part not in overrides}
     if not plans:
         raise UserError(f"name an experiment file too, e.g. {program()} report experiments/digits.yaml {overrides[0]}.")
     chosen, histories = {}, {}

@@ -1,20 +1,19 @@
 """The plan of an experiment: all its runs, what is done already, and what cannot work."""
 
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 
+from decomp.experiments.problems import axes_problems, budget_problems, learner_problems, sampler_problems
 from decomp.experiments.schema import Experiment
-from decomp.platform.components import build_dataset, build_learner, build_partition, build_selectors
+from decomp.platform.components import build_dataset, build_learner, identified
 from decomp.platform.datasets import Dataset
-from decomp.platform.errors import UserError, nearest
+from decomp.platform.errors import UserError
 from decomp.platform.metrics import metric_of
-from decomp.platform.samplers.tiny import kind_of
-from decomp.platform.samplers.trial import try_selectors
-from decomp.platform.spec import Component, RunSpec, flatten
+from decomp.platform.spec import Component, RunSpec
 from decomp.platform.storage.runs import RunStore, stored_runs
+from decomp.platform.values import canonical, flatten
 
 
 @dataclass(frozen=True)
@@ -84,14 +83,14 @@ class Plan:
 
     def changes(self) -> list[str]:
         """For runs that would start anew although others of the same name exist: what has changed, one line each."""
-        stored: dict[str, RunStore] = {}
+        stored: dict[str, list[RunSpec]] = {}
         for store in stored_runs(self.experiment.root):
-            stored[store.spec.label] = store
+            stored.setdefault(store.spec.label, []).append(store.spec)
         reasons: Counter[str] = Counter()
         for store in self.stores(self.specs):
-            other = stored.get(store.spec.label)
-            if other is not None and not (store.path / "run.json").exists():
-                reasons[_difference(other.spec.identity(), store.spec.identity())] += 1
+            others = stored.get(store.spec.label, [])
+            if others and not (store.path / "run.json").exists():
+                reasons[min((_difference(other, store.spec) for other in others), key=len)] += 1
         return [
             f"{change}: {count} run(s) start anew; the old ones stay in {self.experiment.root} and are not mixed in."
             for change, count in reasons.items()
@@ -105,11 +104,12 @@ def make_plan(experiment: Experiment) -> Plan:
         UserError: with one line per mistake.
     """
     source = build_dataset(experiment.dataset)
-    problems = _learner_problems(experiment)
+    problems = learner_problems(experiment)
     try:
         # Without a learner the other mistakes are looked for in the data as they are, so that all are named at once.
         dataset = source if problems else build_learner(experiment.learner).prepare(source)
-        problems += [*_sampler_problems(experiment, dataset), *_budget_problems(experiment, dataset)]
+        problems += [] if problems else axes_problems(experiment, dataset)
+        problems += [*sampler_problems(experiment, dataset), *budget_problems(experiment, dataset)]
         fingerprint = dataset.fingerprint()
     except UserError as error:  # one file is damaged: are there more?
         raise UserError("\n".join(source.problems() or [str(error)])) from error
@@ -122,6 +122,30 @@ def make_plan(experiment: Experiment) -> Plan:
     if problems:
         raise UserError("\n".join(problems))
 
+    plan, former = (_grid(experiment, dataset, folds, fingerprint, written) for written in (False, True))
+    return former if _began(former, plan) and not _began(plan, former) else plan
+
+
+def _began(plan: Plan, other: Plan) -> bool:
+    """Whether a run is there that the other plan has not."""
+    others = {spec.key for spec in other.specs}
+    alone = plan.stores([spec for spec in plan.specs if spec.key not in others])
+    return any((store.path / "run.json").exists() for store in alone)
+
+
+def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], fingerprint: str, as_written: bool) -> Plan:
+    """All runs; `as_written` finds those that began before options had a canonical form."""
+    of = partial(identified, as_written=as_written)
+    samplers = [
+        replace(sampler, images=of("images", sampler.images), regions=of("regions", sampler.regions))
+        for sampler in experiment.samplers
+    ]
+    budgets = [
+        replace(budget, region=of("region", budget.region)) if isinstance(budget.region, Component) else budget
+        for budget in experiment.budgets
+    ]
+    components = {"dataset": of("dataset", experiment.dataset), "learner": of("learner", experiment.learner)}
+    experiment = experiment.model_copy(update={**components, "samplers": samplers, "budgets": budgets})
     repeats = [(seed, fold) for seed in experiment.seeds for fold in folds]
     base = RunSpec(
         kind="reference",
@@ -147,114 +171,27 @@ def make_plan(experiment: Experiment) -> Plan:
     ]
     references = []
     if experiment.reference is not None:
-        learner = experiment.learner.with_options(experiment.reference)
+        learner = of("learner", experiment.learner.with_options(experiment.reference))
         references = [replace(base, learner=learner, seed=seed, fold=fold) for seed, fold in repeats]
     firsts = {run.first.key: run.first for run in runs}
     return Plan(experiment, dataset, tuple(firsts.values()), tuple(references), tuple(runs))
 
 
-def _learner_problems(experiment: Experiment) -> list[str]:
-    problems = []
-    together = experiment.resources.training_workers
-    for key, overrides in (("learner", {}), ("reference", experiment.reference or {})):
-        try:
-            most = build_learner(experiment.learner.with_options(overrides)).most_processes
-        except UserError as error:
-            if key == "learner":
-                return str(error).splitlines()
-            problems += re.sub("^learner", "reference", str(error), flags=re.MULTILINE).splitlines()
-        else:
-            if together > most:
-                processes = "one process" if most == 1 else f"at most {most} processes"
-                problems.append(
-                    f"resources.training_workers: {experiment.learner.name} trains a model in {processes}, not "
-                    f"{together}; set it to {most}."
-                )
-    return list(dict.fromkeys(problems))
-
-
-def _sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
-    problems = []
-    regions = [budget.region for budget in experiment.budgets]
-    kinds = sorted({kind_of(None if isinstance(region, Component) else region) for region in regions})
-    for number, sampler in enumerate(experiment.samplers):
-        key = f"samplers[{number}]"
-        try:
-            selectors = build_selectors(sampler)
-        except UserError as error:
-            lines = str(error).splitlines()
-            problems += [f"{key}{'.' if line.startswith(('images', 'regions')) else ': '}{line}" for line in lines]
-        else:
-            problems += [f"{key}.{fault}" for fault in try_selectors(*selectors, kinds, len(dataset.classes))]
-        named = [("emphasis", name) for name in sampler.emphasis]
-        named += [("background", sampler.background)] if sampler.background is not None else []
-        problems += [
-            f"{key}.{option}: the data set has no class {name!r}{nearest(name, dict.fromkeys(dataset.classes))}; "
-            f"its classes are {', '.join(dataset.classes)}."
-            for option, name in named
-            if name not in dataset.classes
-        ]
-    return problems
-
-
-def _budget_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
-    problems = []
-    for number, budget in enumerate(experiment.budgets):
-        key = f"budgets[{number}]"
-        if isinstance(budget.region, Component):
-            if dataset.task == "roi":
-                problems.append(f"{key}.region: the images are sets of ROIs, so a region is [1].")
-            try:
-                build_partition(budget.region)
-            except UserError as error:
-                lines = str(error).splitlines()
-                problems += [f"{key}.{'' if line.startswith('region') else 'region: '}{line}" for line in lines]
-        for fold in range(dataset.folds):
-            pool = dataset.ids("train", fold)
-            if budget.n_image > len(pool):
-                problems.append(
-                    f"{key}.n_image: {budget.n_image} images per cycle, but the pool has only {len(pool)}; lower it."
-                )
-            if not isinstance(budget.region, Component):
-                problems += _region_problems(key, budget.region, dataset, pool)
-    return list(dict.fromkeys(problems))
-
-
-def _region_problems(key: str, region: tuple[int, ...], dataset: Dataset, pool: Sequence[str]) -> list[str]:
-    shapes = {image: dataset.shape(image) for image in pool}
-    too_small = [image for image, shape in shapes.items() if not _fits(region, shape)]
-    if not too_small:
-        return []
-    first = shapes[too_small[0]]
-    if len(first) != len(region):
-        return [
-            f"{key}.region: a region of {_shape(region)} has {len(region)} axes, but image {too_small[0]!r} of "
-            f"{_shape(first)} has {len(first)}; give one extent per axis ([1, height, width] is a window in a slice of "
-            f"a volume)."
-        ]
-    if len(first) == 1:
-        return [f"{key}.region: image {too_small[0]!r} is a set of ROIs, so a region is [1], not [{region[0]}]."]
-    return [
-        f"{key}.region: a region of {_shape(region)} does not fit into image {too_small[0]!r} of {_shape(first)} "
-        f"({len(too_small)} image(s) too small); make it smaller."
-    ]
-
-
-def _fits(region: Sequence[int], shape: Sequence[int]) -> bool:
-    if len(shape) == 1:
-        return tuple(region) == (1,)
-    return len(shape) == len(region) and all(n >= k for n, k in zip(shape, region, strict=True))
-
-
-def _shape(sizes: Sequence[int]) -> str:
-    return " x ".join(map(str, sizes))
-
-
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    before, after = flatten(old), flatten(new)
-    changes = [
-        f"{key} changed from {before.get(key, 'unset')} to {after.get(key, 'unset')}"
-        for key in sorted(before | after)
-        if before.get(key) != after.get(key)
-    ]
+def _difference(old: RunSpec, new: RunSpec) -> str:
+    """What tells two runs of one name apart, in words; of options that have no part in it, what was written."""
+    before, after = flatten(old.identity()), flatten(new.identity())
+    written = after | flatten(canonical(asdict(new)))
+    changes = []
+    for key in sorted(before | after):
+        if before.get(key) == after.get(key):
+            continue
+        place, _, last = key.rpartition(".")
+        if last == "code" and key not in before:
+            changes.append(f"the code of {after[f'{place}.name']} is a part of what identifies a run now")
+        elif last == "code":
+            changes.append(f"the code of {after.get(f'{place}.name', before[f'{place}.name'])} changed")
+        elif key != "fingerprint":
+            changes.append(f"{key} changed from {before.get(key, 'unset')} to {written.get(key, 'unset')}")
+    if not any(change.startswith("dataset.") for change in changes) and before["fingerprint"] != after["fingerprint"]:
+        changes.insert(0, "the data changed")
     return ", ".join(changes).replace(".options.", ".")

@@ -3,19 +3,18 @@
 Every message names the file and the key; all mistakes of a file are reported at once.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
-import omegaconf
 import pydantic
-import yaml
-from omegaconf import OmegaConf
 from pydantic import AfterValidator, Field, NonNegativeInt, StrictFloat, StrictInt
 from pydantic.dataclasses import dataclass
 
 from decomp.actors.resources import Resources
-from decomp.platform.errors import UserError, describe, nearest
+from decomp.experiments.written import interpolated, mistakes_of, override, read_file
+from decomp.platform.errors import UserError, describe, nearest, shown
 from decomp.platform.names import check_name
 from decomp.platform.spec import Budget, Component, Sampler
 from decomp.platform.storage import records
@@ -27,7 +26,7 @@ from decomp.platform.storage.location import Location
 class BudgetOfCycles(Budget):
     """The budget of a cycle and the number of cycles."""
 
-    cycles: Annotated[StrictInt, Field(ge=1)]
+    cycles: Annotated[StrictInt, Field(ge=1, le=100_000)]
     """Cycles of a run; no part of its identity, so a longer experiment goes on where it stopped."""
 
     @property
@@ -62,10 +61,14 @@ class AnnotationSeconds:
         return seconds / 3600
 
 
+MOST_SEEDS = 10_000
+"""Repeats of an experiment at most."""
+
+
 class Experiment(pydantic.BaseModel):
     """A grid of runs: samplers x budgets x seeds x folds."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     name: Annotated[str, AfterValidator(check_name)]
     """Name of the experiment, of its folder and of its MLflow experiment."""
@@ -82,7 +85,7 @@ class Experiment(pydantic.BaseModel):
     budgets: Annotated[list[BudgetOfCycles], Field(min_length=1)]
     """The budgets to compare them under."""
 
-    seeds: Annotated[list[NonNegativeInt], Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1, max_length=MOST_SEEDS)]
     """Seeds of the repeats; a number n in the file stands for 0 ... n-1."""
 
     folds: list[NonNegativeInt] | None = None
@@ -106,7 +109,11 @@ class Experiment(pydantic.BaseModel):
     @pydantic.field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, value: Any) -> Any:
-        return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+        if not isinstance(value, int) or isinstance(value, bool):
+            return value
+        if value > MOST_SEEDS:
+            raise ValueError(f"there are at most {MOST_SEEDS:,} seeds; to use this one alone write [{value}]")
+        return list(range(value))
 
     @pydantic.field_validator("storage")
     @classmethod
@@ -115,6 +122,10 @@ class Experiment(pydantic.BaseModel):
             parse_location(storage)
         except UserError as error:
             raise ValueError(str(error)) from error
+        except RuntimeError as error:  # of ~nobody
+            raise ValueError("there is no such home; give a folder that all nodes see") from error
+        if not storage or not storage.isprintable():
+            raise ValueError("give a folder that all nodes see, or s3://bucket/prefix (gs://, az://)")
         return storage
 
     @pydantic.model_validator(mode="after")
@@ -148,53 +159,35 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises:
         UserError: with one line per mistake.
     """
-    config = _read(file)
-    for key in ("dataset", "learner"):
-        if isinstance(config.get(key), str):  # overrides of options need the short form written out
-            config[key] = {"name": config[key]}
-    try:
-        for override in overrides:
-            key, equals, value = override.partition("=")
-            if not equals:
-                raise UserError(f"{override!r}: an override is written key=value, e.g. seeds=10.")
-            # Replaces rather than merges: `learner={name: mine}` must not inherit another learner's options.
-            OmegaConf.update(config, key, yaml.safe_load(value), merge=False, force_add=True)
-        return Experiment.model_validate(OmegaConf.to_container(config, resolve=True))
-    except (omegaconf.errors.OmegaConfBaseException, yaml.YAMLError) as error:
-        raise UserError(f"{file}: {' '.join(str(error).split())}") from error
-    except pydantic.ValidationError as error:
-        raise UserError("\n".join(f"{file}: {_sentence(problem)}" for problem in error.errors())) from error
+    with mistakes_of(file):
+        values = _read(file)
+        override(values, overrides)
+        try:
+            return Experiment.model_validate(interpolated(file, values))
+        except pydantic.ValidationError as error:
+            raise UserError("\n".join(f"{file}: {_sentence(problem)}" for problem in error.errors())) from error
 
 
-def _read(file: Path, readers: tuple[Path, ...] = ()) -> omegaconf.DictConfig:
+def _read(file: Path, readers: tuple[Path, ...] = ()) -> dict[Any, Any]:
     """The file's keys, and of the file that it extends those that it does not give itself."""
-    try:
-        config = OmegaConf.load(file)
-    except FileNotFoundError:
-        by = f"; {readers[-1]} extends it" if readers else ""
-        raise UserError(f"{file}: there is no such file{by}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: is no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(config, omegaconf.DictConfig):
-        raise UserError(f"{file}: an experiment is a mapping of keys to values; see the examples in experiments/.")
-    extended = config.pop("extends", None)
-    if extended is None:
-        return config
-    if not isinstance(extended, str):
-        raise UserError(f"{file}: extends: give the path of an experiment file, relative to this one.")
-    if file.resolve() in readers:
-        raise UserError(f"{file}: extends itself; remove one of the 'extends'.")
-    base = _read(file.parent / extended, (*readers, file.resolve()))
-    for key in config:
-        base[key] = config[key]
-    return base
+    with mistakes_of(file):
+        values = read_file(file)
+        extended = values.pop("extends", None)
+        if extended is None:
+            return values
+        if not isinstance(extended, str):
+            raise UserError(f"{file}: extends: give the path of an experiment file, relative to this one.")
+        if file.resolve() in readers:
+            raise UserError(f"{file}: extends itself; remove one of the 'extends'.")
+        base = file.parent / extended
+        if not base.exists():
+            raise UserError(f"{base}: there is no such file; {file} extends it.")
+        return _read(base, (*readers, file.resolve())) | values
 
 
 def _sentence(problem: Any) -> str:
     location = problem["loc"]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{_printable(part)}" for part in location).lstrip(".")
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _keys_at(location[:-1])
         return f"unknown key {key!r}{nearest(str(location[-1]), known)}; keys here are {', '.join(known)}."
@@ -203,7 +196,7 @@ def _sentence(problem: Any) -> str:
     message = "give keys and values" if problem["type"] == "dataclass_type" else describe(problem)
     if not key or message.startswith(f"{key}."):  # a rule over several keys names its own
         return f"{message}."
-    return f"{key}: {message}, got {problem['input']!r}."
+    return f"{key}: {message}, got {shown(problem['input'])}."
 
 
 def _keys_at(location: Sequence[Any]) -> dict[str, Any]:
@@ -214,10 +207,16 @@ def _keys_at(location: Sequence[Any]) -> dict[str, Any]:
         "resources": Resources,
         "annotation_seconds": AnnotationSeconds,
     }
-    return get_type_hints(sections[location[0]]) if location else dict(Experiment.model_fields)
+    if not location:
+        return dict(Experiment.model_fields)
+    return get_type_hints(sections[location[0]]) if location[0] in sections else {}
+
+
+def _printable(text: Any) -> str:
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
 
 
 def _distinct(key: str, values: Sequence[Any]) -> None:
-    twice = sorted({value for value in values if values.count(value) > 1})
+    twice = [value for value, count in Counter(values).items() if count > 1]
     if twice:
         raise ValueError(f"{key}: {twice[0]!r} is given twice; give each one once")

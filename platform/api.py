@@ -11,6 +11,7 @@
   `PoolView`, `ImageView` and `CandidateRegions`, what they are shown; `Places` and `Peaks`, by which regions are found;
   `Choice`, what they answer; `UncertaintyRegions`, by which joint selectors find candidate regions.
 - Partitions: `Partition`, the contract of irregular regions.
+- Options: `NotIdentity` and `ByContent`, by which an annotation says what part an option has in a run's identity.
 - For all: `Region`; `stream`, keyed random numbers; `UserError`, a mistake in what the user wrote.
 
 `decomp.platform.testing` checks what you wrote. Other modules may change without notice.
@@ -25,6 +26,7 @@ from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Processes, Training
 from decomp.platform.learners.training.annotated import revealed
 from decomp.platform.ledger import Annotation, Ledger
+from decomp.platform.options import ByContent, NotIdentity
 from decomp.platform.partitions import Partition
 from decomp.platform.predictions import Measure, Prediction, UncertaintyMap, Wanted
 from decomp.platform.randomness import stream
@@ -52,6 +54,7 @@ __all__ = [
     "IGNORE",
     "Annotation",
     "Bottleneck",
+    "ByContent",
     "CandidateRegions",
     "Choice",
     "Dataset",
@@ -63,6 +66,7 @@ __all__ = [
     "Measure",
     "Need",
     "NiftiVolumes",
+    "NotIdentity",
     "Partition",
     "Peaks",
     "Places",

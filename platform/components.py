@@ -1,43 +1,92 @@
 """Build the data sets, learners and selectors that an experiment file names."""
 
+import hashlib
 import importlib
+import inspect
+import json
+import math
+import traceback
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import pydantic
 
 from decomp.platform.datasets import DATASETS, Dataset
-from decomp.platform.errors import UserError, describe, nearest
+from decomp.platform.errors import UserError, describe, nearest, shown
 from decomp.platform.learners import LEARNERS, Learner
-from decomp.platform.options import REQUIRED, defaults_of, hints_of
+from decomp.platform.options import REQUIRED, ByContent, NotIdentity, defaults_of, hints_of, mark_of
 from decomp.platform.partitions import PARTITIONS, Partition
 from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, RegionSelector
+from decomp.platform.source import code_of
 from decomp.platform.spec import Component, Sampler
+from decomp.platform.values import canonical
 
 T = TypeVar("T")
+
+Place = Literal["dataset", "learner", "images", "regions", "region"]
+"""Where an experiment file names a class."""
+
+PLACES: Mapping[Place, tuple[str, Mapping[str, str], type]] = {
+    "dataset": ("dataset", DATASETS, Dataset),
+    "learner": ("learner", LEARNERS, Learner),
+    "images": ("image selector", IMAGE_SELECTORS, ImageSelector),
+    "regions": ("region selector", REGION_SELECTORS, RegionSelector),
+    "region": ("partition", PARTITIONS, Partition),
+}
+"""What is named there: its kind, the names that come along, the contract."""
 
 
 def build_dataset(component: Component) -> Dataset:
     """Make the data set; `UserError` for an unknown name or wrong options, all of them."""
-    # mypy wants concrete classes here, but the contract is what is asked for.
-    return _build("dataset", component, resolve("dataset", component.name, DATASETS, Dataset))  # type: ignore[type-abstract]
+    return cast(Dataset, _build("dataset", component))
 
 
 def build_learner(component: Component) -> Learner:
     """Make the learner; `UserError` for an unknown name or wrong options, all of them."""
-    return _build("learner", component, resolve("learner", component.name, LEARNERS, Learner))  # type: ignore[type-abstract]
+    return cast(Learner, _build("learner", component))
 
 
 def build_selectors(sampler: Sampler) -> tuple[ImageSelector, RegionSelector]:
     """Make the pair of selectors; `UserError` for an unknown name or wrong options, all of them."""
-    images = resolve("image selector", sampler.images.name, IMAGE_SELECTORS, ImageSelector)  # type: ignore[type-abstract]
-    regions = resolve("region selector", sampler.regions.name, REGION_SELECTORS, RegionSelector)  # type: ignore[type-abstract]
-    return _build("images", sampler.images, images), _build("regions", sampler.regions, regions)
+    images, regions = _build("images", sampler.images), _build("regions", sampler.regions)
+    return cast(ImageSelector, images), cast(RegionSelector, regions)
 
 
 def build_partition(component: Component) -> Partition:
     """Make the partition; `UserError` for an unknown name or wrong options, all of them."""
-    return _build("region", component, resolve("partition", component.name, PARTITIONS, Partition))  # type: ignore[type-abstract]
+    return cast(Partition, _build("region", component))
+
+
+def identified(place: Place, component: Component, *, as_written: bool = False) -> Component:
+    """The component with what identifies it: digests of the user's own code and of files, options in canonical form.
+
+    Called by the driver, when it plans.
+
+    Args:
+        place: where the file names it.
+        component: a component that can be built.
+        as_written: whether options that change no result count as well, and all options as they are written, as they
+            did before there was a canonical form.
+    """
+    _, known, _ = PLACES[place]
+    cls = _class_at(place, component)
+    hints, identifying = hints_of(cls), {}
+    for name, value in _options(place, component, cls).items():
+        mark = mark_of(hints.get(name))
+        if isinstance(mark, ByContent):
+            identifying[name] = None if value is None else _digest(f"{place}.{name}", Path(value).expanduser())
+        elif as_written:
+            identifying[name] = component.options[name]
+        elif not isinstance(mark, NotIdentity):
+            identifying[name] = _canonical(value, component.options[name])
+        elif mark.stand_in is not None:
+            identifying[name] = mark.stand_in
+    module, _, attribute = component.name.partition(":")
+    is_own = component.name not in known and module.partition(".")[0] != "decomp"
+    return replace(component, code=code_of(module, attribute) if is_own else "", identifying=identifying)
 
 
 def resolve(kind: str, name: str, known: Mapping[str, str], base: type[T]) -> type[T]:
@@ -59,37 +108,114 @@ def resolve(kind: str, name: str, known: Mapping[str, str], base: type[T]) -> ty
             f"Unknown {kind} {name!r}{nearest(name, known)}; known are {', '.join(known)}, "
             f"or give your own class as 'module:attribute'."
         )
+    if not module_name:
+        raise UserError(f"The {kind} {name!r} has no module before the colon; write it as 'module:attribute'.")
     try:
         cls = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"Cannot import {kind} {name!r}: {error}; is its module installed or on PYTHONPATH?") from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"Cannot import {kind} {name!r}: {_told(error)}; mend its module.") from error
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError(f"The {kind} {name!r} is no subclass of {base.__module__}.{base.__name__}; make it one.")
     return cls
 
 
-def _build(kind: str, component: Component, cls: type[T]) -> T:
-    hints, defaults = hints_of(cls), defaults_of(cls)
+def _class_at(place: Place, component: Component) -> type:
+    kind, known, contract = PLACES[place]
+    return resolve(kind, component.name, known, contract)
+
+
+def _build(place: Place, component: Component) -> Any:
+    cls = _class_at(place, component)
+    if inspect.isabstract(cls):
+        missing = ", ".join(sorted(cls.__abstractmethods__))
+        raise UserError(f"{place}: {component.name} is no complete class; it lacks {missing}.")
+    options = _options(place, component, cls)
+    try:
+        return cls(**options)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{place}: {component.name} cannot be made: {_told(error)}.") from error
+
+
+def _options(place: Place, component: Component, cls: type) -> dict[str, Any]:
+    """The options in the types of their annotations; `UserError` for all that are wrong or missing."""
+    try:
+        hints, defaults = hints_of(cls), defaults_of(cls)
+        adapters = {name: _adapter(hints.get(name, Any)) for name in defaults if name in component.options}
+    except Exception as error:
+        raise UserError(f"{place}: the options of {component.name} cannot be read: {_told(error)}.") from error
     options: dict[str, Any] = {}
     problems = []
     for name, value in component.options.items():
         if name not in defaults:
             problems.append(
-                f"{kind}.{name}: {component.name} has no such option{nearest(name, defaults)}; "
+                f"{place}.{name}: {component.name} has no such option{nearest(name, defaults)}; "
                 f"its options are {', '.join(defaults) or 'none'}."
             )
             continue
         try:
-            options[name] = pydantic.TypeAdapter(hints.get(name, Any)).validate_python(value)
+            options[name] = adapters[name].validate_python(value)
         except pydantic.ValidationError as error:
             problem = error.errors()[0]
-            place = "".join(f"[{part}]" for part in problem["loc"] if isinstance(part, int))
-            problems.append(f"{kind}.{name}{place}: {describe(problem)}, got {problem['input']!r}.")
+            position = "".join(f"[{part}]" for part in problem["loc"] if isinstance(part, int))
+            problems.append(f"{place}.{name}{position}: {describe(problem)}, got {shown(problem['input'])}.")
+        except Exception as error:
+            problems.append(f"{place}.{name}: cannot be checked: {_told(error)}.")
     problems += [
-        f"{kind}: {component.name} needs the option {name!r}; add it under {kind!r}."
+        f"{place}: {component.name} needs the option {name!r}; add it under {place!r}."
         for name, default in defaults.items()
         if default is REQUIRED and name not in component.options
     ]
     if problems:
         raise UserError("\n".join(problems))
-    return cls(**options)
+    return options
+
+
+def _adapter(hint: Any) -> pydantic.TypeAdapter[Any]:
+    """Numbers are finite unless the annotation allows others, and serve as names; a model has rules of its own."""
+    if hint is Any:
+        return pydantic.TypeAdapter(Annotated[Any, pydantic.AfterValidator(_finite)])
+    try:
+        return pydantic.TypeAdapter(hint, config={"allow_inf_nan": False, "coerce_numbers_to_str": True})
+    except pydantic.PydanticUserError:
+        return pydantic.TypeAdapter(hint)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("input should be a finite number")
+    return value
+
+
+def _canonical(value: Any, written: Any) -> Any:
+    """The canonical form of a value; where it is nothing that JSON has, that of what is written."""
+    form = canonical(value)
+    try:
+        json.dumps(form)
+    except (TypeError, ValueError):
+        return canonical(written)
+    return form
+
+
+def _digest(key: str, file: Path) -> str:
+    try:
+        state = file.stat()
+        return _digest_of(file, state.st_size, state.st_mtime_ns)
+    except OSError as error:
+        raise UserError(f"{key}: {file} cannot be read: {error.strerror}.") from error
+
+
+@cache
+def _digest_of(file: Path, size: int, modified: int) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _told(error: BaseException) -> str:
+    """An error of the user's own code, with the place where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}{where}"

@@ -23,3 +23,9 @@ def describe(problem: Any) -> str:
     """What pydantic says of one mistake, to be said after the name of its culprit and a colon."""
     message = problem["msg"].removeprefix("Value error, ")
     return str(message[:1].lower() + message[1:])
+
+
+def shown(value: Any) -> str:
+    """A value that the user wrote, for a message: on one line, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:90]} ..."

@@ -32,6 +32,28 @@ COMPARISONS = {at.Ge: ("ge", "at least"), at.Gt: ("gt", "above"), at.Le: ("le", 
 
 
 @dataclass(frozen=True)
+class NotIdentity:
+    """Marks an option that changes no result, such as where data lie whose fingerprint is taken.
+
+    It is no part of what identifies a run: ``root: Annotated[str, NotIdentity()]``.
+    """
+
+    stand_in: Any = None
+    """What stands in a run's identity in its place; None for nothing."""
+
+
+@dataclass(frozen=True)
+class ByContent:
+    """Marks an option that is the path of a file: a digest of its content identifies a run, wherever it lies."""
+
+
+def mark_of(hint: Any) -> NotIdentity | ByContent | None:
+    """What the annotation of an option says of its part in a run's identity."""
+    marks = [mark for mark in get_args(hint)[1:] if isinstance(mark, NotIdentity | ByContent)]
+    return marks[0] if marks and get_origin(hint) is Annotated else None
+
+
+@dataclass(frozen=True)
 class Option:
     """An option of a data set, learner, selector or partition."""
 

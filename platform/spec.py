@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from decomp.platform.errors import nearest
 from decomp.platform.names import SAMPLERS, check_name, pair_name
 from decomp.platform.predictions import Measure
+from decomp.platform.values import canonical
 
 Kind = Literal["first", "reference", "run"]
 
@@ -36,6 +37,12 @@ class Component:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the class."""
 
+    code: str = ""
+    """Digest of the source of the user's own class; empty for those that come along."""
+
+    identifying: Mapping[str, Any] | None = None
+    """What stands in a run's identity in place of the options; None for the options themselves."""
+
     @pydantic.model_validator(mode="before")
     @classmethod
     def _from_file(cls, written: Any, info: ValidationInfo) -> Any:
@@ -49,14 +56,14 @@ class Component:
         return written
 
     def with_options(self, options: Mapping[str, Any]) -> "Component":
-        """The same component with some options added or replaced."""
-        return replace(self, options={**self.options, **options})
+        """The same component with some options added or replaced; what identifies it is to be found anew."""
+        return replace(self, options={**self.options, **options}, identifying=None)
 
 
 _COMPONENT = pydantic.TypeAdapter(Component)
 
 
-@pydantic_dataclass(frozen=True, config={"extra": "forbid"})
+@pydantic_dataclass(frozen=True, config={"extra": "forbid", "coerce_numbers_to_str": True})
 class Sampler:
     """A sampler: an image selector, a region selector and what both read of the predictions (Sec. 2, 3 and 6)."""
 
@@ -73,7 +80,7 @@ class Sampler:
     """Schedule of the confidence threshold of Eq. 1: pairs of a cycle and the threshold from that cycle on, in order;
     the first pair holds for earlier cycles too. In a file a number, or a mapping of cycles to numbers."""
 
-    emphasis: Mapping[str, Annotated[StrictFloat, Field(gt=0)]] = field(default_factory=dict)
+    emphasis: Mapping[str, Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)]] = field(default_factory=dict)
     """Factor on 1 - delta_c by class name; 1 for the classes that are not named."""
 
     background: str | None = None
@@ -150,7 +157,7 @@ class Sampler:
         """As the paper calls it, e.g. ``uncert_decomp``: images as UNCERT, regions as DECOMP; then what is special."""
         words = [pair_name(self.images.name, self.regions.name)]
         for selector in (self.images, self.regions):
-            words += [f"{key}-{value}" for key, value in sorted(selector.options.items())]
+            words += [f"{key}-{canonical(value)}" for key, value in sorted(selector.options.items())]
         thresholds = [tau for _, tau in self.tau]
         if thresholds != [0.7]:
             words.append("-".join(["tau", *map(str, thresholds)]))
@@ -195,7 +202,8 @@ class Budget:
     def label(self) -> str:
         """Short name, e.g. ``10x12-16x16``: images x regions, region size."""
         if isinstance(self.region, Component):
-            name = "-".join(map(str, (self.region.name.replace(":", "."), *self.region.options.values())))
+            options = map(canonical, self.region.options.values())
+            name = "-".join(map(str, (self.region.name.replace(":", "."), *options))).replace("/", "-")
         else:
             name = "x".join(map(str, self.region))
         return f"{self.n_image}x{self.n_region}-{name}"
@@ -247,7 +255,7 @@ class RunSpec:
         Not on what it is computed: a GPU in place of a CPU, or several processes that train together, change the order
         of additions and so the last bits. A sweep may go on with other resources.
         """
-        fields = json.loads(json.dumps(asdict(self)))
+        fields = json.loads(json.dumps(asdict(self, dict_factory=_identity_of)))
         del fields["cycles"]
         return {"format": FORMAT, **fields}
 
@@ -276,12 +284,12 @@ class RunSpec:
 _RUN_SPEC = pydantic.TypeAdapter(RunSpec)
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Leaves of nested mappings by dotted key, e.g. ``learner.options.iterations`` of an identity."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
+def _identity_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a dataclass as they are in the identity; those of a component say by themselves what they are."""
+    fields = dict(pairs)
+    if "identifying" in fields:
+        identifying = fields.pop("identifying")
+        fields["options"] = fields["options"] if identifying is None else identifying
+        if not fields["code"]:
+            del fields["code"]
+    return fields

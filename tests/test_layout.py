@@ -50,8 +50,11 @@ MAY_IMPORT = {
     "experiments.convert": "platform datasets.base datasets.formats datasets",
     "experiments.listing": "platform spec samplers partitions datasets learners components",
     "experiments.lock": "platform storage",
-    "experiments.schema": "platform spec storage samplers actors",
-    "experiments.plan": "platform spec storage samplers metrics datasets.base datasets components experiments.schema",
+    "experiments.written": "platform",
+    "experiments.schema": "platform experiments.written spec storage samplers actors",
+    "experiments.problems": "platform spec samplers datasets.base datasets components experiments.schema",
+    "experiments.plan": "platform spec storage metrics datasets.base datasets components experiments.schema "
+    "experiments.problems",
     "experiments.status": "platform storage actors experiments.plan",
     "experiments.checking": "platform experiments.console experiments.plan",
     "experiments.report": "platform spec storage metrics datasets.base experiments.schema experiments.plan",

@@ -8,8 +8,9 @@ from urllib.parse import quote, urlencode
 
 from decomp.experiments.report.comparison import Comparison
 from decomp.experiments.report.figures import GREY, style_of
-from decomp.platform.spec import RunSpec, flatten
+from decomp.platform.spec import RunSpec
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing
+from decomp.platform.values import flatten
 
 KEY, GROUP = "decomp.key", "decomp.group"
 """Tags by which runs are found again: key of a run, `group_key` of a parent."""

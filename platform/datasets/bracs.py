@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ from typing_extensions import override
 from decomp.platform.datasets.base import Dataset, Split
 from decomp.platform.datasets.formats.graphs import RoiGraph
 from decomp.platform.errors import UserError, nearest
+from decomp.platform.options import NotIdentity
 
 SUBTYPES = ("N", "PB", "UDH", "ADH", "FEA", "DCIS", "IC")
 """Normal, pathological benign, usual ductal hyperplasia, atypical ductal hyperplasia, flat epithelial atypia, ductal
@@ -75,7 +76,7 @@ class Roi:
 class Bracs(Dataset):
     """Slides of breast biopsies; an image is a slide, its pixels are its ROIs in natural order of their names."""
 
-    folder: str
+    folder: Annotated[str, NotIdentity("data/bracs")]
     """The folder in the portable format."""
 
     n_classes: Literal[7, 3] = 7

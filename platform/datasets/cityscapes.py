@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Annotated
 
 from typing_extensions import override
 
@@ -18,6 +19,7 @@ from decomp.platform.datasets.base import Split
 from decomp.platform.datasets.formats.codes import Codes
 from decomp.platform.datasets.paired import Listing, Pair, PairedFiles, entries, expanded, is_folder
 from decomp.platform.errors import UserError, nearest
+from decomp.platform.options import NotIdentity
 
 LABEL_IDS = MappingProxyType(
     {
@@ -84,7 +86,7 @@ class Cityscapes(PairedFiles):
     images, 94 % of the paper's. With ``validation: []`` it is the paper's pool, and a learner has nothing to choose by.
     """
 
-    root: str
+    root: Annotated[str, NotIdentity("data/cityscapes")]
     """The folder with ``leftImg8bit`` and ``gtFine``."""
 
     validation: tuple[str, ...] = VALIDATION_CITIES

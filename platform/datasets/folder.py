@@ -14,6 +14,7 @@ from decomp.platform.datasets.formats.rasters import JPEG_SUFFIXES, MASK_SUFFIXE
 from decomp.platform.datasets.paired import Listing, Pair, PairedFiles, entries, expanded, is_folder, key
 from decomp.platform.datasets.problems import Problem
 from decomp.platform.errors import UserError
+from decomp.platform.options import NotIdentity
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Folder(PairedFiles):
           ignore: [0, 255]
     """
 
-    root: str
+    root: Annotated[str, NotIdentity()]
     """The folder."""
 
     codes: Annotated[Mapping[str, Code | tuple[Code, ...]], Field(min_length=1, max_length=IGNORE)] = field(hash=False)

@@ -23,6 +23,7 @@ from typing_extensions import override
 from decomp.platform.datasets.base import Split
 from decomp.platform.datasets.volumes import NiftiVolumes
 from decomp.platform.errors import UserError
+from decomp.platform.options import NotIdentity
 from decomp.platform.randomness import stream
 
 IMAGE, LABELS = "imaging.nii.gz", "segmentation.nii.gz"
@@ -82,7 +83,7 @@ class KitsVolumes(NiftiVolumes):
 class Kits23(KitsVolumes):
     """KiTS23: the published cases, or any others in the same layout."""
 
-    root: str
+    root: Annotated[str, NotIdentity("data/kits23/dataset")]
     """The folder that holds ``case_00000`` and so on; of the published repository that is its ``dataset``."""
 
     folds: Annotated[int, Field(ge=2)] = 5

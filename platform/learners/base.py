@@ -108,6 +108,7 @@ class Learner(ABC):
     Attributes:
         uncertainty: the measure that samplers use by default: entropy for softmax models, least confidence for models
             of nested sigmoids (Sec. 6 of the method notes).
+        axes: how many axes the images may have that it is for; sets of ROIs have one.
 
     Example:
         >>> class Small(Learner):
@@ -116,6 +117,7 @@ class Learner(ABC):
     """
 
     uncertainty: ClassVar[Measure] = Measure.ENTROPY
+    axes: ClassVar[tuple[int, ...]] = (1, 2, 3)
 
     @property
     def most_processes(self) -> int:

@@ -45,6 +45,8 @@ class RoiLearner(Learner):
     format: ClassVar[str]
     """Format of its checkpoints."""
 
+    axes = (1,)
+
     epochs: Annotated[int, Field(ge=1)] = 60
     """Passes over the annotated ROIs of the train split."""
 

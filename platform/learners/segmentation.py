@@ -28,6 +28,7 @@ from decomp.platform.learners.training.pretrained import read_pretrained
 from decomp.platform.learners.training.schedules import Patience, warmed_polynomial
 from decomp.platform.learners.training.streamed_crops import StreamedCrops
 from decomp.platform.metrics import confusion_matrix, iou, mean_iou
+from decomp.platform.options import ByContent, NotIdentity
 from decomp.platform.predictions import Wanted
 from decomp.platform.prefetch import prefetch
 
@@ -62,6 +63,8 @@ class Segmentation(Learner):
 
     strict: ClassVar[bool] = True
     """Whether only kernels of a fixed order of addition are used on CUDA, where PyTorch has them."""
+
+    axes = (2,)
 
     iterations: Annotated[int, Field(ge=1)] = 64_000
     """Greatest number of training iterations, each with one batch."""
@@ -110,13 +113,13 @@ class Segmentation(Learner):
     threads: Annotated[int, Field(ge=1)] = 1
     """CPU threads of training and prediction."""
 
-    workers: Annotated[int, Field(ge=1)] = 4
+    workers: Annotated[int, Field(ge=1), NotIdentity()] = 4
     """Threads that read images and cut crops."""
 
-    cache: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 4.0
+    cache: Annotated[float, Field(ge=0, allow_inf_nan=False), NotIdentity()] = 4.0
     """GB of images kept in memory between their crops, by each process."""
 
-    pretrained: Path | None = None
+    pretrained: Annotated[Path | None, ByContent()] = None
     """File of released weights to begin with, .safetensors or .pth; which fit, the learner says."""
 
     def __post_init__(self) -> None:

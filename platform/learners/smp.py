@@ -19,6 +19,7 @@ from decomp.platform.learners.training.pretrained import load_pretrained
 
 with without_deprecation_warnings():
     import segmentation_models_pytorch
+    import timm
 
 ARCHITECTURES = tuple(name for name in segmentation_models_pytorch.MODEL_ARCHITECTURES_MAPPING if name != "dpt")
 """All but the one whose encoder gives more than maps."""
@@ -50,6 +51,12 @@ class Smp(Segmentation):
             raise UserError(
                 f"learner.architecture: must be one of {', '.join(ARCHITECTURES)}, not {self.architecture!r}"
                 f"{nearest(self.architecture, dict.fromkeys(ARCHITECTURES))}."
+            )
+        encoders = dict.fromkeys(segmentation_models_pytorch.encoders.get_encoder_names())
+        if self.encoder not in encoders and not timm.is_model(self.encoder.removeprefix("tu-")):
+            raise UserError(
+                f"learner.encoder: there is no encoder {self.encoder!r}{nearest(self.encoder, encoders)}; give one of "
+                f"segmentation-models-pytorch, or tu- and the name of a model of timm."
             )
 
     @override

@@ -36,6 +36,8 @@ class UNet(Learner):
     weights f_c ** -class_weight_power, f_c being the share of class c in the annotated area.
     """
 
+    axes = (2,)
+
     iterations: Annotated[int, Field(ge=1)] = 250
     """Training iterations, each with one batch."""
 

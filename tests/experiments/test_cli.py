@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 from helpers.toy_runs import results, run_locally
+from typer.testing import CliRunner
 
 from decomp.experiments.bench.processes import births, descendants, is_ours, outliving, title_of
+from decomp.experiments.cli import app
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.experiments.status import Status
+from decomp.platform.errors import UserError
 from decomp.platform.version import package_version
 
 ROOT = Path(__file__).parents[2]
@@ -146,6 +149,15 @@ def test_a_report_of_nothing_says_so(finished, tmp_path):
     status, _, err = decomp("report", "seeds=2", cwd=tmp_path)
     assert status == 2
     assert err.startswith("error: name an experiment file too")
+
+
+def test_a_file_in_a_folder_with_an_equals_sign_is_no_override(toy_file):
+    folder = toy_file.parent / "seed=3"
+    folder.mkdir()
+    file = toy_file.rename(folder / "toy.yaml")
+    answer = CliRunner().invoke(app, ["report", str(file), "seeds=1"])
+    assert isinstance(answer.exception, UserError)
+    assert str(answer.exception).startswith(f"{file}: nothing is computed yet")
 
 
 def test_several_experiments_are_reported_in_one_go(finished, tmp_path):

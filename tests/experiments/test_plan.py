@@ -1,10 +1,19 @@
+import re
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
 import pytest
 from helpers.toy_runs import run_locally
+from helpers.toys import Blobs
 
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.platform.errors import UserError
+from decomp.platform.options import ByContent, NotIdentity
 from decomp.platform.samplers import Choice, ImageSelector, RegionSelector
+from decomp.platform.storage.runs import RunStore
 
 
 def plan_of(file, *overrides):
@@ -156,3 +165,171 @@ def test_mistakes_of_the_learner_hide_no_others(toy_file):
         "samplers[0].background",
         "budgets[0].n_image",
     ]
+
+
+BODY = "rarest = int(present[np.argmin(view.predicted[present])])"
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Folder of the tutorial's module and experiment, which is where `decomp` is typed."""
+    text = (Path(__file__).parents[2] / "docs" / "own.md").read_text()
+    blocks = re.findall(r"^```(python|yaml)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    parts = [content for kind, content in blocks if kind == "python" and not content.startswith("# test_mine.py")]
+    (tmp_path / "mine.py").write_text("\n\n".join(parts))
+    (experiment,) = (content for kind, content in blocks if kind == "yaml")
+    (tmp_path / "mine.yaml").write_text(f"{experiment}storage: {tmp_path}/runs\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    del sys.modules["mine"]
+
+
+def edit(file, old, new):
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def begin(plan):
+    for store in plan.stores(plan.specs):
+        store.create()
+
+
+def test_a_changed_body_of_an_own_sampler_starts_its_runs_anew_and_no_others(own):
+    plan = plan_of(own / "mine.yaml")
+    begin(plan)
+    edit(own / "mine.py", BODY, BODY.replace("argmin", "argmax"))
+    changed = plan_of(own / "mine.yaml")
+    anew = {spec.label for spec, old in zip(changed.specs, plan.specs, strict=True) if spec.key != old.key}
+    assert anew == {spec.label for spec in plan.runs if spec.sampler.name == "rarest"}
+    assert changed.changes() == [
+        f"the code of mine:RarestClass changed: 4 run(s) start anew; the old ones stay in {own}/runs/mine and are not "
+        f"mixed in."
+    ]
+    edit(own / "mine.py", "argmax", "argmin")
+    edit(own / "mine.py", "needs = Need.LABELS\n", "needs = Need.LABELS  # and a remark\n\n")
+    assert plan_of(own / "mine.yaml").specs == plan.specs
+
+
+def test_a_changed_network_of_an_own_learner_starts_everything_anew(own):
+    plan = plan_of(own / "mine.yaml")
+    begin(plan)
+    edit(own / "mine.py", "Conv2d(1, 12, 5, padding=2), ReLU()", "Conv2d(1, 12, 5, padding=2)")
+    (change,) = plan_of(own / "mine.yaml").changes()
+    assert change.startswith(f"the code of mine:Small changed: {len(plan.specs)} run(s) start anew")
+
+
+def test_runs_of_before_the_code_counted_are_named(own):
+    plan = plan_of(own / "mine.yaml")
+    for store in plan.stores(plan.specs):
+        spec = replace(store.spec, learner=replace(store.spec.learner, code=""))
+        RunStore(store.root, spec).create()
+    (change,) = plan_of(own / "mine.yaml").changes()
+    assert "the code of mine:Small is a part of what identifies a run now" in change
+
+
+@dataclass(frozen=True)
+class Placed(Blobs):
+    """Blobs that say where they lie."""
+
+    root: Annotated[str, NotIdentity("data/blobs")] = ""
+    scale: float = 1.0
+    weights: Annotated[Path | None, ByContent()] = None
+
+    def fingerprint(self):
+        return "blobs"
+
+
+def placed(file, *options):
+    return plan_of(file, f"dataset={{name: '{__name__}:Placed', {', '.join(options)}}}")
+
+
+def keys(plan):
+    return [spec.key for spec in plan.specs]
+
+
+def test_where_data_lie_is_no_part_of_the_identity(toy_file):
+    here = placed(toy_file, "root: /data/here")
+    assert here.dataset.root == "/data/here"
+    assert keys(here) == keys(placed(toy_file, "root: there")) == keys(placed(toy_file, "root: data/blobs"))
+    assert here.runs[0].identity()["dataset"]["options"] == {"root": "data/blobs"}
+
+
+def test_a_number_is_one_number_however_it_is_written(toy_file):
+    one, two, three = (keys(placed(toy_file, f"scale: {number}")) for number in ("1", "1.0", "10e-1"))
+    assert one == two == three
+    assert one != keys(placed(toy_file, "scale: 2"))
+    assert keys(plan_of(toy_file, "learner.jitter=1e-3")) == keys(plan_of(toy_file, "learner.jitter=0.001"))
+
+
+def test_a_file_counts_by_its_content_wherever_it_lies(toy_file, tmp_path):
+    (tmp_path / "a").write_text("weights")
+    (tmp_path / "b").write_text("weights")
+    (tmp_path / "c").write_text("others!")
+    a, b, c = (keys(placed(toy_file, f"weights: {tmp_path / name}")) for name in "abc")
+    assert a == b
+    assert a != c
+    with pytest.raises(UserError, match=r"dataset.weights: .*/d cannot be read: No such file"):
+        placed(toy_file, f"weights: {tmp_path}/d")
+
+
+def test_runs_that_began_when_places_and_spelling_counted_go_on(toy_file):
+    written = ["root: /data/here", "scale: 1.0"]
+    plan = placed(toy_file, *written)
+    former = [
+        replace(spec, dataset=replace(spec.dataset, identifying={"root": "/data/here", "scale": 1.0}))
+        for spec in plan.specs
+    ]
+    for spec in former:
+        RunStore(plan.experiment.root, spec).create()
+    again = placed(toy_file, *written)
+    assert keys(again) == [spec.key for spec in former] != keys(plan)
+    assert again.changes() == []
+    (change,) = placed(toy_file, "root: /data/there", "scale: 1.0").changes()
+    assert "dataset.root changed from /data/here to /data/there: 8 run(s) start anew" in change
+
+
+def test_changed_data_are_told_in_words(toy_file, monkeypatch):
+    begin(placed(toy_file))
+    monkeypatch.setattr(Placed, "fingerprint", lambda self: "others")
+    (change,) = placed(toy_file).changes()
+    assert change.startswith("the data changed: 8 run(s) start anew")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["learner=mlp"], "learner: mlp is for sets of ROIs, but the images of .*Blobs are images of two axes; choose"),
+        (
+            ["dataset=slides", "learner=unet", "budgets[0].region=[1]"],
+            "unet is for images of two axes, .* of ROIs",
+        ),
+        (["learner=:x"], "learner ':x' has no module before the colon"),
+        (["learner=..a:x"], "Cannot import learner '..a:x'"),
+        (["learner=decomp.platform.learners.base:Learner"], "is no complete class; it lacks fit, load"),
+        (["learner={name: unet, jitter: .inf}"], "learner.jitter: input should be a finite number"),
+        ([f"dataset={{name: '{__name__}:Placed', scale: .inf}}"], "dataset.scale: input should be a finite number"),
+        (
+            [f"dataset={{name: '{__name__}:Failing', size: 3}}"],
+            r"made: ZeroDivisionError: .* \(test_plan.py, ",
+        ),
+        ([f"dataset={{name: '{__name__}:Failing', size: .nan}}"], "dataset.size: input should be a finite number"),
+    ],
+)
+def test_classes_that_cannot_work_are_refused_in_a_sentence(toy_file, overrides, message):
+    with pytest.raises(UserError, match=message):
+        plan_of(toy_file, *overrides)
+
+
+class Failing(Blobs):
+    """Fails in its constructor."""
+
+    def __init__(self, size):
+        super().__init__(size // 0)
+
+
+def test_a_module_that_fails_is_told_with_the_line(toy_file, tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text("import os\nsize = 1\nundefined\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError, match=r"Cannot import learner 'broken:X': NameError: .* \(broken.py, line 3\)"):
+        plan_of(toy_file, "learner=broken:X")

@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -75,6 +76,31 @@ def test_a_region_is_a_window_or_a_part_of_a_partition(toy_file):
         ("samplers=[decmp]", r"samplers\[0\].sampler: unknown sampler 'decmp' \(did you mean 'decomp'\?\)"),
         ("samplers=[5]", r"samplers\[0\]: give keys and values, got 5"),
         ("learner={name: mine, 1: 2}", "learner: the name of an option is text, not 1"),
+        ("learner={name: mine, name: unet}", "the key 'name' is given twice"),
+        ("learner={? [1] : 2}", "a key is text, not a list or mapping"),
+        ("learner={name: mine, x: '${a'}", "interpolation"),
+        ("learner={name: mine, x: '${nothing.there}'}", "interpolation .* 'nothing.there' not found"),
+        ("learner=*a", "undefined alias"),
+        ("learner=!!python/object/apply:os.getcwd []", "is no type that a value may have"),
+        ("learner.x=!!binary aGk=", "'binary' is no type that a value may have"),
+        ("learner=[" + 2000 * "[", "nested too deeply"),
+        ("learner={x: " + 60 * "[" + 60 * "]" + "}", "nested more than 50 deep"),
+        ("learner=&a [*a]", "nested more than 50 deep"),
+        ("learner=a\tb", "cannot start any token"),
+        ("learner=\0", "special characters are not allowed"),
+        ("__dict__={}", "unknown key '__dict__'"),
+        ("=3", "'' is no key"),
+        ("a..b=3", "'a..b' is no key"),
+        ("samplers.x=rand", r"samplers is a list of 2; name a place in it, like samplers\[0\]"),
+        ("samplers[2]=rand", "samplers is a list of 2"),
+        ("warm_start.x=1", "input should be a valid boolean"),
+        ("budgets[0].cycles.x=1", "budgets.0.cycles is 5, which has no keys"),
+        ("budgets[0].cycles=1000000000000", "less than or equal to 100000"),
+        ("seeds=1000000000", r"seeds: there are at most 10,000 seeds; to use this one alone write \[1000000000\]"),
+        ("seeds=" + 6000 * "9", "is none of its kind"),
+        ("samplers=[{sampler: decomp, emphasis: {dog: .inf}}]", "emphasis.dog: input should be a finite number"),
+        ("samplers=[{sampler: decomp, tau: .nan}]", "tau: a confidence threshold is at least 0"),
+        ("storage=~nosuchuser/x", "storage: there is no such home"),
         ("samplers=[{sampler: decomp, name: a b}]", r"samplers\[0\]: use letters, digits"),
         ("samplers=[]", "samplers: list should have at least 1 item"),
         ("samplers=[rand,rand]", "samplers: 'rand' is given twice"),
@@ -109,7 +135,7 @@ def test_a_region_is_a_window_or_a_part_of_a_partition(toy_file):
         ("name=a/b", "name: use letters, digits"),
         ("storage=ftp://host", "storage: give a folder that all nodes see, or s3://bucket/prefix"),
         ("seeds", "'seeds': an override is written key=value"),
-        ("seeds=[1", "flow sequence"),
+        ("seeds=[1", "expected ',' or ']'"),
     ],
 )
 def test_mistakes_get_one_clear_sentence(toy_file, override, message):
@@ -129,6 +155,75 @@ def test_all_mistakes_of_a_sampler_are_reported_at_once(toy_file):
     with pytest.raises(UserError) as caught:
         load_experiment(toy_file, ["samplers=[{sampler: decmp, tau: 5, emphasys: {}}]"])
     assert sorted(re.findall(r"samplers\[0\]\.(\w+)", str(caught.value))) == ["emphasys", "sampler", "tau"]
+
+
+def test_an_override_means_what_the_file_means(toy_file):
+    written = ["1e-3", "5e-1", "'1e-3'", "a #2", "#804080", "'#'", "2024-01-01", "no", "010"]
+    overridden = load_experiment(toy_file, [f"learner.o{k}={value}" for k, value in enumerate(written)])
+    assert list(overridden.learner.options.values()) == [
+        0.001, 0.5, "1e-3", "a #2", "#804080", "#", "2024-01-01", False, 8
+    ]  # fmt: skip
+    options = "\n".join(f"  o{k}: {value}" for k, value in enumerate(written) if "#" not in value)
+    file = toy_file.with_name("more.yaml")
+    file.write_text(f"extends: toy.yaml\nlearner:\n  name: helpers.toys:Centroids\n{options}\n")
+    of_file = load_experiment(file).learner.options
+    assert of_file == {key: overridden.learner.options[key] for key in of_file}
+
+
+@pytest.mark.parametrize("others", [[], ["seeds=2"]])
+def test_a_list_that_the_shell_split_gets_a_hint(toy_file, others):
+    with pytest.raises(UserError, match=r"split this at a blank; put it in quotes: 'samplers=\[decomp, rand\]'"):
+        load_experiment(toy_file, [*others, "samplers=[decomp,", "rand]", *others])
+
+
+def test_names_that_yaml_takes_for_something_else_stay_text(toy_file):
+    dataset = "dataset={name: folder, root: x, codes: {null: 0, no: 1, yes: 2, on: 3, 07: 4, 1.0: 5, ~: 6}}"
+    codes = load_experiment(toy_file, [dataset]).dataset.options["codes"]
+    assert list(codes) == ["null", "no", "yes", "on", "07", "1.0", "~"]
+    (sampler,) = load_experiment(toy_file, ["samplers=[{sampler: decomp, emphasis: {no: 2, 0: 3}}]"]).samplers
+    assert sampler.emphasis == {"no": 2.0, "0": 3.0}
+
+
+def test_anchors_and_merged_mappings_are_read(tmp_path, toy_file):
+    file = tmp_path / "more.yaml"
+    file.write_text("extends: toy.yaml\nlearner: &a {name: mine, x: 1, y: 2}\nreference: {<<: [*a], y: 3}\n")
+    assert load_experiment(file).reference == {"name": "mine", "x": 1, "y": 3}
+
+
+def test_the_short_form_takes_options(toy_file):
+    experiment = load_experiment(toy_file, ["samplers[1].tau=0.5", "reference=null", "reference.jitter=2"])
+    assert experiment.samplers[1].name == "decomp_tau-0.5"
+    assert experiment.reference == {"jitter": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe", "is no text in UTF-8"),
+        (b"name: \0", "special characters"),
+        (b"a:\n\tb: 1", "no valid YAML in line 2"),
+        (b"a: 1\n---\nb: 2", "another document"),
+        (b"a: 1\na: 2", "in line 2: the key 'a' is given twice"),
+        (b"#" * 1_000_001, "at most 1,000,000"),
+        (b"a: &a [1,1,1,1,1,1,1,1,1]\n" + b"".join(
+            b"%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n" % (c + 1, c + 1, *(7 * [c])) for c in range(97, 110)
+        ), "more than 10,000 values"),
+        (b"extends: toy.yaml\nlearner: {name: mine, x: '${no.such}'}", "interpolation .* 'no.such' not found"),
+        (b"extends: ''", "is no file"),
+    ],
+)  # fmt: skip
+def test_files_that_cannot_be_read(toy_file, content, message):
+    file = toy_file.with_name("x.yaml")
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        load_experiment(file)
+
+
+def test_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(UserError, match="is no file"):
+            load_experiment(place)
 
 
 @pytest.mark.parametrize(

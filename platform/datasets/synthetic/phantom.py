@@ -23,6 +23,7 @@ from typing_extensions import override
 from decomp.platform.datasets.kits import IMAGE, LABELS, KitsVolumes, case_name
 from decomp.platform.datasets.synthetic.abdomen import draw_scan
 from decomp.platform.errors import UserError
+from decomp.platform.options import NotIdentity
 
 VERSION = 2
 """Part of the fingerprint; to be raised with every change of the generator that changes a byte."""
@@ -54,7 +55,7 @@ class Phantom(KitsVolumes):
     folds: Annotated[int, Field(ge=2)] = 2
     """Number of cross-validation folds, at most the number of cases."""
 
-    root: str | None = None
+    root: Annotated[str | None, NotIdentity()] = None
     """Folder below which the cases are kept, in a folder of their own; by default the user's cache,
     ``$XDG_CACHE_HOME/decomp`` or ``~/.cache/decomp``."""
 

@@ -20,6 +20,7 @@ from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoi
 from decomp.platform.learners.nnunet.environment import seeded
 from decomp.platform.learners.nnunet.nesting import Nesting
 from decomp.platform.learners.nnunet.prepared import Preparation, PreparedVolumes
+from decomp.platform.options import NotIdentity
 from decomp.platform.predictions import Measure
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class NnUNet(Learner):
     threads: Count = 1
     """CPU threads of training and prediction."""
 
-    cache: str | None = None
+    cache: Annotated[str | None, NotIdentity()] = None
     """Folder of the prepared volumes, shared by all processes of a machine; None for ``decomp/nnunet`` in
     ``$XDG_CACHE_HOME`` or ``~/.cache``."""
 

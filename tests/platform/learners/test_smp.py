@@ -118,3 +118,9 @@ def test_unknown_names_are_user_errors():
 def test_it_is_built_from_an_experiment_file():
     learner = build_learner(Component("smp", {"architecture": "fpn", "encoder": "mit_b0", "crop": [64, 64]}))
     assert learner == Smp(architecture="fpn", encoder="mit_b0", crop=(64, 64))
+
+
+@pytest.mark.parametrize("encoder", ["resnet999", "tu-resnet999", "tu-"])
+def test_an_unknown_encoder_is_refused_before_any_compute(encoder):
+    with pytest.raises(UserError, match="there is no encoder"):
+        Smp(encoder=encoder)

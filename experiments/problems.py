@@ -1,0 +1,127 @@
+"""What cannot work in an experiment, a sentence for each mistake; said before anything is computed."""
+
+import re
+from collections.abc import Sequence
+
+from decomp.experiments.schema import Experiment
+from decomp.platform.components import build_learner, build_partition, build_selectors
+from decomp.platform.datasets import Dataset
+from decomp.platform.errors import UserError, nearest
+from decomp.platform.samplers.tiny import kind_of
+from decomp.platform.samplers.trial import try_selectors
+from decomp.platform.spec import Component
+
+
+def learner_problems(experiment: Experiment) -> list[str]:
+    """What is wrong with the learner, and with its options in the full-annotation reference."""
+    problems = []
+    together = experiment.resources.training_workers
+    for key, overrides in (("learner", {}), ("reference", experiment.reference or {})):
+        try:
+            most = build_learner(experiment.learner.with_options(overrides)).most_processes
+        except UserError as error:
+            if key == "learner":
+                return str(error).splitlines()
+            problems += re.sub("^learner", "reference", str(error), flags=re.MULTILINE).splitlines()
+        else:
+            if together > most:
+                processes = "one process" if most == 1 else f"at most {most} processes"
+                problems.append(
+                    f"resources.training_workers: {experiment.learner.name} trains a model in {processes}, not "
+                    f"{together}; set it to {most}."
+                )
+    return list(dict.fromkeys(problems))
+
+
+def axes_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
+    """Whether the learner, which can be made, is for images like these."""
+    learner = build_learner(experiment.learner)
+    images = dataset.ids("train", 0)[:1]
+    axes = len(dataset.shape(images[0])) if images else learner.axes[0]
+    if axes in learner.axes:
+        return []
+    kinds = {1: "sets of ROIs", 2: "images of two axes", 3: "volumes"}
+    fitting = {1: "mlp or hactnet", 2: "unet or upernet", 3: "nnunet"}
+    return [
+        f"learner: {experiment.learner.name} is for {' and '.join(kinds[n] for n in learner.axes)}, but the images of "
+        f"{experiment.dataset.name} are {kinds[axes]}; choose another one, like {fitting[axes]}."
+    ]
+
+
+def sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
+    """What is wrong with the samplers, which are tried on a tiny image."""
+    problems = []
+    regions = [budget.region for budget in experiment.budgets]
+    kinds = sorted({kind_of(None if isinstance(region, Component) else region) for region in regions})
+    for number, sampler in enumerate(experiment.samplers):
+        key = f"samplers[{number}]"
+        try:
+            selectors = build_selectors(sampler)
+        except UserError as error:
+            lines = str(error).splitlines()
+            problems += [f"{key}{'.' if line.startswith(('images', 'regions')) else ': '}{line}" for line in lines]
+        else:
+            problems += [f"{key}.{fault}" for fault in try_selectors(*selectors, kinds, len(dataset.classes))]
+        named = [("emphasis", name) for name in sampler.emphasis]
+        named += [("background", sampler.background)] if sampler.background is not None else []
+        problems += [
+            f"{key}.{option}: the data set has no class {name!r}{nearest(name, dict.fromkeys(dataset.classes))}; "
+            f"its classes are {', '.join(dataset.classes)}."
+            for option, name in named
+            if name not in dataset.classes
+        ]
+    return problems
+
+
+def budget_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
+    """What is wrong with the budgets, which must fit into the images."""
+    problems = []
+    for number, budget in enumerate(experiment.budgets):
+        key = f"budgets[{number}]"
+        if isinstance(budget.region, Component):
+            if dataset.task == "roi":
+                problems.append(f"{key}.region: the images are sets of ROIs, so a region is [1].")
+            try:
+                build_partition(budget.region)
+            except UserError as error:
+                lines = str(error).splitlines()
+                problems += [f"{key}.{'' if line.startswith('region') else 'region: '}{line}" for line in lines]
+        for fold in range(dataset.folds):
+            pool = dataset.ids("train", fold)
+            if budget.n_image > len(pool):
+                problems.append(
+                    f"{key}.n_image: {budget.n_image} images per cycle, but the pool has only {len(pool)}; lower it."
+                )
+            if not isinstance(budget.region, Component):
+                problems += _region_problems(key, budget.region, dataset, pool)
+    return list(dict.fromkeys(problems))
+
+
+def _region_problems(key: str, region: tuple[int, ...], dataset: Dataset, pool: Sequence[str]) -> list[str]:
+    shapes = {image: dataset.shape(image) for image in pool}
+    too_small = [image for image, shape in shapes.items() if not _fits(region, shape)]
+    if not too_small:
+        return []
+    first = shapes[too_small[0]]
+    if len(first) != len(region):
+        return [
+            f"{key}.region: a region of {_shape(region)} has {len(region)} axes, but image {too_small[0]!r} of "
+            f"{_shape(first)} has {len(first)}; give one extent per axis ([1, height, width] is a window in a slice of "
+            f"a volume)."
+        ]
+    if len(first) == 1:
+        return [f"{key}.region: image {too_small[0]!r} is a set of ROIs, so a region is [1], not [{region[0]}]."]
+    return [
+        f"{key}.region: a region of {_shape(region)} does not fit into image {too_small[0]!r} of {_shape(first)} "
+        f"({len(too_small)} image(s) too small); make it smaller."
+    ]
+
+
+def _fits(region: Sequence[int], shape: Sequence[int]) -> bool:
+    if len(shape) == 1:
+        return tuple(region) == (1,)
+    return len(shape) == len(region) and all(n >= k for n, k in zip(shape, region, strict=True))
+
+
+def _shape(sizes: Sequence[int]) -> str:
+    return " x ".join(map(str, sizes))
