@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from decomp.experiments.report.run_history import RunHistory, read_histories
 from decomp.experiments.schema import Experiment
 from decomp.platform.components import build_dataset, build_learner, build_partition, build_selectors
 from decomp.platform.datasets import Dataset
@@ -13,8 +14,8 @@ from decomp.platform.errors import UserError, nearest
 from decomp.platform.metrics import metric_of
 from decomp.platform.samplers.tiny import kind_of
 from decomp.platform.samplers.trial import try_selectors
-from decomp.platform.spec import Component, RunSpec, flatten
-from decomp.platform.storage.runs import RunStore, stored_runs
+from decomp.platform.spec import FORMAT, Component, RunSpec, flatten
+from decomp.platform.storage.runs import DamagedCycle, RunStore, read_identity
 
 
 @dataclass(frozen=True)
@@ -75,24 +76,40 @@ class Plan:
                 total += epochs
         return total
 
-    def trainings_done(self) -> int:
-        """Trainings whose cycles are committed already."""
-        done = sum(len(store.committed()) for store in self.stores((*self.firsts, *self.references)))
-        for store in self.stores(self.runs):
-            done += min(max(0, len(store.committed()) - 1), store.spec.cycles - 1)
-        return done
+    def histories(self) -> tuple[RunHistory, ...]:
+        """What is committed of all the runs now; every folder is listed once."""
+        return read_histories(self.stores(self.specs))
 
-    def changes(self) -> list[str]:
+    def trainings_done(self, histories: Sequence[RunHistory]) -> int:
+        """Trainings whose cycles are committed already."""
+        return sum(
+            min(len(history.own_cycles), history.spec.cycles - (history.spec.kind == "run")) for history in histories
+        )
+
+    def missing(self, histories: Sequence[RunHistory]) -> dict[str, RunStore]:
+        """Runs that are not finished, by label, with the damaged first cycles that they start from."""
+        missing = [history.store for history in histories if not _is_finished(history)]
+        firsts = {store.first.spec.key for store in missing if store.spec.kind == "run"}
+        missing += [h.store for h in histories if h.spec.key in firsts and h.cycles and not h.store.finished]
+        return {store.spec.label: store for store in missing}
+
+    def changes(self, histories: Sequence[RunHistory]) -> list[str]:
         """For runs that would start anew although others of the same name exist: what has changed, one line each."""
-        stored: dict[str, RunStore] = {}
-        for store in stored_runs(self.experiment.root):
-            stored[store.spec.label] = store
         reasons: Counter[str] = Counter()
-        for store in self.stores(self.specs):
-            other = stored.get(store.spec.label)
-            if other is not None and not (store.path / "run.json").exists():
-                reasons[_difference(other.spec.identity(), store.spec.identity())] += 1
-        return [
+        damaged = []
+        for history in histories:
+            identities = []
+            for folder in [] if history.own_cycles else history.store.namesakes():
+                try:
+                    identities += [identity] if (identity := read_identity(folder)) is not None else []
+                except UserError as error:
+                    damaged.append(f"warning: {error}")
+            readable = [identity for identity in identities if identity["format"] == FORMAT]
+            if readable:
+                reasons[_difference(readable[-1], history.spec.identity())] += 1
+            elif identities:
+                reasons[f"the format of results changed from {identities[-1]['format']} to {FORMAT}"] += 1
+        return damaged + [
             f"{change}: {count} run(s) start anew; the old ones stay in {self.experiment.root} and are not mixed in."
             for change, count in reasons.items()
         ]
@@ -258,3 +275,10 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         if before.get(key) != after.get(key)
     ]
     return ", ".join(changes).replace(".options.", ".")
+
+
+def _is_finished(history: RunHistory) -> bool:
+    try:
+        return history.finished
+    except DamagedCycle:
+        return False

@@ -254,7 +254,7 @@ class RunSpec:
     @cached_property
     def key(self) -> str:
         """Hexadecimal digest of the identity."""
-        return hashlib.blake2b(json.dumps(self.identity(), sort_keys=True).encode(), digest_size=6).hexdigest()
+        return key_of(self.identity())
 
     @property
     def label(self) -> str:
@@ -274,6 +274,11 @@ class RunSpec:
 
 
 _RUN_SPEC = pydantic.TypeAdapter(RunSpec)
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """The key of the run that has this identity; also tells whether a stored identity is intact."""
+    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
