@@ -161,6 +161,47 @@ def test_a_run_waits_for_its_first_cycle_and_begins_none_of_its_own(finished, tm
     assert results(run.path) == results(RunStore(finished, DECOMP).path)
 
 
+@pytest.mark.parametrize("file", ["record.json", "regions.parquet", "timing.json", "model"])
+def test_a_damaged_file_is_told_and_its_cycle_computed_again(finished, tmp_path, file):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    run = RunStore(tmp_path, DECOMP)
+    last = run.committed()[6].path
+    damaged = (run.committed()[5].path if file != "model" else last) / file
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 4
+    damaged.write_bytes(content)
+    if file == "model":  # which is needed no more once the run is finished
+        shutil.rmtree(last)
+        damaged = run.committed()[5].checkpoint
+        damaged.write_bytes(content)
+    listening = Listening()
+    run_alone(tmp_path, DECOMP, listening)
+    assert f"{damaged} is damaged" in listening.warnings[0]
+    assert "set aside as damaged-cycle-0006-" in listening.warnings[0]
+    assert results(run.path) == results(RunStore(finished, DECOMP).path)
+
+
+def test_regions_of_another_cycle_are_not_gone_on_from(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    run = RunStore(tmp_path, DECOMP)
+    one, other = (run.committed()[cycle].regions_file for cycle in (4, 6))
+    one.write_bytes(other.read_bytes())
+    run_alone(tmp_path, DECOMP)
+    assert results(run.path) == results(RunStore(finished, DECOMP).path)
+
+
+def test_a_damaged_first_cycle_is_told_to_its_runs_and_computed_again_by_itself(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    run = RunStore(tmp_path, DECOMP)
+    (run.committed()[0].path / "record.json").write_bytes(b"{}")
+    with pytest.raises(UserError, match=r"record.json is damaged .*'decomp run' computes its cycle again"):
+        run_alone(tmp_path, DECOMP)
+    assert (run.first.finished, len(run.committed())) == (False, 7)
+    run_locally(tmp_path, DECOMP)
+    assert results(tmp_path / run.spec.first.label) == results(finished / run.spec.first.label)
+    assert results(run.path) == results(RunStore(finished, DECOMP).path)
+
+
 @pytest.mark.parametrize("cycle", [2, 4, 6, 7])
 def test_a_deleted_cycle_is_computed_again_with_all_that_it_takes(finished, tmp_path, cycle):
     """The checkpoints before it are gone and those after it come to nothing, and the results are the same."""

@@ -7,7 +7,7 @@ import pytest
 from helpers.fake_runs import fake_run
 
 from decomp.platform.errors import StorageError, UserError
-from decomp.platform.storage.runs import CHECKPOINT, RECORD, REGIONS, RUN, TIMING, read_identity
+from decomp.platform.storage.runs import CHECKPOINT, RECORD, REGIONS, RUN, TIMING, DamagedCycle, read_identity
 
 FILES = (RECORD, TIMING, REGIONS, CHECKPOINT, RUN)
 
@@ -60,21 +60,15 @@ def test_every_flipped_bit_is_found_or_changes_nothing(tmp_path):
 
 def test_every_flipped_bit_is_found_in_a_bucket(memory):
     store = fake_run(memory, [0.1, 0.2])
-    content = file_of(store, CHECKPOINT).read_bytes()
-    found = flip_bits_of_small_files(store, content)
-    assert set(found.values()) == {20}
-
-
-def flip_bits_of_small_files(store, content):
-    before, found = told(store), Counter()
-    for name in (RECORD, TIMING, REGIONS):
-        file = file_of(store, name)
+    cycle = store.committed()[-1]
+    for name, what in ((RECORD, "record"), (TIMING, "timing"), (REGIONS, "ledger")):
+        file = cycle.path / name
         intact = file.read_bytes()
         for place in np.random.default_rng(1).integers(len(intact), size=20):
             file.write_atomically(intact[:place] + bytes([intact[place] ^ 1]) + intact[place + 1 :])
-            found[name] += is_found(store, name, before)
+            with pytest.raises(DamagedCycle, match=name):
+                getattr(cycle, what)
         file.write_atomically(intact)
-    return found
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -114,8 +108,9 @@ def test_a_file_of_another_cycle_or_run_is_found(tmp_path, name, other):
         source = store.first.path / RUN
     else:
         source = store.committed()[-2].path / name
+    same = file_of(store, name).read_bytes() == source.read_bytes()  # regions of two repeats may be the same
     file_of(store, name).write_bytes(source.read_bytes())
-    assert is_found(store, name, before)
+    assert is_found(store, name, before) or same
 
 
 def test_cycles_of_earlier_versions_are_read_as_they_are(tmp_path):
