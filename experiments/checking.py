@@ -1,21 +1,24 @@
 """What the user is told of a plan before anything is computed."""
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from decomp.experiments.console import duration
 from decomp.experiments.plan import Plan
+from decomp.experiments.report.run_history import RunHistory
 
 
-def summary(plan: Plan) -> str:
+def summary(plan: Plan, histories: Sequence[RunHistory]) -> str:
     """How much there is to do, and where results go."""
-    left = plan.trainings() - plan.trainings_done()
+    left = plan.trainings() - plan.trainings_done(histories)
     return (
         f"{plan.experiment.name}: {len(plan.specs)} runs, {plan.trainings()} trainings, {left} of them to do; "
         f"results go to {plan.experiment.root}"
     )
 
 
-def plan_table(plan: Plan) -> Table:
+def plan_table(plan: Plan, histories: Sequence[RunHistory]) -> Table:
     """Runs, cycles and trainings of every sampler under every budget, and how many of them are done."""
     table = Table(
         "what", "runs", "cycles each", "trainings", title=f"Plan of {plan.experiment.name}", title_justify="left"
@@ -29,8 +32,8 @@ def plan_table(plan: Plan) -> Table:
     table.add_row("full-annotation references", str(len(plan.references)), "1", str(len(plan.references)))
     table.add_section()
     table.add_row("total", str(len(plan.specs)), "", str(plan.trainings()))
-    finished = sum(store.finished for store in plan.stores(plan.specs))
-    table.add_row("of which done", str(finished), "", str(plan.trainings_done()))
+    finished = sum(history.finished for history in histories)
+    table.add_row("of which done", str(finished), "", str(plan.trainings_done(histories)))
     return table
 
 
@@ -44,21 +47,21 @@ def occupation(plan: Plan) -> str:
     )
 
 
-def notes(plan: Plan) -> list[str]:
+def notes(plan: Plan, histories: Sequence[RunHistory]) -> list[str]:
     """What takes how long and what starts anew, a line each."""
-    resources = plan.experiment.resources
+    resources, changes = plan.experiment.resources, plan.changes(histories)
     if resources.seconds_per_epoch is None:
-        return plan.changes()
+        return changes
     epochs = plan.epochs()
     if epochs is None:
-        return ["resources.seconds_per_epoch: this learner has no epochs, so nothing is estimated.", *plan.changes()]
+        return ["resources.seconds_per_epoch: this learner has no epochs, so nothing is estimated.", *changes]
     hours = epochs * resources.seconds_per_epoch / 3600
     device = "GPU" if resources.gpus else "worker"
     estimate = (
         f"Training takes at most {epochs:,} epochs; at {resources.seconds_per_epoch:g} s each that is {hours:,.1f} "
         f"{device} hours: {duration(3600 * hours)} on one {device}, {duration(3600 * hours / 8)} on eight."
     )
-    return [estimate, *plan.changes()]
+    return [estimate, *changes]
 
 
 def missing_gpus(plan: Plan) -> list[str]:

@@ -81,16 +81,17 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
     _check_data(file, plan)
     from decomp.experiments import running  # Ray reads the environment when it is imported
     from decomp.experiments.lock import sole_driver
-    from decomp.experiments.report.run_history import read_histories
 
     with _stoppable(), sole_driver(plan.experiment.root):
-        CONSOLE.print(summary(plan), highlight=False)
-        for note in notes(plan):
+        histories = plan.histories()
+        CONSOLE.print(summary(plan, histories), highlight=False)
+        for note in notes(plan, histories):
             CONSOLE.print(note, highlight=False)
-        missing = {store.spec.label: store for store in plan.stores(plan.specs) if not store.finished}
+        missing = plan.missing(histories)
         with mirroring(plan, file, overrides, verbose=verbose) as mirror:
-            failed = running.compute(plan, missing, mirror, address, verbose=verbose) if missing else []
-            mirror.summarise(print_report(plan, read_histories(plan.compared), file, overrides))
+            failed, histories = running.compute_all(plan, missing, mirror, address, verbose=verbose)
+            compared = [history for history in histories if history.spec.kind != "first"]
+            mirror.summarise(print_report(plan, compared, file, overrides))
     if failed:
         CONSOLE.print(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again.", style="red")
         raise typer.Exit(1)
@@ -103,8 +104,9 @@ def check(file: File, overrides: Overrides = None) -> None:
     _check_data(file, plan)
     for line in missing_gpus(plan):
         typer.echo(line)
-    show(plan_table(plan))
-    for line in (occupation(plan), *notes(plan)):
+    histories = plan.histories()
+    show(plan_table(plan, histories))
+    for line in (occupation(plan), *notes(plan, histories)):
         typer.echo(line)
 
 

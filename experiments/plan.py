@@ -1,18 +1,20 @@
 """The plan of an experiment: all its runs, what is done already, and what cannot work."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import Any
 
 from decomp.experiments.problems import axes_problems, budget_problems, learner_problems, sampler_problems
+from decomp.experiments.report.run_history import RunHistory, read_histories
 from decomp.experiments.schema import Experiment
 from decomp.platform.components import build_dataset, build_learner, identified
 from decomp.platform.datasets import Dataset
 from decomp.platform.errors import UserError
 from decomp.platform.metrics import metric_of
-from decomp.platform.spec import Component, RunSpec
-from decomp.platform.storage.runs import RunStore, stored_runs
+from decomp.platform.spec import FORMAT, Component, RunSpec
+from decomp.platform.storage.runs import DamagedCycle, RunStore, read_identity
 from decomp.platform.values import canonical, flatten
 
 
@@ -74,24 +76,40 @@ class Plan:
                 total += epochs
         return total
 
-    def trainings_done(self) -> int:
-        """Trainings whose cycles are committed already."""
-        done = sum(len(store.committed()) for store in self.stores((*self.firsts, *self.references)))
-        for store in self.stores(self.runs):
-            done += min(max(0, len(store.committed()) - 1), store.spec.cycles - 1)
-        return done
+    def histories(self) -> tuple[RunHistory, ...]:
+        """What is committed of all the runs now; every folder is listed once."""
+        return read_histories(self.stores(self.specs))
 
-    def changes(self) -> list[str]:
+    def trainings_done(self, histories: Sequence[RunHistory]) -> int:
+        """Trainings whose cycles are committed already."""
+        return sum(
+            min(len(history.own_cycles), history.spec.cycles - (history.spec.kind == "run")) for history in histories
+        )
+
+    def missing(self, histories: Sequence[RunHistory]) -> dict[str, RunStore]:
+        """Runs that are not finished, by label, with the damaged first cycles that they start from."""
+        missing = [history.store for history in histories if not _is_finished(history)]
+        firsts = {store.first.spec.key for store in missing if store.spec.kind == "run"}
+        missing += [h.store for h in histories if h.spec.key in firsts and h.cycles and not h.store.finished]
+        return {store.spec.label: store for store in missing}
+
+    def changes(self, histories: Sequence[RunHistory]) -> list[str]:
         """For runs that would start anew although others of the same name exist: what has changed, one line each."""
-        stored: dict[str, list[RunSpec]] = {}
-        for store in stored_runs(self.experiment.root):
-            stored.setdefault(store.spec.label, []).append(store.spec)
         reasons: Counter[str] = Counter()
-        for store in self.stores(self.specs):
-            others = stored.get(store.spec.label, [])
-            if others and not (store.path / "run.json").exists():
-                reasons[min((_difference(other, store.spec) for other in others), key=len)] += 1
-        return [
+        damaged = []
+        for history in histories:
+            identities = []
+            for folder in [] if history.own_cycles else history.store.namesakes():
+                try:
+                    identities += [identity] if (identity := read_identity(folder)) is not None else []
+                except UserError as error:
+                    damaged.append(f"warning: {error}")
+            readable = [identity for identity in identities if identity["format"] == FORMAT]
+            if readable:
+                reasons[min((_difference(identity, history.spec) for identity in readable), key=len)] += 1
+            elif identities:
+                reasons[f"the format of results changed from {identities[-1]['format']} to {FORMAT}"] += 1
+        return damaged + [
             f"{change}: {count} run(s) start anew; the old ones stay in {self.experiment.root} and are not mixed in."
             for change, count in reasons.items()
         ]
@@ -177,9 +195,9 @@ def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], finger
     return Plan(experiment, dataset, tuple(firsts.values()), tuple(references), tuple(runs))
 
 
-def _difference(old: RunSpec, new: RunSpec) -> str:
+def _difference(old: Mapping[str, Any], new: RunSpec) -> str:
     """What tells two runs of one name apart, in words; of options that have no part in it, what was written."""
-    before, after = flatten(old.identity()), flatten(new.identity())
+    before, after = flatten(old), flatten(new.identity())
     written = after | flatten(canonical(asdict(new)))
     changes = []
     for key in sorted(before | after):
@@ -195,3 +213,10 @@ def _difference(old: RunSpec, new: RunSpec) -> str:
     if not any(change.startswith("dataset.") for change in changes) and before["fingerprint"] != after["fingerprint"]:
         changes.insert(0, "the data changed")
     return ", ".join(changes).replace(".options.", ".")
+
+
+def _is_finished(history: RunHistory) -> bool:
+    try:
+        return history.finished
+    except DamagedCycle:
+        return False

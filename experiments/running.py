@@ -7,17 +7,45 @@ from decomp.actors import session
 from decomp.actors.coordinator import Outcome
 from decomp.actors.progress import ProgressReport
 from decomp.actors.scheduler import Sweep
-from decomp.experiments.console import SweepProgress
+from decomp.experiments.console import CONSOLE, SweepProgress
 from decomp.experiments.plan import Plan
+from decomp.experiments.report.run_history import RunHistory
 from decomp.experiments.status import StatusWriter
 from decomp.experiments.tracking.mirror import MirrorThread
 from decomp.platform.storage.runs import RunStore
 
 
-def compute(
+def compute_all(
+    plan: Plan, missing: Mapping[str, RunStore], mirror: MirrorThread, address: str | None, *, verbose: bool
+) -> tuple[list[Outcome], tuple[RunHistory, ...]]:
+    """Compute the missing runs, then read all that is committed, and compute again what is damaged of it.
+
+    Args:
+        plan: the experiment's plan.
+        missing: the runs that are not finished, by label.
+        mirror: is told of committed cycles.
+        address: the Ray cluster, or None for this machine.
+        verbose: whether Ray may write to the console.
+
+    Returns:
+        How runs ended that failed, and what is committed of all runs.
+    """
+    failed = _compute(plan, missing, mirror, address, verbose=verbose) if missing else []
+    histories = plan.histories()
+    damaged = {}
+    for history in histories:
+        for sentence in history.set_aside_damaged():
+            CONSOLE.print(f"warning: {sentence}", markup=False, highlight=False, soft_wrap=True)
+            damaged[history.spec.label] = history.store
+    if damaged:
+        failed += _compute(plan, damaged, mirror, address, verbose=verbose)
+        histories = plan.histories()
+    return failed, histories
+
+
+def _compute(
     plan: Plan, missing: Mapping[str, RunStore], mirror: MirrorThread, address: str | None, *, verbose: bool
 ) -> list[Outcome]:
-    """Compute the missing runs, given by label; returns those that failed."""
     root = plan.experiment.root
     session.start(address, verbose=verbose)
     cycles = {label: store.spec.cycles for label, store in missing.items()}
@@ -31,6 +59,8 @@ def compute(
             failures = {outcome.spec.label: outcome.error for outcome in ended if outcome.error is not None}
             status_writer.update(report.active, failures)
 
-        outcomes = Sweep(root, plan.specs, plan.experiment.resources).run(listen)
+        outcomes = Sweep(root, [spec for spec in plan.specs if spec.label in missing], plan.experiment.resources).run(
+            listen
+        )
     session.stop()
     return [outcome for outcome in outcomes if outcome.error is not None]

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 
 from decomp.actors.progress import Activity
 from decomp.experiments.plan import Plan
+from decomp.experiments.report.run_history import RunHistory
 from decomp.platform.errors import UserError
 from decomp.platform.storage.location import Location
-from decomp.platform.storage.runs import RunStore
 
 STATUS, STOP = ".status.json", ".stop"
 
@@ -132,7 +132,7 @@ def progress_of(plan: Plan, status: Status | None) -> list[Progress]:
     """
     active = status.active if status else {}
     failed = status.failed if status else {}
-    rows = [_progress(store, plan.metric, active, failed) for store in plan.stores(plan.specs)]
+    rows = [_progress(history, plan.metric, active, failed) for history in plan.histories()]
     return sorted(rows, key=lambda row: row.label not in active)
 
 
@@ -148,22 +148,22 @@ def ask_to_stop(root: Location) -> None:
         raise UserError(f"storage: {root} cannot be written: {error.strerror or error}.") from error
 
 
-def _progress(store: RunStore, metric: str, active: Mapping[str, Activity], failed: Mapping[str, str]) -> Progress:
-    label, folders = store.spec.label, store.committed()
-    finished = store.finished
-    score = folders[-1].record.metrics.get(metric) if folders else None
+def _progress(history: RunHistory, metric: str, active: Mapping[str, Activity], failed: Mapping[str, str]) -> Progress:
+    label, cycles = history.spec.label, history.cycles
+    finished = history.finished
+    score = cycles[-1].record.metrics.get(metric) if cycles else None
     left = None
-    recent = folders[store.spec.kind == "run" :][-RECENT:]  # not the shared first cycle
+    recent = history.own_cycles[-RECENT:]
     if finished:
         doing = "finished"
     elif label in active:
         doing = _doing(active[label])
         # A cycle takes as long as those just before it; what is trained already of the present one is not deducted.
-        seconds = sum(sum(folder.timing.phases.values()) for folder in recent)
-        left = seconds / len(recent) * (store.spec.cycles - len(folders)) if recent else None
+        seconds = sum(sum(cycle.timing.phases.values()) for cycle in recent)
+        left = seconds / len(recent) * (history.spec.cycles - len(cycles)) if recent else None
     else:
         doing = f"failed: {failed[label]}" if label in failed else "waiting"
-    return Progress(label, len(folders), store.spec.cycles, score, doing, left)
+    return Progress(label, len(cycles), history.spec.cycles, score, doing, left)
 
 
 def _doing(activity: Activity) -> str:

@@ -262,7 +262,7 @@ class RunSpec:
     @cached_property
     def key(self) -> str:
         """Hexadecimal digest of the identity."""
-        return hashlib.blake2b(json.dumps(self.identity(), sort_keys=True).encode(), digest_size=6).hexdigest()
+        return key_of(self.identity())
 
     @property
     def label(self) -> str:
@@ -293,3 +293,8 @@ def _identity_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if not fields["code"]:
             del fields["code"]
     return fields
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """The key of the run that has this identity; also tells whether a stored identity is intact."""
+    return hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=6).hexdigest()

@@ -53,15 +53,18 @@ MAY_IMPORT = {
     "experiments.written": "platform",
     "experiments.schema": "platform experiments.written spec storage samplers actors",
     "experiments.problems": "platform spec samplers datasets.base datasets components experiments.schema",
-    "experiments.plan": "platform spec storage metrics datasets.base datasets components experiments.schema "
-    "experiments.problems",
-    "experiments.status": "platform storage actors experiments.plan",
-    "experiments.checking": "platform experiments.console experiments.plan",
-    "experiments.report": "platform spec storage metrics datasets.base experiments.schema experiments.plan",
-    "experiments.tracking": "platform spec storage datasets.base experiments.report",
-    "experiments.reporting": "platform experiments.console experiments.plan experiments.report experiments.tracking",
-    "experiments.running": "platform storage actors experiments.console experiments.plan experiments.status "
-    "experiments.tracking",
+    "experiments.report.run_history": "platform spec storage",
+    "experiments.plan": "platform spec storage metrics datasets.base datasets components "
+    "experiments.report.run_history experiments.schema experiments.problems",
+    "experiments.status": "platform storage actors experiments.report.run_history experiments.plan",
+    "experiments.checking": "platform experiments.console experiments.report.run_history experiments.plan",
+    "experiments.report": "platform spec storage metrics datasets.base experiments.report.run_history "
+    "experiments.schema experiments.plan",
+    "experiments.tracking": "platform spec storage datasets.base experiments.report.run_history experiments.report",
+    "experiments.reporting": "platform experiments.console experiments.report.run_history experiments.plan "
+    "experiments.report experiments.tracking",
+    "experiments.running": "platform storage actors experiments.console experiments.report.run_history "
+    "experiments.plan experiments.status experiments.tracking",
     "experiments.cli": "ANY",
     "experiments.__main__": "experiments.cli",
     "experiments.bench": "ANY",

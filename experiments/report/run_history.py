@@ -7,7 +7,7 @@ from functools import cached_property
 from decomp.platform.ledger import Ledger
 from decomp.platform.spec import RunSpec
 from decomp.platform.storage.records import CycleRecord, Timing
-from decomp.platform.storage.runs import CycleFolder, RunStore
+from decomp.platform.storage.runs import CycleFolder, DamagedCycle, RunStore
 
 Repeat = tuple[int, int]
 """Seed and fold."""
@@ -32,6 +32,15 @@ class CommittedCycle:
     def timing(self) -> Timing:
         """Wall times of the cycle."""
         return self.folder.timing
+
+    @property
+    def ledger(self) -> Ledger:
+        """The regions annotated in the cycle."""
+        return self.folder.ledger_of(self.record)
+
+    def check(self) -> None:
+        """Read all that reports and MLflow show; `DamagedCycle` if it is damaged."""
+        _ = self.record, self.timing, self.ledger
 
 
 @dataclass(frozen=True)
@@ -67,27 +76,43 @@ class RunHistory:
         return tuple(cycle.timing for cycle in self.cycles)
 
     @property
+    def own_cycles(self) -> tuple[CommittedCycle, ...]:
+        """The cycles that no other run shares."""
+        return self.cycles[self.spec.kind == "run" :]
+
+    @property
     def finished(self) -> bool:
         """Whether no cycle is left to compute."""
         return len(self.cycles) >= self.spec.cycles or bool(self.cycles and self.cycles[-1].record.exhausted)
 
     def ledger(self, last: int) -> Ledger:
         """All regions annotated in the cycles from 1 to `last`."""
-        return self.store.ledger([cycle.folder for cycle in self.cycles[:last]])
+        ledger = Ledger()
+        for cycle in self.cycles[:last]:
+            ledger = ledger.extend(cycle.ledger)
+        return ledger
+
+    def set_aside_damaged(self) -> list[str]:
+        """Read all of the run's own cycles; the first one that is damaged is set aside, which a sentence says."""
+        for cycle in self.own_cycles:
+            try:
+                cycle.check()
+            except DamagedCycle as error:
+                return [cycle.folder.set_aside(error)]
+        return []
 
 
 def read_histories(runs: Iterable[RunStore]) -> tuple[RunHistory, ...]:
-    """The histories of runs and references, in their order; a first cycle that runs share is listed and read once."""
+    """The histories of any runs, in their order; a first cycle that runs share is listed and read once."""
     firsts: dict[str, tuple[CommittedCycle, ...]] = {}
     histories = []
     for run in runs:
-        if run.spec.kind == "run":
-            folder = str(run.first.path)
-            if folder not in firsts:
-                firsts[folder] = _cycles(run.first.committed())
-            cycles = firsts[folder] and firsts[folder] + _cycles(run.own_cycles(after=1))
-        else:
-            cycles = _cycles(run.committed())
+        folder = str(run.first.path)
+        if folder not in firsts:
+            firsts[folder] = _cycles(run.first.committed())
+        cycles = firsts[folder]
+        if run.spec.kind == "run" and cycles:
+            cycles += _cycles(run.own_cycles(after=1))
         histories.append(RunHistory(run, cycles))
     return tuple(histories)
 

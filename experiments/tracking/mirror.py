@@ -9,6 +9,7 @@ from types import TracebackType
 from decomp.experiments.report.report import Report
 from decomp.experiments.tracking.tracker import Tracker
 from decomp.platform.datasets.base import Dataset
+from decomp.platform.errors import StorageError, UserError
 from decomp.platform.storage.runs import RunStore
 
 RETRY_AFTER = 30.0
@@ -140,7 +141,8 @@ class MirrorThread:
         """Put the job back and rest; returns whether to go on."""
         self._tracker = None
         with self._changed:
-            self._warning = self._sentence(f"cannot be written ({_brief(error)})")
+            told = isinstance(error, UserError | StorageError)  # of a result that cannot be read
+            self._warning = str(error) if told else self._sentence(f"cannot be written ({_brief(error)})")
             self._failed.add(_key(job))
             self._failures_in_a_row += 1
             if isinstance(job, Report):

@@ -214,7 +214,7 @@ class Tracker:
         def files(part: slice) -> Iterator[tuple[str, bytes]]:
             nonlocal ledger
             for cycle in missing[part]:
-                record, fresh = cycle.record, cycle.folder.ledger
+                record, fresh = cycle.record, cycle.ledger
                 name = f"cycle-{record.cycle:04d}"
                 yield f"regions/{name}.parquet", cycle.folder.regions_file.read_bytes()
                 yield f"regions/{name}.csv", regions_table(dataset, fresh.annotations()).encode()

@@ -20,8 +20,12 @@ from decomp.platform.loop.workers import Workers
 from decomp.platform.metrics import score
 from decomp.platform.randomness import stream
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing
-from decomp.platform.storage.runs import CycleFolder, RunStore
+from decomp.platform.storage.runs import CycleFolder, DamagedCycle, RunStore
 from decomp.platform.version import git_commit, package_version
+
+PATIENCE = 120.0
+"""Seconds that a run waits for its shared first cycle: a file system of several machines shows new folders late, NFS
+after a minute."""
 
 
 class Observer:
@@ -56,33 +60,53 @@ class Loop:
     def run(self) -> None:
         """Compute all cycles that are not committed yet."""
         self.store.create()
-        folders = self._resume()
-        while len(folders) < self.store.spec.cycles and not (folders and folders[-1].record.exhausted):
-            folders.append(self._cycle(folders))
-            self.observer.committed(len(folders))
+        past = self._resume()
+        while not past.is_all(self.store):
+            past.add(self._cycle(past))
+            self.observer.committed(len(past.folders))
 
-    def _resume(self) -> list[CycleFolder]:
-        """Committed cycles; a last one whose checkpoint is needed but damaged is set aside, to be computed again."""
-        folders = self.store.committed()
+    def _resume(self) -> "_Past":
+        """Committed cycles; from the first damaged one on all are set aside, to be computed again."""
+        self._await_first_cycle()
+        past = _Past()
+        try:
+            for folder in self.store.committed():
+                past.add(folder)
+        except DamagedCycle as error:
+            self._set_aside(past, folder, error)
         for stranded in self.store.stranded():
-            self.observer.warn(f"{stranded.path} comes after a missing cycle; set aside, computed again.")
-            self.store.quarantine(stranded)
-        while folders and not self.store.finished and not folders[-1].intact():
-            damaged = folders.pop()
-            if not folders and self.store.spec.kind == "run":
-                raise UserError(
-                    f"The checkpoint of the shared first cycle in {damaged.path} is missing or damaged; "
-                    f"start again and it will be computed anew."
-                )
-            aside = self.store.quarantine(damaged)
-            self.observer.warn(f"The checkpoint of {damaged.path} is damaged; set aside as {aside}, computed again.")
-        return folders
+            self.observer.warn(stranded.set_aside(DamagedCycle(f"{stranded.path} comes after a missing cycle")))
+        while past.folders and not (past.is_all(self.store) and self.store.spec.kind != "first"):
+            try:
+                past.folders[-1].check_checkpoint(past.records[-1])
+                break
+            except DamagedCycle as error:
+                damaged = past.folders[-1]
+                past = past.before_last()
+                self._set_aside(past, damaged, error)
+        return past
 
-    def _cycle(self, folders: list[CycleFolder]) -> CycleFolder:
-        spec, cycle = self.store.spec, len(folders) + 1
+    def _await_first_cycle(self) -> None:
+        first = self.store.first
+        deadline = time.monotonic() + PATIENCE
+        while self.store.spec.kind == "run" and not first.committed():
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"The shared first cycle in {first.path} is not seen from this machine, {PATIENCE:.0f} seconds "
+                    f"after it was needed; start again, and if that repeats mount the folder with shorter caching "
+                    f"(NFS: actimeo=3)."
+                )
+            time.sleep(1.0)
+
+    def _set_aside(self, before: "_Past", damaged: CycleFolder, error: DamagedCycle) -> None:
+        if not before.folders and self.store.spec.kind == "run":
+            raise error  # the shared first cycle, which is another run's
+        self.observer.warn(damaged.set_aside(error))
+
+    def _cycle(self, past: "_Past") -> CycleFolder:
+        spec, cycle = self.store.spec, len(past.folders) + 1
+        folders, records, ledger = past.folders, past.records, past.ledger
         phases = _Phases(cycle, self.observer)
-        ledger = self.store.ledger(folders)
-        records = [folder.record for folder in folders]
         previous = Checkpoint(folders[-1].checkpoint, records[-1].checkpoint_sha256) if folders else None
         shapes = {split: self._shapes(split) for split in annotated_splits(self.dataset)}
         all_shapes = {image: shape for of_split in shapes.values() for image, shape in of_split.items()}
@@ -168,6 +192,39 @@ class Loop:
             joint = joint.extend(selection.ledger)
         images_of_all = tuple(image for selection in selections for image in selection.images)
         return Selection(images_of_all, joint, selections[0].class_confidence, selections[0].class_weights)
+
+
+@dataclass
+class _Past:
+    """The committed cycles of a run, each read and checked once."""
+
+    folders: list[CycleFolder] = field(default_factory=list)
+    records: list[CycleRecord] = field(default_factory=list)
+    ledgers: list[Ledger] = field(default_factory=list)
+
+    @property
+    def ledger(self) -> Ledger:
+        """All annotated regions."""
+        ledger = Ledger()
+        for of_cycle in self.ledgers:
+            ledger = ledger.extend(of_cycle)
+        return ledger
+
+    def add(self, folder: CycleFolder) -> None:
+        """Read the next cycle; `DamagedCycle` if a file of it is damaged."""
+        record, _ = folder.record, folder.timing
+        ledger = folder.ledger_of(record)
+        self.folders.append(folder)
+        self.records.append(record)
+        self.ledgers.append(ledger)
+
+    def before_last(self) -> "_Past":
+        """The cycles but the last."""
+        return _Past(self.folders[:-1], self.records[:-1], self.ledgers[:-1])
+
+    def is_all(self, store: RunStore) -> bool:
+        """Whether no cycle is left to compute."""
+        return len(self.folders) >= store.spec.cycles or bool(self.records and self.records[-1].exhausted)
 
 
 @dataclass

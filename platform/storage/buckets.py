@@ -107,6 +107,13 @@ class Bucket:
                 for entry in page:
                     yield entry["path"]
 
+    def names(self, folder: str) -> frozenset[str]:
+        """Names of the objects and folders right in a folder."""
+        with self._errors_as_sentences(folder):
+            listed = obstore.list_with_delimiter(_store(self.url), folder or None)
+        keys = [*listed["common_prefixes"], *(entry["path"] for entry in listed["objects"])]
+        return frozenset(key.rstrip("/").rpartition("/")[2] for key in keys)
+
     def upload(self, key: str, file: Path) -> None:
         """Write or replace an object by a file of this machine, of which it keeps the digest."""
         attributes = {DIGEST: checksum(file)}

@@ -5,9 +5,10 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PosixPath
 from typing import Self
 
@@ -15,6 +16,7 @@ from typing_extensions import override
 
 from decomp.platform.errors import StorageError
 from decomp.platform.storage.location import Location, Locked
+from decomp.platform.storage.owners import STAGING, is_abandoned, staging_name
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk without room: full, or the quota, or the greatest size of a file exceeded."""
@@ -43,6 +45,11 @@ class FilePath(PosixPath, Location):
         draft.replace(self)
 
     @override
+    def read_bytes(self) -> bytes:
+        with self._permitted():
+            return super().read_bytes()
+
+    @override
     def discard(self) -> None:
         self.unlink(missing_ok=True)
 
@@ -58,16 +65,22 @@ class FilePath(PosixPath, Location):
 
     @override
     def sha256(self) -> str | None:
-        return checksum(self) if self.is_file() else None
+        with self._permitted():
+            return checksum(self) if self.is_file() else None
 
     @override
     def prepare(self) -> None:
         self.mkdir(parents=True, exist_ok=True)
-        for stale in self.glob(".staging-*"):
-            if stale.is_dir():
-                shutil.rmtree(stale, ignore_errors=True)
-            else:
-                stale.unlink(missing_ok=True)
+        for entry in self._entries():
+            if not entry.name.startswith(STAGING):
+                continue
+            with suppress(FileNotFoundError):  # its owner has just finished it
+                if not is_abandoned(entry.name, time.time() - entry.stat().st_mtime):
+                    continue
+                if entry.is_dir():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    os.unlink(entry)
 
     @override
     def stage(self) -> Self:
@@ -93,7 +106,8 @@ class FilePath(PosixPath, Location):
 
     @override
     def published(self, prefix: str) -> Mapping[str, Self]:
-        return {folder.name: folder for folder in self.glob(f"{prefix}*") if folder.is_dir()}
+        names = [entry.name for entry in self._entries() if entry.name.startswith(prefix) and entry.is_dir()]
+        return {name: self / name for name in names}
 
     @property
     @override
@@ -107,8 +121,8 @@ class FilePath(PosixPath, Location):
         return aside.name
 
     @override
-    def find(self, name: str) -> list[Self]:
-        return sorted(self.glob(f"**/{name}"))
+    def names(self) -> frozenset[str]:
+        return frozenset(entry.name for entry in self._entries())
 
     @override
     def no_room(self, error: BaseException) -> str | None:
@@ -145,7 +159,22 @@ class FilePath(PosixPath, Location):
 
     def _draft(self) -> Self:
         """A name beside this one that nobody else uses, and that `prepare` knows for a draft's."""
-        return self.with_name(f".staging-{self.name}-{uuid.uuid4().hex}")
+        return self.with_name(staging_name(self.name))
+
+    def _entries(self) -> list["os.DirEntry[str]"]:
+        """What the folder holds, by one listing that asks for nothing else; nothing where it is missing."""
+        try:
+            with self._permitted(), os.scandir(self) as entries:
+                return list(entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    @contextmanager
+    def _permitted(self) -> Iterator[None]:
+        try:
+            yield
+        except PermissionError as error:
+            raise StorageError(f"{self} cannot be read: permission denied; give yourself the right to.") from error
 
 
 @contextmanager

@@ -21,7 +21,8 @@ class Location(ABC):
     **Published folders.** The files of a folder are written to the place that `stage` returns and become visible
     together by `publish`. Of several writers that publish the same folder exactly one wins, and all get the winner's
     files. What a killed writer has staged is never taken for a result, and `prepare` or the next `publish` sweeps it
-    away. The files of a published folder stay as they are; single ones may be discarded.
+    away; what another process is staging is left to it. The files of a published folder stay as they are; single ones
+    may be discarded.
 
     **Lock.** At most one process holds a `lock`. Where processes are cut off from the store for a while two may believe
     that they do; published folders stay correct all the same.
@@ -156,8 +157,8 @@ class Location(ABC):
         """
 
     @abstractmethod
-    def find(self, name: str) -> list[Self]:
-        """All files of a name below this folder, in order."""
+    def names(self) -> frozenset[str]:
+        """Names of the files and folders in this one, which may be missing; one listing, however much is below them."""
 
     @abstractmethod
     def no_room(self, error: BaseException) -> str | None:

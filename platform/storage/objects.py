@@ -149,8 +149,8 @@ class ObjectPath(Location):
         return str(self)
 
     @override
-    def find(self, name: str) -> list[Self]:
-        return [entry for entry in self.walk() if entry.name == name]
+    def names(self) -> frozenset[str]:
+        return self.bucket.names(self.key)
 
     @override
     def no_room(self, error: BaseException) -> str | None:

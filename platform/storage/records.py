@@ -48,6 +48,8 @@ class CycleRecord:
         selected: ids of the images selected in this cycle, in order of selection, whether regions were found in them
             or not; empty for a full-annotation reference.
         exhausted: True where no region is left to annotate after this cycle, so that the run ends here.
+        regions_sha256: digest of the file of the cycle's regions; None until it is committed, and in records of
+            earlier versions.
     """
 
     cycle: int
@@ -59,6 +61,7 @@ class CycleRecord:
     checkpoint_sha256: str
     selected: tuple[str, ...] = ()
     exhausted: bool = False
+    regions_sha256: str | None = None
 
     def to_json(self) -> bytes:
         """As JSON, in UTF-8."""

@@ -3,33 +3,52 @@
 One folder per run, one folder per cycle::
 
     ROOT/decomp/10x12-16x16/seed-0-fold-0/KEY/
-        run.json                 the run's identity, and the folder of its shared first cycle
+        run.json                 the run's identity, whose digest is KEY
         cycle-0002/
-            record.json          CycleRecord
+            record.json          CycleRecord, sealed; holds the digests of regions and checkpoint
             regions.parquet      the cycle's rows of the ledger
-            timing.json          Timing
+            timing.json          Timing, sealed
             model                the checkpoint (of the last two cycles only)
 
-A cycle becomes visible at once, with all its files (`Location.publish`): it is there whole or not at all.
+A cycle becomes visible at once, with all its files (`Location.publish`): it is there whole or not at all. What is read
+is checked against its digest. Cycles that earlier versions committed have none but that of the checkpoint; they are
+read as they are, and continued.
 """
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import count, takewhile
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from decomp.platform.errors import UserError
-from decomp.platform.ledger import Ledger
-from decomp.platform.spec import FORMAT, RunSpec
+from decomp.platform.ledger import SCHEMA, Ledger
+from decomp.platform.spec import RunSpec, key_of
 from decomp.platform.storage.location import Location
 from decomp.platform.storage.records import CycleRecord, Timing
+from decomp.platform.storage.seals import check_seal, seal, sha256
 
 CHECKPOINT, RECORD, TIMING, REGIONS = "model", "record.json", "timing.json", "regions.parquet"
-CYCLE = "cycle-"
+RUN, CYCLE = "run.json", "cycle-"
+
+
+class DamagedCycle(UserError):
+    """A file of a committed cycle is missing or not what was committed.
+
+    Attributes:
+        fault: which file, and what is wrong with it.
+    """
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"{fault}; 'decomp run' computes its cycle again.")
+        self.fault = fault
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DamagedCycle, (self.fault,)
 
 
 @dataclass(frozen=True)
@@ -37,7 +56,7 @@ class CycleFolder:
     """Files of one cycle, committed or in the making.
 
     Raises:
-        UserError: naming the file and the mend, where results are read from a file that is missing or damaged.
+        DamagedCycle: where results are read from a file that is missing or damaged.
     """
 
     path: Location
@@ -50,29 +69,54 @@ class CycleFolder:
     @property
     def record(self) -> CycleRecord:
         """Results of the cycle."""
-        with _legible(self.path / RECORD) as file:
-            return CycleRecord.from_json(file.read_bytes())
+        with _legible(self.path / RECORD) as content:
+            check_seal(content, self._place, _names(CycleRecord) - {"regions_sha256"})
+            return CycleRecord.from_json(content)
 
     @property
     def timing(self) -> Timing:
         """Wall times of the cycle."""
-        with _legible(self.path / TIMING) as file:
-            return Timing.from_json(file.read_bytes())
+        with _legible(self.path / TIMING) as content:
+            check_seal(content, self._place, _names(Timing))
+            return Timing.from_json(content)
 
     @property
     def ledger(self) -> Ledger:
         """The regions annotated in the cycle."""
-        with _legible(self.regions_file) as file:
-            return Ledger(pq.read_table(pa.BufferReader(file.read_bytes())))
+        return self.ledger_of(self.record)
+
+    def ledger_of(self, record: CycleRecord) -> Ledger:
+        """The regions annotated in the cycle, by its record, which is not read again."""
+        with _legible(self.regions_file) as content:
+            if record.regions_sha256 not in (None, sha256(content)):
+                raise ValueError("it is not what was committed")
+            return Ledger(pq.read_table(pa.BufferReader(content)).cast(SCHEMA))
 
     @property
     def regions_file(self) -> Location:
         """Parquet file of the regions annotated in the cycle."""
         return self.path / REGIONS
 
-    def intact(self) -> bool:
-        """Whether the checkpoint is the one that the record speaks of."""
-        return self.checkpoint.sha256() == self.record.checkpoint_sha256
+    def check_checkpoint(self, record: CycleRecord) -> None:
+        """Check that the checkpoint is the one that the cycle's record speaks of; its file is read whole."""
+        digest = self.checkpoint.sha256()
+        if digest != record.checkpoint_sha256:
+            raise DamagedCycle(f"{self.checkpoint} is {'missing or ' if digest is None else ''}damaged")
+
+    def check(self) -> None:
+        """Check all that others go on from."""
+        record = self.record
+        self.ledger_of(record)
+        self.check_checkpoint(record)
+
+    def set_aside(self, error: DamagedCycle) -> str:
+        """Take the cycle out of sight, so that it is computed again; returns a sentence that says so."""
+        return f"{error.fault}; the cycle is set aside as {self.path.set_aside()} and computed again."
+
+    @property
+    def _place(self) -> str:
+        cycle = self.path.publication
+        return f"{cycle.parent.name}/{cycle.name}"
 
 
 @dataclass(frozen=True)
@@ -111,7 +155,7 @@ class RunStore:
         return [CycleFolder(folders[name]) for name in names]
 
     def stranded(self) -> list[CycleFolder]:
-        """Cycles after a gap, which a user made who deleted a damaged one; they do not count as committed."""
+        """Cycles after a gap, where a damaged one was deleted or set aside; they do not count as committed."""
         last, published = _name(len(self.committed())), self.path.published(CYCLE)
         return [CycleFolder(published[name]) for name in sorted(published) if name > last]
 
@@ -124,18 +168,28 @@ class RunStore:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to compute; a first cycle must have its checkpoint, which all its runs start from."""
+        """Whether nothing is left to compute; a first cycle must be intact, since all its runs start from it."""
         folders = self.committed()
-        done = len(folders) >= self.spec.cycles or bool(folders and folders[-1].record.exhausted)
-        return done and (self.spec.kind != "first" or folders[0].intact())
+        try:
+            if self.spec.kind == "first" and folders:
+                folders[0].check()
+            return len(folders) >= self.spec.cycles or bool(folders and folders[-1].record.exhausted)
+        except DamagedCycle:
+            return False
 
     def create(self) -> None:
         """Make the run's folder, write down what it is, and sweep away what a killed process left half-made."""
         self.path.prepare()
-        description = self.path / "run.json"
-        if not description.exists():
-            content = json.dumps(self.spec.identity(), sort_keys=True, indent=1) + "\n"
-            description.write_atomically(content.encode())
+        description = self.path / RUN
+        content = (json.dumps(self.spec.identity(), sort_keys=True, indent=1) + "\n").encode()
+        if not description.exists() or description.read_bytes() != content:
+            description.write_atomically(content)
+
+    def namesakes(self) -> list[Location]:
+        """Folders of other runs of this label, in order of their keys; none where this run has a folder too."""
+        folder = self.path.parent
+        keys = folder.names()
+        return [] if self.spec.key in keys else [folder / key for key in sorted(keys)]
 
     def stage(self, number: int) -> CycleFolder:
         """A fresh folder for the files of a cycle in the making."""
@@ -146,9 +200,12 @@ class RunStore:
 
         Losing a race against another process that commits the same cycle is no fault: both computed the same.
         """
-        regions = pa.BufferOutputStream()
-        pq.write_table(ledger.table, regions)
-        files = {REGIONS: regions.getvalue().to_pybytes(), RECORD: record.to_json(), TIMING: timing.to_json()}
+        stream = pa.BufferOutputStream()
+        pq.write_table(ledger.table, stream)
+        regions = stream.getvalue().to_pybytes()
+        record = replace(record, regions_sha256=sha256(regions))
+        place = f"{self.spec.key}/{_name(record.cycle)}"
+        files = {REGIONS: regions, RECORD: seal(record.to_json(), place), TIMING: seal(timing.to_json(), place)}
         # The last two checkpoints stay: the next cycle needs the last, and the one before mends a damaged last. The one
         # before them goes first: after the last commit of a run nobody would come back for it.
         if record.cycle > 3:
@@ -156,38 +213,42 @@ class RunStore:
                 CycleFolder(path).checkpoint.discard()
         return CycleFolder((self.path / _name(record.cycle)).publish(staged.path, files))
 
-    def quarantine(self, folder: CycleFolder) -> str:
-        """Set a damaged cycle aside, so that it is computed again; returns how it is called now."""
-        return folder.path.set_aside()
 
-
-def stored_runs(root: Location) -> Iterator[RunStore]:
-    """All runs of this version's `FORMAT` below an experiment's folder, in order of their folders.
+def read_identity(run: Location) -> dict[str, Any] | None:
+    """What is written down of the run in a folder; None where nothing is.
 
     Raises:
-        UserError: naming a description that is damaged.
+        UserError: if it is damaged.
     """
-    for description in root.find("run.json"):
-        identity = description.read_bytes()
-        try:
-            spec = RunSpec.from_json(identity) if json.loads(identity).get("format") == FORMAT else None
-        except ValueError as error:
-            raise UserError(f"{description} is damaged; delete it, and 'decomp run' writes it again.") from error
-        if spec is not None:
-            yield RunStore(root, spec)
+    try:
+        content = (run / RUN).read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        identity: dict[str, Any] = json.loads(content)
+    except ValueError:
+        identity = {}
+    if key_of(identity) != run.name:
+        raise UserError(f"{run / RUN} is damaged; delete it, and only what has changed since cannot be told any more.")
+    return identity
 
 
 @contextmanager
-def _legible(file: Location) -> Iterator[Location]:
-    """Read a file of a cycle; the user is told how to mend it where that fails."""
+def _legible(file: Location) -> Iterator[bytes]:
+    """The content of a file of a cycle; whatever its readers say against it means that it is damaged."""
     try:
-        yield file
-    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{file} is missing or damaged ({reason}); delete the folder {file.parent.publication.name}, and "
-            f"'decomp run' computes the cycle again."
-        ) from error
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        raise DamagedCycle(f"{file} is missing") from error
+    try:
+        yield content
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DamagedCycle(f"{file} is damaged ({reason.rstrip('.')})") from error
+
+
+def _names(of: type[CycleRecord | Timing]) -> set[str]:
+    return {field.name for field in fields(of)}
 
 
 def _name(cycle: int) -> str:

@@ -37,7 +37,7 @@ def test_a_full_disk_ends_the_run_with_a_sentence_and_the_same_sweep_goes_on_lat
     assert outcome.error.endswith("make room, then the same command goes on.")
     committed = RunStore(disk, SPEC).committed()
     assert len(committed) == 3
-    assert committed[-1].intact()
+    committed[-1].check_checkpoint(committed[-1].record)
     (disk / "ballast").unlink()
     (outcome,) = Sweep(disk, [SPEC.first, SPEC], SMALL).run(lambda report, ended: None)
     assert outcome.error is None

@@ -24,7 +24,7 @@ def test_the_grid_shares_first_cycles_and_references(toy_file):
     plan = plan_of(toy_file)
     assert (len(plan.firsts), len(plan.references), len(plan.runs)) == (2, 2, 4)
     assert plan.trainings() == 2 + 2 + 4 * 4
-    assert plan.trainings_done() == 0
+    assert plan.trainings_done(plan.histories()) == 0
 
 
 def test_budgets_have_first_cycles_of_their_own(toy_file):
@@ -73,17 +73,17 @@ def test_a_reference_may_have_a_schedule_of_its_own(toy_file):
 def test_done_work_is_counted(toy_file):
     plan = plan_of(toy_file)
     run_locally(plan.experiment.root, plan.runs[0])
-    assert plan.trainings_done() == 5
+    assert plan.trainings_done(plan.histories()) == 5
 
 
 def test_a_change_of_a_result_relevant_key_is_named(toy_file):
     plan = plan_of(toy_file)
     run_locally(plan.experiment.root, *plan.runs)
-    assert plan.changes() == []
-    assert plan_of(toy_file, "seeds=3").changes() == []
-    assert plan_of(toy_file, "budgets[0].cycles=9").changes() == []
-    assert plan_of(toy_file, "resources.workers=2").changes() == []
-    (change,) = plan_of(toy_file, "learner.jitter=0.2").changes()
+    for same in ([], ["seeds=3"], ["budgets[0].cycles=9"], ["resources.workers=2"]):
+        plan = plan_of(toy_file, *same)
+        assert plan.changes(plan.histories()) == []
+    plan = plan_of(toy_file, "learner.jitter=0.2")
+    (change,) = plan.changes(plan.histories())
     assert "learner.jitter changed from unset to 0.2: 6 run(s) start anew" in change
 
 

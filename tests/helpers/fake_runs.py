@@ -8,9 +8,9 @@ from decomp.platform.datasets.base import IGNORE, Dataset
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.regions import Region
 from decomp.platform.spec import Budget, Component, RunSpec, Sampler
-from decomp.platform.storage.files import checksum
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing
 from decomp.platform.storage.runs import RunStore
+from decomp.platform.storage.seals import sha256
 
 BASE = RunSpec(
     "run",
@@ -77,7 +77,9 @@ def commit(store, number, score, share, *, exhausted=False, regions=None):
     if len(store.committed()) >= number:
         return
     staged = owner.stage(number)
-    staged.checkpoint.write_bytes(f"{store.spec.seed} {number}".encode())
+    weights = f"{store.spec.seed} {number}".encode()
+    with staged.checkpoint.writing() as file:
+        file.write_bytes(weights)
     record = CycleRecord(
         number,
         {"miou": score},
@@ -94,7 +96,7 @@ def commit(store, number, score, share, *, exhausted=False, regions=None):
         ),
         None if number == 1 else (0.25, 0.5, 0.75),
         None if number == 1 else (0.5, 0.3, 0.2),
-        checksum(staged.checkpoint),
+        sha256(weights),
         exhausted=exhausted,
     )
     timing = Timing({"train": 2.0, "predict": 1.0}, T0 + 60_000 * number, "0.1", "c0ffee")

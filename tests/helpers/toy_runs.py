@@ -10,6 +10,7 @@ from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.workers import LocalWorkers
 from decomp.platform.names import SAMPLERS
 from decomp.platform.spec import Budget, Component, RunSpec, Sampler
+from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.runs import CHECKPOINT, RECORD, REGIONS, RunStore
 
 BASE = RunSpec(
@@ -49,15 +50,21 @@ def run_locally(root, *specs, observer=None):
     """Compute the runs, and the first cycles that they share, one after the other."""
     firsts = {spec.first.key: spec.first for spec in specs if spec.kind == "run"}
     for spec in (*firsts.values(), *specs):
-        learner = build_learner(spec.learner)
-        dataset = learner.prepare(build_dataset(spec.dataset))
-        workers = LocalWorkers(PoolShard(dataset, learner, "cpu"))
-        Loop(RunStore(root, spec), dataset, workers, *([observer] if observer else [])).run()
+        run_alone(root, spec, observer)
+
+
+def run_alone(root, spec, observer=None):
+    """Compute one run, whose shared first cycle must be there."""
+    learner = build_learner(spec.learner)
+    dataset = learner.prepare(build_dataset(spec.dataset))
+    workers = LocalWorkers(PoolShard(dataset, learner, "cpu"))
+    Loop(RunStore(root, spec), dataset, workers, *([observer] if observer else [])).run()
 
 
 def results(root):
     """Bytes of every result file below a folder, by relative path; wall times are no results."""
-    files = [file for name in (CHECKPOINT, RECORD, REGIONS) for file in root.find(name)]
+    below = root.rglob("*") if isinstance(root, FilePath) else root.walk()
+    files = sorted((file for file in below if file.name in (CHECKPOINT, RECORD, REGIONS)), key=str)
     names = [f"{file.parent.publication}/{file.name}".removeprefix(f"{root}/") for file in files]
     assert len(set(names)) == len(names), "attempts were left behind"
     contents = zip(names, (file.read_bytes() for file in files), strict=True)

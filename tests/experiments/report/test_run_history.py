@@ -1,8 +1,10 @@
+import os
 from collections import Counter
 
 from helpers.fake_runs import commit, fake_reference, fake_run, spec
 
 from decomp.experiments.report.run_history import read_histories
+from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.runs import CycleFolder, RunStore
 
 
@@ -51,3 +53,32 @@ def test_records_are_read_when_first_asked_for_and_shared_first_cycles_once(tmp_
     for _ in range(2):
         assert [len(history.records) for history in histories] == [2, 2]
     assert sorted(reads.values()) == [1, 1, 1]
+
+
+def test_what_is_committed_is_told_by_one_listing_of_each_folder_and_the_last_record_of_what_goes_on(
+    tmp_path, monkeypatch
+):
+    names = ("rand", "decomp", "badge")
+    going = [fake_run(tmp_path, [0.1, 0.2], sampler=name, cycles=5) for name in names]
+    done = [fake_run(tmp_path, [0.1, 0.2, 0.3], sampler=name, cycles=3, seed=1) for name in names]
+    new = [RunStore(tmp_path, spec(sampler=name, seed=2)) for name in names]
+    calls = Counter()
+
+    def count(name, place):
+        asked = getattr(place, name)
+
+        def counted(*arguments, **options):
+            calls[name] += 1
+            return asked(*arguments, **options)
+
+        monkeypatch.setattr(place, name, counted)
+
+    for name in ("scandir", "stat", "listdir"):
+        count(name, os)
+    for name in ("read_bytes", "glob", "rglob", "exists", "is_dir", "is_file"):
+        count(name, FilePath)
+    histories = read_histories([*going, *done, *new])
+    assert [history.finished for history in histories] == 3 * [False] + 3 * [True] + 3 * [False]
+    assert [history.store.namesakes() for history in histories if not history.own_cycles] == [[], [], []]
+    # Three first cycles (one of them not there, so that its runs are not asked for), six runs, three names not there.
+    assert calls == {"scandir": 3 + 6 + 3, "read_bytes": 3}

@@ -1,13 +1,15 @@
 import json
 import shutil
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.toy_runs import BASE, DECOMP, REFERENCE, RUNS, results, run_locally
+from helpers.toy_runs import BASE, DECOMP, REFERENCE, RUNS, results, run_alone, run_locally
 from helpers.toys import Blobs
 
 from decomp.platform.errors import UserError
+from decomp.platform.loop import loop
 from decomp.platform.loop.loop import Observer
 from decomp.platform.samplers import class_weights
 from decomp.platform.spec import Budget, Component
@@ -139,22 +141,65 @@ def test_a_damaged_checkpoint_is_computed_again_and_said(finished, tmp_path):
     RunStore(tmp_path, spec).committed()[3].checkpoint.write_bytes(b"damaged")
     listening = Listening()
     run_locally(tmp_path, DECOMP, observer=listening)
-    assert "cycle-0004 is damaged" in listening.warnings[0]
+    assert "cycle-0004/model is damaged; the cycle is set aside as damaged-cycle-0004-" in listening.warnings[0]
     assert results(RunStore(tmp_path, DECOMP).path).keys() >= results(RunStore(finished, DECOMP).path).keys()
     again, once = (RunStore(root, DECOMP).committed()[6].record for root in (tmp_path, finished))
     assert again == once
 
 
-@pytest.mark.parametrize("file", ["record.json", "regions.parquet", "timing.json"])
-@pytest.mark.parametrize("length", [0, 40])
-def test_a_truncated_file_is_told_with_the_mend(finished, tmp_path, file, length):
+def test_a_run_waits_for_its_first_cycle_and_begins_none_of_its_own(finished, tmp_path, monkeypatch):
+    """A file system of several machines may show the first cycle late, and the run's own cycles before it."""
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-    folder = RunStore(tmp_path, DECOMP).committed()[3]
-    damaged = folder.path / file
-    damaged.write_bytes(damaged.read_bytes()[:length])
-    what = {"record.json": "record", "regions.parquet": "ledger", "timing.json": "timing"}[file]
-    with pytest.raises(UserError, match=f"{file} is missing or damaged .*delete the folder cycle-0004"):
-        getattr(folder, what)
+    run = RunStore(tmp_path, DECOMP)
+    late = run.first.path.rename(tmp_path / "not visible yet")
+    monkeypatch.setattr(loop, "PATIENCE", 0.0)
+    with pytest.raises(UserError, match=r"first cycle in .* is not seen from this machine, 0 seconds"):
+        run_alone(tmp_path, DECOMP)
+    monkeypatch.setattr(loop, "PATIENCE", 60.0)
+    monkeypatch.setattr(time, "sleep", lambda seconds: late.rename(run.first.path))
+    run_alone(tmp_path, DECOMP)
+    assert results(run.path) == results(RunStore(finished, DECOMP).path)
+
+
+@pytest.mark.parametrize("file", ["record.json", "regions.parquet", "timing.json", "model"])
+def test_a_damaged_file_is_told_and_its_cycle_computed_again(finished, tmp_path, file):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    run = RunStore(tmp_path, DECOMP)
+    last = run.committed()[6].path
+    damaged = (run.committed()[5].path if file != "model" else last) / file
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 4
+    damaged.write_bytes(content)
+    if file == "model":  # which is needed no more once the run is finished
+        shutil.rmtree(last)
+        damaged = run.committed()[5].checkpoint
+        damaged.write_bytes(content)
+    listening = Listening()
+    run_alone(tmp_path, DECOMP, listening)
+    assert f"{damaged} is damaged" in listening.warnings[0]
+    assert "set aside as damaged-cycle-0006-" in listening.warnings[0]
+    assert results(run.path) == results(RunStore(finished, DECOMP).path)
+
+
+def test_regions_of_another_cycle_are_not_gone_on_from(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    run = RunStore(tmp_path, DECOMP)
+    one, other = (run.committed()[cycle].regions_file for cycle in (4, 6))
+    one.write_bytes(other.read_bytes())
+    run_alone(tmp_path, DECOMP)
+    assert results(run.path) == results(RunStore(finished, DECOMP).path)
+
+
+def test_a_damaged_first_cycle_is_told_to_its_runs_and_computed_again_by_itself(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    run = RunStore(tmp_path, DECOMP)
+    (run.committed()[0].path / "record.json").write_bytes(b"{}")
+    with pytest.raises(UserError, match=r"record.json is damaged .*'decomp run' computes its cycle again"):
+        run_alone(tmp_path, DECOMP)
+    assert (run.first.finished, len(run.committed())) == (False, 7)
+    run_locally(tmp_path, DECOMP)
+    assert results(tmp_path / run.spec.first.label) == results(finished / run.spec.first.label)
+    assert results(run.path) == results(RunStore(finished, DECOMP).path)
 
 
 @pytest.mark.parametrize("cycle", [2, 4, 6, 7])

@@ -62,7 +62,7 @@ def test_what_is_published_is_found(root):
 
 def test_nothing_is_published_in_a_folder_that_is_missing(root):
     assert (root / "nowhere").published("cycle-") == {}
-    assert (root / "nowhere").find("run.json") == []
+    assert (root / "nowhere").names() == set()
 
 
 def test_what_is_staged_is_not_published(root):
@@ -102,12 +102,12 @@ def test_what_is_set_aside_is_published_no_more_and_can_be_again(root):
     assert (put(root, 2) / "record.json").read_bytes() == b"2"
 
 
-def test_files_are_found_by_their_name_in_order(root):
-    for folder in ("b", "a", "a/c"):
+def test_the_names_in_a_folder_are_those_of_its_files_and_folders(root):
+    for folder in ("a", "a/c"):
         (root / folder).prepare()
         (root / folder / "run.json").write_atomically(b"")
-        (root / folder / "else.json").write_atomically(b"")
-    assert root.find("run.json") == [root / folder / "run.json" for folder in ("a/c", "a", "b")]
+    assert root.names() == {"a"}
+    assert (root / "a").names() == {"c", "run.json"}
 
 
 def test_a_lock_has_one_holder(root):

@@ -1,16 +1,16 @@
 import hashlib
-import json
 import os
 from dataclasses import replace
 
 import pytest
 
+from decomp.platform.errors import UserError
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.regions import Region
-from decomp.platform.spec import FORMAT, Budget, Component, RunSpec, Sampler
+from decomp.platform.spec import Budget, Component, RunSpec, Sampler
 from decomp.platform.storage import files
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing
-from decomp.platform.storage.runs import RunStore, stored_runs
+from decomp.platform.storage.runs import DamagedCycle, RunStore, read_identity
 
 SPEC = RunSpec(
     "run",
@@ -58,10 +58,10 @@ def folder_store(tmp_path):
 
 def test_what_is_committed_is_read_back(store):
     folder, record = commit(store, 2)
-    assert folder.record == record
+    assert replace(folder.record, regions_sha256=None) == record
     assert folder.ledger.annotations() == LEDGER.annotations()
     assert folder.timing.phases == {"train": 1.0}
-    assert folder.intact()
+    folder.check_checkpoint(record)
 
 
 def test_cycle_1_is_the_shared_one(store):
@@ -73,12 +73,6 @@ def test_cycle_1_is_the_shared_one(store):
 def test_a_cycle_in_the_making_is_not_committed(store):
     store.stage(2).checkpoint.write_atomically(b"half")
     assert len(store.committed()) == 1
-
-
-def test_staging_left_by_a_killed_process_is_swept_away(folder_store):
-    folder_store.stage(2)
-    folder_store.create()
-    assert [p.name for p in folder_store.path.iterdir() if p.name.startswith(".")] == []
 
 
 def test_losing_the_race_for_a_commit_keeps_the_winners_files(store):
@@ -102,10 +96,12 @@ def test_only_the_last_two_checkpoints_and_the_shared_one_stay(store):
 
 
 def test_a_damaged_checkpoint_is_noticed_and_set_aside(store):
-    folder, _ = commit(store, 2)
+    folder, record = commit(store, 2)
+    folder.check_checkpoint(record)
     folder.checkpoint.write_atomically(b"weigh")
-    assert not folder.intact()
-    store.quarantine(folder)
+    with pytest.raises(DamagedCycle, match=r"model is (missing or )?damaged") as error:
+        folder.check_checkpoint(record)
+    assert "set aside" in folder.set_aside(error.value)
     assert len(store.committed()) == 1
 
 
@@ -121,20 +117,21 @@ def test_same_inputs_same_bytes(tmp_path):
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
 
 
-def test_stored_runs_are_found_with_their_identity(store):
+def test_a_run_writes_down_what_it_is_and_mends_that(store):
     store.create()
-    assert [run.spec.identity() for run in stored_runs(store.root)] == [
-        replace(SPEC, cycles=1).identity(),
-        SPEC.first.identity(),
-    ]
-    assert json.loads((store.path / "run.json").read_bytes()) == SPEC.identity()
+    for damaged in (b"", b"[]", b"{}", b"null", SPEC.key.encode()):
+        (store.path / "run.json").write_atomically(damaged)
+        with pytest.raises(UserError, match=r"run\.json is damaged; delete it"):
+            read_identity(store.path)
+        store.create()
+        assert read_identity(store.path) == SPEC.identity()
+    assert read_identity(store.root) is None
 
 
-def test_runs_of_another_format_are_passed_over(store):
+def test_other_runs_of_the_same_name_are_found_where_this_one_is_new(store):
     store.create()
-    description = store.path / "run.json"
-    description.write_atomically(description.read_bytes().replace(b'"format": %d' % FORMAT, b'"format": 1'))
-    assert [run.spec.kind for run in stored_runs(store.root)] == ["first"]
+    other = RunStore(store.root, replace(SPEC, fingerprint="beef"))
+    assert (store.namesakes(), other.namesakes()) == ([], [store.path])
 
 
 @pytest.mark.parametrize(
