@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from decomp.experiments.schema import Experiment
-from decomp.platform.components import build_dataset, build_learner, build_partition, build_selectors
+from decomp.platform.components import build_dataset, build_learner, build_partition, build_selectors, stated_learner
 from decomp.platform.datasets import Dataset
 from decomp.platform.errors import UserError, nearest
 from decomp.platform.metrics import metric_of
@@ -104,6 +104,7 @@ def make_plan(experiment: Experiment) -> Plan:
     Raises:
         UserError: with one line per mistake.
     """
+    experiment = experiment.model_copy(update={"learner": stated_learner(experiment.learner)})
     source = build_dataset(experiment.dataset)
     problems = _learner_problems(experiment)
     try:

@@ -2,13 +2,14 @@
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pydantic
 
 from decomp.platform.datasets import DATASETS, Dataset
 from decomp.platform.errors import UserError, describe, nearest
-from decomp.platform.learners import LEARNERS, Learner
+from decomp.platform.learners import CHANGED_DEFAULTS, LEARNERS, Learner
 from decomp.platform.options import REQUIRED, defaults_of, hints_of
 from decomp.platform.partitions import PARTITIONS, Partition
 from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, RegionSelector
@@ -26,6 +27,13 @@ def build_dataset(component: Component) -> Dataset:
 def build_learner(component: Component) -> Learner:
     """Make the learner; `UserError` for an unknown name or wrong options, all of them."""
     return _build("learner", component, resolve("learner", component.name, LEARNERS, Learner))  # type: ignore[type-abstract]
+
+
+def stated_learner(component: Component) -> Component:
+    """The learner with the options of `CHANGED_DEFAULTS` that it leaves out."""
+    changed = {LEARNERS[name]: options for name, options in CHANGED_DEFAULTS.items()}
+    options = changed.get(LEARNERS.get(component.name, component.name), {})
+    return replace(component, options={**options, **component.options})
 
 
 def build_selectors(sampler: Sampler) -> tuple[ImageSelector, RegionSelector]:

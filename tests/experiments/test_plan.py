@@ -1,6 +1,10 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from helpers.toy_runs import run_locally
 
+import decomp.experiments
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.platform.errors import UserError
@@ -156,3 +160,20 @@ def test_mistakes_of_the_learner_hide_no_others(toy_file):
         "samplers[0].background",
         "budgets[0].n_image",
     ]
+
+
+def test_a_default_that_has_changed_is_part_of_the_identity_also_where_it_is_left_out():
+    data = Path(__file__).parents[1] / "data" / "bracs" / "portable"
+    preset = Path(decomp.experiments.__file__).with_name("bracs.yaml")
+    budget = "budgets=[{n_image: 1, n_region: 2, region: [1], cycles: 2}]"
+    plans = [
+        plan_of(preset, f"dataset.folder={data}", budget, *learner)
+        for learner in ([], ["learner=hactnet"], ["learner=decomp.platform.learners.hactnet:HactNet"])
+    ]
+    for plan in plans:
+        for spec in plan.specs:
+            assert spec.learner.options == {"residual": True}
+            assert spec.key != replace(spec, learner=replace(spec.learner, options={})).key
+    assert [spec.key for spec in plans[0].specs] == [spec.key for spec in plans[1].specs]
+    without = plan_of(preset, f"dataset.folder={data}", budget, "learner={name: hactnet, residual: false}")
+    assert without.runs[0].learner.options == {"residual": False}
