@@ -9,7 +9,7 @@ from typing import Any
 from decomp.experiments.problems import axes_problems, budget_problems, learner_problems, sampler_problems
 from decomp.experiments.report.run_history import RunHistory, read_histories
 from decomp.experiments.schema import Experiment
-from decomp.platform.components import build_dataset, build_learner, identified
+from decomp.platform.components import build_dataset, build_learner, identified, stated_learner
 from decomp.platform.datasets import Dataset
 from decomp.platform.errors import UserError
 from decomp.platform.metrics import metric_of
@@ -121,6 +121,7 @@ def make_plan(experiment: Experiment) -> Plan:
     Raises:
         UserError: with one line per mistake.
     """
+    experiment = experiment.model_copy(update={"learner": stated_learner(experiment.learner)})
     source = build_dataset(experiment.dataset)
     problems = learner_problems(experiment)
     try:

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pydantic
 import yaml
@@ -39,7 +39,7 @@ TEXT, MERGE, VALUE = (f"tag:yaml.org,2002:{name}" for name in ("str", "merge", "
 class _Loader(yaml.SafeLoader):
     """Exponents need no decimal point, and dates are text."""
 
-    yaml_implicit_resolvers: ClassVar = {
+    yaml_implicit_resolvers = {  # noqa: RUF012  (PyYAML's own)
         first: [(tag, rule) for tag, rule in rules if not tag.endswith((":timestamp", ":float"))]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

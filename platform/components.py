@@ -16,7 +16,7 @@ import pydantic
 
 from decomp.platform.datasets import DATASETS, Dataset
 from decomp.platform.errors import UserError, describe, nearest, shown
-from decomp.platform.learners import LEARNERS, Learner
+from decomp.platform.learners import CHANGED_DEFAULTS, LEARNERS, Learner
 from decomp.platform.options import REQUIRED, ByContent, NotIdentity, defaults_of, hints_of, mark_of
 from decomp.platform.partitions import PARTITIONS, Partition
 from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, RegionSelector
@@ -47,6 +47,13 @@ def build_dataset(component: Component) -> Dataset:
 def build_learner(component: Component) -> Learner:
     """Make the learner; `UserError` for an unknown name or wrong options, all of them."""
     return cast(Learner, _build("learner", component))
+
+
+def stated_learner(component: Component) -> Component:
+    """The learner with the options of `CHANGED_DEFAULTS` that it leaves out."""
+    changed = {LEARNERS[name]: options for name, options in CHANGED_DEFAULTS.items()}
+    options = changed.get(LEARNERS.get(component.name, component.name), {})
+    return replace(component, options={**options, **component.options})
 
 
 def build_selectors(sampler: Sampler) -> tuple[ImageSelector, RegionSelector]:
@@ -129,7 +136,7 @@ def _class_at(place: Place, component: Component) -> type:
 def _build(place: Place, component: Component) -> Any:
     cls = _class_at(place, component)
     if inspect.isabstract(cls):
-        missing = ", ".join(sorted(cls.__abstractmethods__))
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise UserError(f"{place}: {component.name} is no complete class; it lacks {missing}.")
     options = _options(place, component, cls)
     try:

@@ -11,4 +11,8 @@ LEARNERS = {
     "nnunet": "decomp.platform.learners.nnunet:NnUNet",
 }
 
-__all__ = ["LEARNERS", "Learner", "Predictor", "Training"]
+CHANGED_DEFAULTS = {"hactnet": {"residual": True}}
+"""Options whose default has changed, which are part of a run's identity also where a file leaves them out: a key must
+not come to mean something else."""
+
+__all__ = ["CHANGED_DEFAULTS", "LEARNERS", "Learner", "Predictor", "Training"]

@@ -5,6 +5,7 @@ Pati et al., "Hierarchical graph representations in digital pathology", Medical 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -15,16 +16,19 @@ from typing_extensions import override
 
 from decomp.platform.datasets.formats.graphs import RoiGraph
 from decomp.platform.errors import UserError
-from decomp.platform.learners.networks.hactnet import Batch, Network
+from decomp.platform.learners.networks.hactnet import Batch, Network, from_published
 from decomp.platform.learners.networks.rois import Inputs, RoiNetwork
 from decomp.platform.learners.rois import RoiLearner
+from decomp.platform.learners.training.pretrained import check_pretrained, load_pretrained, read_pretrained
+from decomp.platform.options import ByContent
 
 
 @dataclass(frozen=True)
 class HactNet(RoiLearner):
     """HACT-Net for data sets whose image is a tuple of `RoiGraph`; sizes of the node features come from the data.
 
-    The defaults are the published configuration for BRACS, where cells and tissue areas have 514 features each.
+    The defaults are those of DECOMP's authors for BRACS, where cells and tissue areas have 514 features each. HACT-Net
+    as its own authors published it has 3 layers of 64 channels, a head of 128, no dropout and no residual connections.
     """
 
     title: ClassVar[str] = "HACT-Net"
@@ -34,11 +38,24 @@ class HactNet(RoiLearner):
     """PNA layers of the network over cells, and of that over tissue areas."""
 
     width: Annotated[int, Field(ge=1)] = 128
-    """Channels of each layer and of the hidden layer of the head."""
+    """Channels of each layer."""
+
+    head_width: Annotated[int, Field(ge=1)] | None = None
+    """Channels of the hidden layer of the head; null for those of a layer."""
+
+    residual: bool = True
+    """Whether a layer adds its input to its output, which all but the first of each network can."""
+
+    pretrained: Annotated[Path | None, ByContent()] = None
+    """File of published weights to begin with (histocartography's, or a state_dict of this network); the last layer
+    may be one of other classes, and is then drawn at random."""
 
     nodes_per_batch: Annotated[int, Field(ge=1)] = 20_000
     """Cells and tissue areas predicted at once, of which a thousand take about 50 MB at the default sizes; a greater
     ROI is predicted alone."""
+
+    def __post_init__(self) -> None:
+        check_pretrained(self.pretrained)
 
     @override
     def new_network(self, contents: Sequence[Any], n_classes: int) -> RoiNetwork:
@@ -48,13 +65,27 @@ class HactNet(RoiLearner):
             _degree_histogram((len(graph.cells), graph.cell_edges) for graph in contents),
             _degree_histogram((len(graph.tissues), graph.tissue_edges) for graph in contents),
         )
-        return Network(*sizes, n_classes, self.layers, self.width, self.dropout, degrees)
+        head_width = self.head_width or self.width
+        network = Network(*sizes, n_classes, self.layers, self.width, head_width, self.residual, self.dropout, degrees)
+        if self.pretrained is not None:
+            file = self.pretrained.expanduser()
+            load_pretrained(network, from_published(read_pretrained(file)), file, ("output.",))
+        return network
 
     @override
     def described_network(self, options: Mapping[str, Any], n_classes: int) -> RoiNetwork:
         """A network of the sizes that `options` name; the degrees are among the tensors of the checkpoint."""
-        cell_features, tissue_features = options["cell_features"], options["tissue_features"]
-        return Network(cell_features, tissue_features, n_classes, options["layers"], options["width"], self.dropout)
+        return Network(
+            options["cell_features"],
+            options["tissue_features"],
+            n_classes,
+            options["layers"],
+            options["width"],
+            # Checkpoints that do not say so come from before these options.
+            options.get("head_width", options["width"]),
+            options.get("residual", False),
+            self.dropout,
+        )
 
     @override
     def inputs(self, network: RoiNetwork, contents: Sequence[Any], device: torch.device) -> Inputs:

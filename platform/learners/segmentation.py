@@ -24,7 +24,7 @@ from decomp.platform.learners.networks.segmentation import SegmentationNetwork
 from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.learners.training.descent import Descent
 from decomp.platform.learners.training.distributed import Group, process_group
-from decomp.platform.learners.training.pretrained import read_pretrained
+from decomp.platform.learners.training.pretrained import check_pretrained, read_pretrained
 from decomp.platform.learners.training.schedules import Patience, warmed_polynomial
 from decomp.platform.learners.training.streamed_crops import StreamedCrops
 from decomp.platform.metrics import confusion_matrix, iou, mean_iou
@@ -125,10 +125,7 @@ class Segmentation(Learner):
     def __post_init__(self) -> None:
         if self.scales[0] > self.scales[1]:
             raise UserError(f"learner.scales: the least scale must come first, not {self.scales}; exchange the two.")
-        if self.pretrained is not None and not self.pretrained.expanduser().is_file():
-            raise UserError(
-                f"learner.pretrained: there is no file {self.pretrained}; give the path of released weights."
-            )
+        check_pretrained(self.pretrained)
 
     @property
     @override

@@ -120,8 +120,8 @@ class Loop:
             ledger = ledger.extend(selection.ledger)
             regions = [row.region for row in selection.ledger.annotations()]
             revealed = self.workers.reveal(regions)
-            if candidates:
-                candidates["train"].annotate(selection.images, regions)
+            for of_split in candidates.values():
+                of_split.annotate(selection.images, regions)
         staged = self.store.stage(cycle)
         with phases.timed("train"):
             purpose = "reference" if spec.kind == "reference" else "training"
@@ -144,7 +144,7 @@ class Loop:
             class_weights=_floats(selection.class_weights),
             checkpoint_sha256=model.sha256,
             selected=selection.images,
-            exhausted=bool(candidates) and candidates["train"].exhausted,
+            exhausted=bool(candidates) and all(of_split.exhausted for of_split in candidates.values()),
         )
         timing = Timing(phases.seconds, time.time_ns() // 1_000_000, package_version(), git_commit())
         return self.store.commit(staged, record, timing, selection.ledger)
@@ -171,9 +171,12 @@ class Loop:
         ledger: Ledger,
         previous: Checkpoint | None,
     ) -> Selection:
-        """Select in every split that is annotated, the validation split with a third of the images."""
+        """Select in every split that is annotated: in the validation split a third of the images, by the class weights
+        of the training pool (Sec. 1); in a split that is wholly annotated nothing.
+        """
         spec, selections = self.store.spec, []
         assert spec.budget is not None
+        weights: npt.NDArray[np.float64] | None = None
         for split, of_split in candidates.items():
             n_image = spec.budget.n_image if split == "train" else max(1, spec.budget.n_image // 3)
             step = SelectionStep(
@@ -184,9 +187,11 @@ class Loop:
                 spec.seed,
                 spec.fold,
                 phases.cycle,
+                weights,
             )
-            if images := of_split.images():
-                selections.append(step.run(self.workers, phases.timed, images, of_split.shapes, ledger, previous))
+            images = of_split.images()
+            selections.append(step.run(self.workers, phases.timed, images, of_split.shapes, ledger, previous))
+            weights = selections[0].class_weights
         joint = selections[0].ledger
         for selection in selections[1:]:
             joint = joint.extend(selection.ledger)

@@ -55,6 +55,7 @@ class SelectionStep:
         classes: names of the classes.
         split: the split whose images are selected.
         seed, fold, cycle: key of the random streams.
+        weights: class weights of the training pool, shape (C,); None for those that follow from the candidates.
     """
 
     sampler: Sampler
@@ -64,6 +65,7 @@ class SelectionStep:
     seed: int
     fold: int
     cycle: int
+    weights: npt.NDArray[np.float64] | None = None
 
     def run(
         self,
@@ -82,19 +84,24 @@ class SelectionStep:
         Args:
             workers: the run's workers.
             timed: measures the phases ``predict`` and ``select``.
-            candidates: ids of the candidates, sorted.
+            candidates: ids of the candidates, sorted; of none, nothing is selected.
             shapes: spatial shape of every candidate.
             ledger: all annotated regions.
             model: the model of the cycle before; None in the first cycle.
         """
         by_image, by_region = build_selectors(self.sampler)
         needs = by_image.needs | by_region.needs
+        if not candidates:
+            unpredicted = np.zeros(len(self.classes))
+            weighed = (unpredicted, self._weights(unpredicted)) if Need.COUNTS in needs else (None, None)
+            return Selection((), Ledger(), *weighed)
         request = self._request(by_region)
         selected = self._images(by_image, _unpredicted(candidates, shapes), None) if not by_image.needs else None
-        delta = weights = None
+        delta, weights = None, self.weights
         if needs:
             assert model is not None
-            predicted = selected if selected is not None and Need.COUNTS not in needs else candidates
+            by_all = Need.COUNTS in needs and weights is None  # class weights follow from all candidates
+            predicted = candidates if selected is None or by_all else selected
             predict = PredictTask(
                 model=model,
                 images=tuple(sorted(predicted)),
@@ -109,9 +116,9 @@ class SelectionStep:
             )
             with timed("predict"):
                 pool = workers.predict(predict)
-            if Need.COUNTS in needs:
+            if by_all:
                 delta = class_confidence(pool.open.sum(axis=0), pool.confident.sum(axis=0))
-                weights = class_weights(delta, self._emphasis(), self._background())
+                weights = self._weights(delta)
             if selected is None:
                 selected = self._images(by_image, pool, weights)
         assert selected is not None
@@ -127,10 +134,15 @@ class SelectionStep:
             chosen = self._among(proposals, by_region, selected, len(shapes[selected[0]]))
         return Selection(tuple(selected), chosen, delta, weights)
 
+    def _weights(self, delta: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        emphasis = np.array([self.sampler.emphasis.get(name, 1.0) for name in self.classes])
+        return class_weights(delta, emphasis, self._background())
+
     def _images(self, selector: ImageSelector, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> list[str]:
         """Select images among the candidates, best first."""
         rng = stream(self.seed, self._purpose("images"), fold=self.fold, cycle=self.cycle)
-        return select_images(pool.images, scores_of(selector, pool, weights), self.budget.n_image, rng)
+        scores = scores_of(selector, pool, weights, self._background())
+        return select_images(pool.images, scores, self.budget.n_image, rng)
 
     def _request(self, selector: RegionSelector) -> RegionRequest:
         return RegionRequest(
@@ -160,9 +172,6 @@ class SelectionStep:
 
     def _background(self) -> int | None:
         return None if self.sampler.background is None else self.classes.index(self.sampler.background)
-
-    def _emphasis(self) -> npt.NDArray[np.float64]:
-        return np.array([self.sampler.emphasis.get(name, 1.0) for name in self.classes])
 
 
 def _within(ledger: Ledger, images: Sequence[str]) -> dict[str, tuple[Region, ...]]:

@@ -114,7 +114,9 @@ class PoolShard:
             prediction = self._predictor_of(task.model).predict(pixels, wanted)
         counts = PoolCounts.of(image, prediction)
         if task.request.selector.needs and (task.selected is None or image in task.selected):
-            score = 0.0 if task.ranking is None else float(scores_of(task.ranking, counts, None)[0])
+            score = 0.0
+            if task.ranking is not None:
+                score = float(scores_of(task.ranking, counts, None, task.request.background)[0])
             if self._kept.admits(score):
                 self._kept.add(image, score, self._reduce(image, prediction, task))
         return counts

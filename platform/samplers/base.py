@@ -36,6 +36,7 @@ class PoolView:
         open: the same over the unannotated pixels, shape (N, C), int64; of `Need.COUNTS`.
         confident: those of `open` whose confidence exceeds tau, shape (N, C), int64; of `Need.COUNTS`.
         uncertainty: mean uncertainty of each image, shape (N,), float64; of `Need.UNCERTAINTY`.
+        background: the class that is not sampled (the experiment's `background`), whose weight is 0, or None.
     """
 
     images: tuple[str, ...]
@@ -45,12 +46,13 @@ class PoolView:
     open: Declared[npt.NDArray[np.int64]] = Declared(Need.COUNTS)
     confident: Declared[npt.NDArray[np.int64]] = Declared(Need.COUNTS)
     uncertainty: Declared[npt.NDArray[np.float64]] = Declared(Need.UNCERTAINTY)
+    background: int | None = None
 
     @classmethod
-    def of(cls, pool: PoolCounts, needs: Need) -> "PoolView":
+    def of(cls, pool: PoolCounts, needs: Need, background: int | None = None) -> "PoolView":
         """What a selector of these needs may read of the pool."""
-        whole = cls(pool.images, pool.pixels, pool.axes, pool.predicted, pool.open, pool.confident, pool.uncertainty)
-        return declared(whole, needs)
+        counts = (pool.predicted, pool.open, pool.confident)
+        return declared(cls(pool.images, pool.pixels, pool.axes, *counts, pool.uncertainty, background), needs)
 
 
 class ImageSelector(ABC):

@@ -27,7 +27,10 @@ from decomp.platform.samplers.needs import Need, UndeclaredNeed, declared
 
 
 def scores_of(
-    selector: ImageSelector, pool: PoolCounts, weights: npt.NDArray[np.float64] | None
+    selector: ImageSelector,
+    pool: PoolCounts,
+    weights: npt.NDArray[np.float64] | None,
+    background: int | None = None,
 ) -> npt.NDArray[np.float64]:
     """Scores of N candidate images.
 
@@ -35,6 +38,7 @@ def scores_of(
         selector: the image selector.
         pool: what is known of the candidates.
         weights: class weights, shape (C,), or None; kept from a selector that does not declare `Need.COUNTS`.
+        background: class that is not sampled, or None.
 
     Returns:
         Shape (N,), float64.
@@ -44,7 +48,8 @@ def scores_of(
     """
     name = type(selector).__name__
     with _named(selector):
-        answer = selector.scores(PoolView.of(pool, selector.needs), weights if Need.COUNTS in selector.needs else None)
+        view = PoolView.of(pool, selector.needs, background)
+        answer = selector.scores(view, weights if Need.COUNTS in selector.needs else None)
     scores = np.asarray(answer, np.float64)
     if scores.shape != (len(pool.images),):
         raise UserError(

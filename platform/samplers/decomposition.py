@@ -35,8 +35,10 @@ class DecompositionImages(ImageSelector):
 
     @override
     def scores(self, pool: PoolView, weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
-        """S_i, in pixels (ROIs), shape (N,)."""
+        """S_i, in pixels (ROIs), shape (N,); 0 for all sets of ROIs where all classes have the same weight (Sec. 4)."""
         assert weights is not None
+        if pool.axes == 1 and _equal(weights, pool.background):
+            return np.zeros(len(pool.images))
         cap = self.cap if self.cap is not None else 1.0 if pool.axes == 1 else 0.1
         most = cap * pool.pixels if cap < 1 else np.full(len(pool.images), cap)
         # Class by class rather than as a matrix product, whose rounding may depend on the number of rows and threads.
@@ -111,6 +113,12 @@ class _Best:
         if confidence is None:
             return places.of_class(labels, class_, layer)
         return MapPeaks(np.where(labels == class_, confidence, np.float32(0))[None], places.taken)
+
+
+def _equal(weights: npt.NDArray[np.float64], background: int | None) -> bool:
+    """Whether all sampled classes have the same weight, up to rounding."""
+    sampled = weights if background is None else np.delete(weights, background)
+    return np.allclose(sampled, sampled[:1], rtol=1e-9, atol=0)
 
 
 def _draw(weights: npt.NDArray[np.float64], present: npt.NDArray[np.bool_], rng: np.random.Generator) -> int:

@@ -8,6 +8,7 @@ import pytest
 from helpers.toy_runs import run_locally
 from helpers.toys import Blobs
 
+import decomp.experiments
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.platform.errors import UserError
@@ -190,6 +191,10 @@ def edit(file, old, new):
     file.write_text(text.replace(old, new))
 
 
+def changes_of(plan):
+    return plan.changes(plan.histories())
+
+
 def begin(plan):
     for store in plan.stores(plan.specs):
         store.create()
@@ -202,7 +207,7 @@ def test_a_changed_body_of_an_own_sampler_starts_its_runs_anew_and_no_others(own
     changed = plan_of(own / "mine.yaml")
     anew = {spec.label for spec, old in zip(changed.specs, plan.specs, strict=True) if spec.key != old.key}
     assert anew == {spec.label for spec in plan.runs if spec.sampler.name == "rarest"}
-    assert changed.changes() == [
+    assert changes_of(changed) == [
         f"the code of mine:RarestClass changed: 4 run(s) start anew; the old ones stay in {own}/runs/mine and are not "
         f"mixed in."
     ]
@@ -215,7 +220,7 @@ def test_a_changed_network_of_an_own_learner_starts_everything_anew(own):
     plan = plan_of(own / "mine.yaml")
     begin(plan)
     edit(own / "mine.py", "Conv2d(1, 12, 5, padding=2), ReLU()", "Conv2d(1, 12, 5, padding=2)")
-    (change,) = plan_of(own / "mine.yaml").changes()
+    (change,) = changes_of(plan_of(own / "mine.yaml"))
     assert change.startswith(f"the code of mine:Small changed: {len(plan.specs)} run(s) start anew")
 
 
@@ -224,7 +229,7 @@ def test_runs_of_before_the_code_counted_are_named(own):
     for store in plan.stores(plan.specs):
         spec = replace(store.spec, learner=replace(store.spec.learner, code=""))
         RunStore(store.root, spec).create()
-    (change,) = plan_of(own / "mine.yaml").changes()
+    (change,) = changes_of(plan_of(own / "mine.yaml"))
     assert "the code of mine:Small is a part of what identifies a run now" in change
 
 
@@ -284,15 +289,15 @@ def test_runs_that_began_when_places_and_spelling_counted_go_on(toy_file):
         RunStore(plan.experiment.root, spec).create()
     again = placed(toy_file, *written)
     assert keys(again) == [spec.key for spec in former] != keys(plan)
-    assert again.changes() == []
-    (change,) = placed(toy_file, "root: /data/there", "scale: 1.0").changes()
+    assert changes_of(again) == []
+    (change,) = changes_of(placed(toy_file, "root: /data/there", "scale: 1.0"))
     assert "dataset.root changed from /data/here to /data/there: 8 run(s) start anew" in change
 
 
 def test_changed_data_are_told_in_words(toy_file, monkeypatch):
     begin(placed(toy_file))
     monkeypatch.setattr(Placed, "fingerprint", lambda self: "others")
-    (change,) = placed(toy_file).changes()
+    (change,) = changes_of(placed(toy_file))
     assert change.startswith("the data changed: 8 run(s) start anew")
 
 
@@ -333,3 +338,20 @@ def test_a_module_that_fails_is_told_with_the_line(toy_file, tmp_path, monkeypat
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(UserError, match=r"Cannot import learner 'broken:X': NameError: .* \(broken.py, line 3\)"):
         plan_of(toy_file, "learner=broken:X")
+
+
+def test_a_default_that_has_changed_is_part_of_the_identity_also_where_it_is_left_out():
+    data = Path(__file__).parents[1] / "data" / "bracs" / "portable"
+    preset = Path(decomp.experiments.__file__).with_name("bracs.yaml")
+    budget = "budgets=[{n_image: 1, n_region: 2, region: [1], cycles: 2}]"
+    plans = [
+        plan_of(preset, f"dataset.folder={data}", budget, *learner)
+        for learner in ([], ["learner=hactnet"], ["learner=decomp.platform.learners.hactnet:HactNet"])
+    ]
+    for plan in plans:
+        for spec in plan.specs:
+            assert spec.learner.options == {"residual": True}
+            assert spec.key != replace(spec, learner=replace(spec.learner, options={})).key
+    assert [spec.key for spec in plans[0].specs] == [spec.key for spec in plans[1].specs]
+    without = plan_of(preset, f"dataset.folder={data}", budget, "learner={name: hactnet, residual: false}")
+    assert without.runs[0].learner.options == {"residual": False}

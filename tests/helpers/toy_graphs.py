@@ -1,9 +1,11 @@
-"""Random graphs of cells and tissue areas."""
+"""Random graphs of cells and tissue areas, and weights of their network as others publish them."""
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from decomp.platform.datasets.formats.graphs import RoiGraph
+from decomp.platform.learners.networks.hactnet import Network
 
 NO_EDGES = np.zeros((2, 0), np.int64)
 
@@ -22,3 +24,31 @@ def random_graph(rng: np.random.Generator, n_cells: int, n_tissues: int, shift: 
         random_edges(rng, n_tissues),
         rng.integers(-1, n_tissues, n_cells),
     )
+
+
+def published(network: Network) -> dict[str, torch.Tensor]:
+    """The network's weights as histocartography 0.2.1 names and orders them, with those that it does not use."""
+    theirs = {}
+    for name, values in network.state_dict().items():
+        graph, _, rest = name.partition(".")
+        if graph in ("hidden", "output"):
+            theirs[f"pred_layer.mlp.{['hidden', 'output'].index(graph)}.fc.{rest}"] = values
+            continue
+        prefix = {"cells": "cell_graph_gnn", "tissues": "superpx_gnn"}[graph]
+        if rest.startswith("readout."):
+            theirs[f"{prefix}.{rest.removeprefix('readout.')}"] = values
+            continue
+        _, number, part = rest.split(".", 2)
+        tower = f"{prefix}.layers.{number}.towers.0"
+        if "avg_deg" in part:
+            continue
+        if part == "aggregate.pre_nns.0.0.weight":  # messages are of the source, then of the target
+            target, source = values[:, : values.shape[1] // 2], values[:, values.shape[1] // 2 :]
+            theirs[f"{tower}.pretrans.0.mlp.fc.weight"] = torch.cat([source, target], 1)
+        elif part.startswith("mix."):
+            theirs[f"{prefix}.layers.{number}.mixing_network.0.{part.removeprefix('mix.')}"] = values
+        else:
+            part = part.replace("aggregate.pre_nns.0.0", "pretrans.0.mlp.fc").replace("norm.module", "batchnorm_h")
+            theirs[f"{tower}.{part.replace('aggregate.post_nns.0.0', 'posttrans.0.mlp.fc')}"] = values
+        theirs[f"{tower}.fc.weight"] = theirs[f"{tower}.attn_fc.weight"] = torch.zeros(1)
+    return theirs

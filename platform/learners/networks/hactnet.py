@@ -6,7 +6,9 @@ Read-out: Xu et al., "Representation Learning on Graphs with Jumping Knowledge N
 size: Dwivedi et al., "Benchmarking Graph Neural Networks", 2020.
 """
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +27,25 @@ with without_deprecation_warnings():
 
 AGGREGATORS = ("mean", "max", "min", "std")
 SCALERS = ("identity", "amplification", "attenuation")
+
+PUBLISHED_DEGREE = 4
+"""Neighbours that the published network supposes a node to have."""
+
+UNUSED = re.compile(r"\.towers\.0\.(fc|attn_fc)\.")
+"""Tensors that the published network never reads."""
+
+PUBLISHED_NAMES = (
+    (r"^cell_graph_gnn\.", "cells."),
+    (r"^superpx_gnn\.", "tissues."),
+    (r"\.towers\.0\.pretrans\.0\.mlp\.fc\.", ".aggregate.pre_nns.0.0."),
+    (r"\.towers\.0\.posttrans\.0\.mlp\.fc\.", ".aggregate.post_nns.0.0."),
+    (r"\.towers\.0\.batchnorm_h\.", ".norm.module."),
+    (r"\.mixing_network\.0\.", ".mix."),
+    (r"^(cells|tissues)\.(lstm|att)\.", r"\1.readout.\2."),
+    (r"^pred_layer\.mlp\.0\.fc\.", "hidden."),
+    (r"^pred_layer\.mlp\.1\.fc\.", "output."),
+)
+"""Names in histocartography 0.2.1, and what they are called here."""
 
 
 class Batch(NamedTuple):
@@ -90,6 +111,8 @@ class Network(RoiNetwork):
         n_classes: number of classes C.
         layers: PNA layers of each of the two graph networks.
         width: channels of each layer, D.
+        head_width: channels of the head's hidden layer, H.
+        residual: whether a PNA layer adds its input where that has D channels, which is in all layers but the first.
         dropout: share of the activations that are dropped in each PNA layer in training.
         degrees: how many cells and how many tissue areas have k neighbours, two integer tensors of shape (greatest k +
             1,); only their mean logarithm is kept.
@@ -102,6 +125,8 @@ class Network(RoiNetwork):
         n_classes: int,
         layers: int,
         width: int,
+        head_width: int,
+        residual: bool,
         dropout: float = 0.0,
         degrees: tuple[torch.Tensor, torch.Tensor] = (torch.tensor([0, 1]), torch.tensor([0, 1])),
     ) -> None:
@@ -111,15 +136,17 @@ class Network(RoiNetwork):
             "tissue_features": tissue_features,
             "layers": layers,
             "width": width,
+            "head_width": head_width,
+            "residual": residual,
         }
-        self.cells = GraphNetwork(cell_features, layers, width, dropout, degrees[0])
-        self.tissues = GraphNetwork(width + tissue_features, layers, width, dropout, degrees[1])
-        self.hidden = nn.Linear(width, width)
-        self.output = nn.Linear(width, n_classes)
+        self.cells = GraphNetwork(cell_features, layers, width, residual, dropout, degrees[0])
+        self.tissues = GraphNetwork(width + tissue_features, layers, width, residual, dropout, degrees[1])
+        self.hidden = nn.Linear(width, head_width)
+        self.output = nn.Linear(head_width, n_classes)
 
     @override
     def embed(self, inputs: Batch) -> torch.Tensor:
-        """Activations of the hidden layer of the head, shape (B, D)."""
+        """Activations of the hidden layer of the head, shape (B, H)."""
         cells = self.cells(inputs.cells, inputs.cell_edges, inputs.cell_scale)
         n_tissues = len(inputs.tissues)  # one row more takes the cells that lie in no tissue area
         inside = cells.new_zeros(n_tissues + 1, cells.shape[1]).index_add(0, inputs.assignment, cells)[:n_tissues]
@@ -137,10 +164,12 @@ class Network(RoiNetwork):
 class GraphNetwork(nn.Module):
     """PNA layers, and at each node the sum of their outputs weighted by an LSTM's attention over the layers."""
 
-    def __init__(self, n_features: int, layers: int, width: int, dropout: float, degrees: torch.Tensor) -> None:
+    def __init__(
+        self, n_features: int, layers: int, width: int, residual: bool, dropout: float, degrees: torch.Tensor
+    ) -> None:
         super().__init__()
         sizes = [n_features] + [width] * (layers - 1)
-        self.layers = nn.ModuleList(PnaLayer(size, width, dropout, degrees) for size in sizes)
+        self.layers = nn.ModuleList(PnaLayer(size, width, residual, dropout, degrees) for size in sizes)
         self.readout = JumpingKnowledge("lstm", width, layers)
 
     def forward(self, x: torch.Tensor, edges: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
@@ -154,7 +183,7 @@ class GraphNetwork(nn.Module):
 
 
 class PnaLayer(nn.Module):
-    """One PNA layer as in the published HACT-Net: one tower, no residual connection.
+    """One PNA layer as in the published HACT-Net, of one tower.
 
     With the edges j -> i, d_i of them, and delta the mean of log(d + 1) over the nodes of the training,
 
@@ -163,13 +192,15 @@ class PnaLayer(nn.Module):
         h_i = relu(U [x_i, a_i, a_i log(d_i + 1) / delta, a_i delta / log(d_i + 1)] + c)
         y_i = leaky_relu(V dropout(batch_norm(h_i / sqrt(n))) + e)
 
-    in a graph of n nodes. A node without neighbours has a_i = 0. torch-geometric's layer aggregates; it takes the
-    standard deviation as 0 where the variance is at most 1e-5, where the published one adds 1e-5 to the variance, and
-    delta is measured, where the published one assumes log(5).
+    in a graph of n nodes; a residual layer gives x_i + y_i if both are equally wide. A node without neighbours has
+    a_i = 0. torch-geometric's layer aggregates; it takes the standard deviation as 0 where the variance is at most
+    1e-5, where the published one adds 1e-5 to the variance, and delta is measured, where the published one assumes
+    log(5).
     """
 
-    def __init__(self, n_features: int, width: int, dropout: float, degrees: torch.Tensor) -> None:
+    def __init__(self, n_features: int, width: int, residual: bool, dropout: float, degrees: torch.Tensor) -> None:
         super().__init__()
+        self.residual = residual and n_features == width
         self.aggregate = PNAConv(n_features, width, list(AGGREGATORS), list(SCALERS), degrees)
         # The messages of torch-geometric are as wide as its input, 642 channels in the first layer over tissue areas,
         # and not rectified.
@@ -183,7 +214,32 @@ class PnaLayer(nn.Module):
 
     def forward(self, x: torch.Tensor, edges: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         """Node features (N, F) to (N, D)."""
-        return functional.leaky_relu(self.mix(self.dropout(self.norm(self.aggregate(x, edges) * scale))))
+        y = functional.leaky_relu(self.mix(self.dropout(self.norm(self.aggregate(x, edges) * scale))))
+        return x + y if self.residual else y
+
+
+def from_published(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of a published HACT-Net (histocartography 0.2.1) by the names of `Network`; others as they are.
+
+    What the published network holds but does not use is left out; the mean logarithm of degrees that it takes for
+    granted is added.
+    """
+    if not any(name.startswith("cell_graph_gnn.") for name in tensors):
+        return dict(tensors)
+    named: dict[str, torch.Tensor] = {}
+    for name, values in tensors.items():
+        if UNUSED.search(name):
+            continue
+        for pattern, replacement in PUBLISHED_NAMES:
+            name = re.sub(pattern, replacement, name)
+        if name.endswith("pre_nns.0.0.weight"):  # of [x_j, x_i]
+            values = torch.cat(values.chunk(2, 1)[::-1], 1)
+        if name.endswith("pre_nns.0.0.bias"):
+            prefix = name.removesuffix("pre_nns.0.0.bias") + "aggr_module.avg_deg_"
+            named[f"{prefix}lin"] = torch.tensor([float(PUBLISHED_DEGREE)])
+            named[f"{prefix}log"] = torch.tensor([math.log(PUBLISHED_DEGREE + 1)])
+        named[name] = values
+    return named
 
 
 def _root_shares(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

@@ -14,6 +14,12 @@ from decomp.platform.errors import UserError
 NAMED = 4  # tensors named in an error
 
 
+def check_pretrained(file: Path | None) -> None:
+    """`UserError` if a learner's option `pretrained` names a file that is not there."""
+    if file is not None and not file.expanduser().is_file():
+        raise UserError(f"learner.pretrained: there is no file {file}; give the path of released weights.")
+
+
 def read_pretrained(file: Path) -> dict[str, torch.Tensor]:
     """Tensors of a safetensors file or of a PyTorch checkpoint, by name.
 

@@ -7,9 +7,11 @@ import numpy.typing as npt
 import pytest
 import safetensors.torch
 import torch
-from helpers.toy_graphs import NO_EDGES, random_graph
+from helpers.toy_graphs import NO_EDGES, published, random_graph
 from helpers.trainings import same_bytes_in_another_process, scrambled, trained
 
+import decomp.experiments
+from decomp.experiments.schema import load_experiment
 from decomp.platform.components import build_learner
 from decomp.platform.datasets import Dataset, Split
 from decomp.platform.datasets.base import Task
@@ -24,6 +26,7 @@ from decomp.platform.regions import Region
 from decomp.platform.spec import Component
 
 FAST = HactNet(epochs=3, batch=4, layers=2, width=8, learning_rate=0.01)
+OUTPUT = {"output.weight", "output.bias"}
 EVERYTHING = Wanted(tau=0.7, measure=Measure.ENTROPY, confidence=True, regions=True)
 
 
@@ -80,14 +83,47 @@ def accuracy(learner: HactNet, checkpoint: Path) -> float:
     )
 
 
-def test_default_is_the_published_configuration():
-    network = HactNet().described_network({"cell_features": 514, "tissue_features": 514, "layers": 4, "width": 128}, 7)
+GRAPHS = [random_graph(np.random.default_rng(0), 6, 3)]
+
+
+def sizes_of(network: Network) -> tuple[int, int, int, float, int]:
+    layers = [*network.cells.layers, *network.tissues.layers]
+    assert len({layer.mix.out_features for layer in layers}) == len({layer.dropout.p for layer in layers}) == 1
+    adding = sum(layer.residual for layer in layers)
+    return len(layers) // 2, layers[0].mix.out_features, network.hidden.out_features, layers[0].dropout.p, adding
+
+
+def test_default_is_the_configuration_of_the_authors_of_decomp():
+    assert sizes_of(HactNet().new_network(GRAPHS, 7)) == (4, 128, 128, 0.2, 2 * 3)
+    preset = Path(decomp.experiments.__file__).with_name("bracs.yaml")
+    assert build_learner(load_experiment(preset).learner) == HactNet()
+
+
+def test_hactnet_as_its_authors_published_it():
+    learner = HactNet(layers=3, width=64, head_width=128, dropout=0.0, residual=False)
+    assert sizes_of(learner.new_network(GRAPHS, 7)) == (3, 64, 128, 0.0, 0)
+
+
+def test_a_checkpoint_that_names_neither_head_nor_residual_has_neither():
+    network = HactNet().described_network({"cell_features": 514, "tissue_features": 514, "layers": 4, "width": 96}, 7)
     assert isinstance(network, Network)
-    assert len(network.cells.layers) == len(network.tissues.layers) == 4
     assert network.cells.layers[0].aggregate.pre_nns[0][0].in_features == 2 * 514
-    assert network.tissues.layers[0].aggregate.pre_nns[0][0].in_features == 2 * (514 + 128)
-    assert network.cells.layers[0].dropout.p == 0.2
-    assert network.output.in_features == 128
+    assert network.tissues.layers[0].aggregate.pre_nns[0][0].in_features == 2 * (514 + 96)
+    assert sizes_of(network) == (4, 96, 96, 0.2, 0)
+
+
+def test_begins_with_published_weights(tmp_path):
+    learner = replace(FAST, residual=False, head_width=16)
+    torch.save(published(learner.new_network(GRAPHS, 3)), tmp_path / "weights.pt")
+    begun = replace(learner, pretrained=tmp_path / "weights.pt")
+    weights = [begun.new_network(GRAPHS, 3).state_dict() for _ in range(2)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    of_others = begun.new_network(GRAPHS, 5).state_dict()
+    assert {name for name in of_others if not torch.equal(of_others[name], weights[0][name])} == OUTPUT
+    with pytest.raises(UserError, match=r"does not fit the network; of another shape: cells\.layers\.0"):
+        replace(begun, width=4).new_network(GRAPHS, 3)
+    with pytest.raises(UserError, match="there is no file"):
+        replace(begun, pretrained=tmp_path / "none.pt")
 
 
 def test_learns_separable_rois(tmp_path):

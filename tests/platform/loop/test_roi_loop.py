@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from helpers.toy_runs import REFERENCE, ROI, ROI_RUNS, run_locally
+from helpers.toy_runs import REFERENCE, ROI, ROI_RUNS, SLIDES, run_locally
 
 from decomp.platform.components import build_dataset
+from decomp.platform.loop.selection import SelectionStep
 from decomp.platform.spec import Budget, Component
 from decomp.platform.storage.runs import RunStore
 
@@ -69,20 +70,54 @@ def test_records_count_slides_and_rois_of_both_splits(finished):
         assert sum(annotated.class_pixels) == len(ledger)
 
 
-def test_a_run_ends_when_no_roi_of_the_train_split_is_left(tmp_path):
-    spec = replace(ROI_RUNS[-1], budget=Budget(6, 40, (1,)), cycles=50)
-    run_locally(tmp_path, spec)
-    run = RunStore(tmp_path, spec)
-    folders = run.committed()
+@pytest.mark.parametrize("budget", [Budget(6, 40, (1,)), Budget(2, 119, (1,))])
+def test_a_run_ends_when_no_roi_of_either_split_is_left(tmp_path, budget):
+    untrained = Component("helpers.toy_rois:Untrained")
+    dataset = Component("slides", {**SLIDES, "train_slides": 8, "validation_slides": 6})
+    spec = replace(ROI_RUNS[-1], dataset=dataset, learner=untrained, budget=budget, cycles=50)
+    run_locally(tmp_path, replace(spec, cycles=5))
+    run_locally(tmp_path, spec)  # goes on
+    folders = RunStore(tmp_path, spec).committed()
+    assert [folder.record.exhausted for folder in folders] == [False] * (len(folders) - 1) + [True]
     assert len(folders) < 50
-    assert folders[-1].record.exhausted
-    by_image = run.ledger(folders).by_image
-    assert all(len(by_image[slide]) == DATASET.shape(slide)[0] for slide in TRAIN)
+    data = build_dataset(dataset)
+    by_image = RunStore(tmp_path, spec).ledger(folders).by_image
+    assert {image: len(regions) for image, regions in by_image.items()} == {
+        image: data.shape(image)[0] for split in ("train", "validation") for image in data.ids(split, 0)
+    }
+    last = {split: max(cycle_of(folders, data.ids(split, 0))) for split in ("train", "validation")}
+    assert last["train"] != last["validation"]
+    for folder in folders[last["train"] :]:
+        assert folder.record.class_weights == (1 / 7,) * 7  # nothing of the training pool is predicted any more
+
+
+def cycle_of(folders, images):
+    """Cycles in which any of the images was selected."""
+    return [folder.record.cycle for folder in folders if set(images) & set(folder.record.selected)]
+
+
+def test_the_validation_split_is_scored_with_the_class_weights_of_the_training_pool(tmp_path, monkeypatch):
+    weights = {"train": [], "validation": []}
+    run = SelectionStep.run
+
+    def spied(step, *arguments):
+        selection = run(step, *arguments)
+        weights[step.split].append((step.weights, selection.class_weights))
+        return selection
+
+    monkeypatch.setattr(SelectionStep, "run", spied)
+    spec = replace(ROI_RUNS[-1], learner=Component("helpers.toy_rois:Untrained"))
+    run_locally(tmp_path, spec)
+    of_training = [followed for given, followed in weights["train"]]
+    assert of_training[0] is None  # the first cycle
+    assert len({tuple(followed) for followed in of_training[1:]}) == spec.cycles - 1
+    assert [given is followed for given, followed in weights["validation"]] == [True] * spec.cycles
+    assert all(given is followed for (given, _), followed in zip(weights["validation"], of_training, strict=True))
 
 
 def test_a_run_goes_on_when_the_validation_split_is_wholly_annotated(tmp_path):
     few = Component("slides", {"train_slides": 12, "validation_slides": 1, "test_slides": 2})
-    learner = Component("mlp", {"epochs": 1})
+    learner = Component("helpers.toy_rois:Untrained")
     spec = replace(ROI_RUNS[0], dataset=few, learner=learner, budget=Budget(1, 119, (1,)), cycles=6)
     run_locally(tmp_path, replace(spec, cycles=3))
     run_locally(tmp_path, spec)  # goes on

@@ -44,10 +44,11 @@ def select(tmp_path_factory):
     learner.fit(dataset, Training(Ledger.whole(shapes), np.random.default_rng(0)), model)
     workers = LocalWorkers(PoolShard(dataset, learner, "cpu"))
 
-    def select(split, regions="random"):
-        sampler = Sampler("", Component("random"), Component(regions))
-        step = SelectionStep(sampler, Budget(len(images), 2, (4, 4)), dataset.classes, split, seed=1, fold=0, cycle=2)
-        return step.run(workers, lambda phase: nullcontext(), images, shapes, Ledger(), Checkpoint(model, ""))
+    def select(split, regions="random", weights=None, candidates=tuple(images), **of_sampler):
+        sampler = Sampler("", Component("random"), Component(regions), **of_sampler)
+        budget = Budget(len(images), 2, (4, 4))
+        step = SelectionStep(sampler, budget, dataset.classes, split, seed=1, fold=0, cycle=2, weights=weights)
+        return step.run(workers, lambda phase: nullcontext(), candidates, shapes, Ledger(), Checkpoint(model, ""))
 
     return select
 
@@ -69,3 +70,21 @@ def test_each_split_draws_among_candidate_regions_from_a_stream_of_its_own(selec
 def test_a_joint_selector_that_breaks_its_contract_is_named(select):
     with pytest.raises(UserError, match=r"TooMany.select must give 18 distinct numbers below 54, but gave"):
         select("train", f"{__name__}:TooMany")
+
+
+def test_class_weights_that_are_given_are_taken_as_they_are(select):
+    given = np.array([0.0, 0.0, 1.0, 0.0])
+    of_training = select("train", "decomposition")
+    selection = select("validation", "decomposition", given)
+    assert {row.drawn_class for row in of_training.ledger.annotations()} != {2}
+    assert {row.drawn_class for row in selection.ledger.annotations()} == {2}
+    assert selection.class_weights is given
+    assert selection.class_confidence is None
+
+
+def test_of_no_candidates_nothing_is_selected_and_no_class_is_confident(select):
+    nothing = select("train", "decomposition", candidates=(), emphasis={"dog": 5.0}, background="ground")
+    assert (nothing.images, len(nothing.ledger)) == ((), 0)
+    assert nothing.class_confidence.tolist() == [0, 0, 0, 0]
+    assert nothing.class_weights == pytest.approx([0, 1 / 7, 1 / 7, 5 / 7])
+    assert select("train", candidates=()).class_weights is None

@@ -10,6 +10,7 @@ from decomp.platform.errors import UserError
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.regions import Region
 from decomp.platform.samplers import ImageView, class_confidence, class_weights
+from decomp.platform.samplers.contract import scores_of
 from decomp.platform.samplers.decomposition import DecompositionImages, DecompositionRegions
 from decomp.platform.samplers.tiny import KINDS, TinyImage, free, tiny_image
 from decomp.platform.spec import Component, Sampler
@@ -26,8 +27,29 @@ def test_image_score_equals_equation_3(cap, most):
 
 def test_of_rois_each_class_counts_once():
     predicted = np.array([[5, 0, 1], [0, 0, 2]])
-    pool = PoolCounts(("a", "b"), np.array([6, 2]), predicted, predicted, predicted, np.zeros(2), axes=1)
-    np.testing.assert_allclose(DecompositionImages().scores(pool, np.array([0.5, 0.3, 0.2])), [0.7, 0.2])
+    np.testing.assert_allclose(roi_scores(predicted, [0.5, 0.3, 0.2]), [0.7, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("weights", "background"),
+    [([1 / 3] * 3, None), ([1 / 3 + 1e-16, 1 / 3, 1 / 3 - 1e-16], None), ([0.5, 0, 0.5], 1), ([0.5, 0.5, 0.0], 2)],
+)
+def test_slides_tie_where_all_sampled_classes_have_the_same_weight(weights, background):
+    predicted = np.array([[5, 1, 1], [0, 0, 2]])
+    assert roi_scores(predicted, weights, background).tolist() == [0, 0]
+    assert len(set(roi_scores(predicted, weights, background, axes=2))) == 2  # of ROIs alone
+
+
+@pytest.mark.parametrize("weights", [[0.5, 0, 0.5], [0.333, 0.333, 0.334]])
+def test_slides_rich_in_classes_come_first_where_a_class_weighs_less(weights):
+    first, second = roi_scores(np.array([[5, 1, 1], [0, 0, 2]]), weights)
+    assert first > second > 0
+
+
+def roi_scores(predicted, weights, background=None, axes=1):
+    images = tuple(f"slide-{number}" for number in range(len(predicted)))
+    pool = PoolCounts(images, predicted.sum(axis=1), predicted, predicted, predicted, np.zeros(len(images)), axes)
+    return scores_of(DecompositionImages(), pool, np.array(weights), background)
 
 
 def test_a_cap_of_nothing_is_refused():
@@ -126,8 +148,7 @@ def test_a_slide_worked_by_hand():
     assert delta.tolist() == [0, 1, 0]
     weights = class_weights(delta)
     assert weights.tolist() == [0.5, 0, 0.5]
-    pool = PoolCounts(("a",), np.array([4]), predicted, unsure + confident, confident, np.zeros(1), axes=1)
-    assert DecompositionImages().scores(pool, weights).tolist() == [1.0]  # class 0 counts once though predicted twice
+    assert roi_scores(predicted, weights).tolist() == [1.0]  # class 0 counts once though predicted twice
 
     firsts = []
     for seed in range(400):

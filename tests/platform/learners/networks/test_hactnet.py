@@ -6,18 +6,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from helpers.toy_graphs import NO_EDGES, random_graph
+from helpers.toy_graphs import NO_EDGES, published, random_graph
 from torch.nn import functional
 
 from decomp.platform.datasets.formats.graphs import RoiGraph
-from decomp.platform.learners.networks.hactnet import Batch, Network
+from decomp.platform.learners.networks.hactnet import Batch, Network, from_published
 
 
-def random_network(layers: int = 2, dropout: float = 0.0) -> Network:
+def random_network(layers: int = 2, dropout: float = 0.0, residual: bool = True, head_width: int = 8) -> Network:
     """A network with random normalisations, and weights great enough that every part of it shows in the logits."""
     torch.manual_seed(4)
     degrees = torch.tensor([1, 3, 6, 2]), torch.tensor([0, 2, 5])
-    network = Network(5, 3, 3, layers, 8, dropout, degrees)
+    network = Network(5, 3, 3, layers, 8, head_width, residual, dropout, degrees)
     for name, values in network.state_dict().items():
         if "norm" in name and values.is_floating_point():
             values.copy_(0.5 + torch.rand_like(values))
@@ -41,6 +41,7 @@ class Slow:
 
     def __init__(self, network: Network) -> None:
         self.layers = len(network.cells.layers)
+        self.residual = network.options["residual"]
         self.weights = {name: values.double().numpy() for name, values in network.state_dict().items()}
 
     def __call__(self, graph: RoiGraph) -> npt.NDArray[np.float64]:
@@ -59,7 +60,9 @@ class Slow:
     def graph_network(self, prefix: str, x: list, edges: npt.NDArray[np.int64]) -> list:
         outputs = []
         for k in range(self.layers):
-            x = self.layer(f"{prefix}.layers.{k}", x, edges)
+            y = self.layer(f"{prefix}.layers.{k}", x, edges)
+            # Of 8 channels are all inputs but the first ones, of 5 features (cells) and of 8 + 3 (tissue areas).
+            x = [a + b for a, b in zip(x, y, strict=True)] if self.residual and k > 0 else y
             outputs.append(x)
         return [self.readout(f"{prefix}.readout", [x[node] for x in outputs]) for node in range(len(x))]
 
@@ -124,12 +127,23 @@ def logits_of(network: Network, graphs: Sequence[RoiGraph]) -> npt.NDArray[np.fl
         return network(Batch.of(graphs)).numpy()
 
 
-@pytest.mark.parametrize("layers", [1, 3])
-def test_forward_pass_is_that_of_the_formulas(layers):
-    network, graphs = random_network(layers), some_graphs()
+@pytest.mark.parametrize(("layers", "residual", "head_width"), [(1, True, 8), (3, True, 8), (3, False, 16)])
+def test_forward_pass_is_that_of_the_formulas(layers, residual, head_width):
+    network, graphs = random_network(layers, 0.0, residual, head_width), some_graphs()
     expected = np.array([Slow(network)(graph) for graph in graphs])
     assert np.ptp(expected, 0).min() > 0.01  # the graphs are told apart
     assert logits_of(network, graphs) == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize(("residual", "head_width"), [(True, 8), (False, 16)])
+def test_published_weights_find_their_places(residual, head_width):
+    network = random_network(3, 0.0, residual, head_width)
+    named = from_published(published(network))
+    assert named.keys() == network.state_dict().keys()
+    for name, values in network.state_dict().items():
+        expected = {"avg_deg_lin": 4.0, "avg_deg_log": math.log(5)}.get(name.rsplit(".", 1)[-1])
+        assert torch.equal(named[name], values if expected is None else torch.tensor([expected])), name
+    assert from_published(network.state_dict()).keys() == network.state_dict().keys()
 
 
 def test_rois_of_a_batch_do_not_touch_each_other():
