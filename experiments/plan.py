@@ -9,6 +9,7 @@ from typing import Any
 from decomp.experiments.schema import Experiment
 from decomp.platform.components import build_dataset, build_learner, build_partition, build_selectors
 from decomp.platform.datasets import Dataset
+from decomp.platform.datasets.splits import unusable
 from decomp.platform.errors import UserError, nearest
 from decomp.platform.metrics import metric_of
 from decomp.platform.samplers.tiny import kind_of
@@ -53,6 +54,11 @@ class Plan:
     def compared(self) -> list[RunStore]:
         """Folders of what reports and MLflow show: references and runs, which hold their shared first cycles."""
         return self.stores((*self.references, *self.runs))
+
+    def data_problems(self) -> list[str]:
+        """Damage of the data, a sentence each; if there is none, splits without an image or a labelled pixel."""
+        folds = sorted({spec.fold for spec in self.specs})
+        return self.dataset.problems() or unusable(build_dataset(self.experiment.dataset), folds)
 
     def trainings(self) -> int:
         """Trainings of the whole plan: the first cycle of a seed is trained once for all samplers."""
@@ -211,7 +217,7 @@ def _budget_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
                 problems += [f"{key}.{'' if line.startswith('region') else 'region: '}{line}" for line in lines]
         for fold in range(dataset.folds):
             pool = dataset.ids("train", fold)
-            if budget.n_image > len(pool):
+            if 0 < len(pool) < budget.n_image:
                 problems.append(
                     f"{key}.n_image: {budget.n_image} images per cycle, but the pool has only {len(pool)}; lower it."
                 )

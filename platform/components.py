@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import pydantic
 
-from decomp.platform.datasets import DATASETS, Dataset
+from decomp.platform.datasets import DATASETS, IGNORE, Dataset
 from decomp.platform.errors import UserError, describe, nearest
 from decomp.platform.learners import LEARNERS, Learner
 from decomp.platform.options import REQUIRED, defaults_of, hints_of
@@ -18,9 +18,15 @@ T = TypeVar("T")
 
 
 def build_dataset(component: Component) -> Dataset:
-    """Make the data set; `UserError` for an unknown name or wrong options, all of them."""
+    """Make the data set; `UserError` for an unknown name, wrong options, all of them, or a wrong number of classes."""
     # mypy wants concrete classes here, but the contract is what is asked for.
-    return _build("dataset", component, resolve("dataset", component.name, DATASETS, Dataset))  # type: ignore[type-abstract]
+    dataset = _build("dataset", component, resolve("dataset", component.name, DATASETS, Dataset))  # type: ignore[type-abstract]
+    if not 0 < len(dataset.classes) <= IGNORE:
+        raise UserError(
+            f"dataset: {component.name} has {len(dataset.classes)} classes, but labels are 0 to {IGNORE - 1}, since "
+            f"{IGNORE} means that a pixel is ignored; give 1 to {IGNORE} classes."
+        )
+    return dataset
 
 
 def build_learner(component: Component) -> Learner:
