@@ -156,3 +156,13 @@ def test_mistakes_of_the_learner_hide_no_others(toy_file):
         "samplers[0].background",
         "budgets[0].n_image",
     ]
+
+
+def test_a_test_split_without_images_is_told_before_anything_is_trained(toy_file, monkeypatch):
+    plan = plan_of(toy_file)
+    assert plan.data_problems() == []
+    ids = type(plan.dataset).ids
+    monkeypatch.setattr(
+        type(plan.dataset), "ids", lambda self, split, fold: () if split == "test" else ids(self, split, fold)
+    )
+    assert plan.data_problems() == ["dataset: the test split has no images, so there is nothing to score; add some."]
