@@ -93,13 +93,13 @@ def score(
     if metric == "dice":
         kind, names = "dice", tuple(dataset.nested)
         per_class = np.array([_mean(dice(confusion, labels), math.nan) for labels in dataset.nested.values()])
-        present = [support[list(labels)].any() for labels in dataset.nested.values()]
+        present = np.array([support[list(labels)].any() for labels in dataset.nested.values()])
     else:
         kind, names, present = ("f1" if metric == "weighted_f1" else "iou"), dataset.classes, support > 0
         per_class = f1(total) if metric == "weighted_f1" else iou(total)
-    if not np.any(present):
+    if not present.any():
         raise UserError(f"dataset: {UNLABELLED}")
-    per_class[~np.array(present)] = np.nan
+    per_class[~present] = np.nan
     value = weighted_f1(total) if metric == "weighted_f1" else mean_iou(per_class)
     return {metric: value}, {kind: _by_name(names, per_class)}
 

@@ -232,7 +232,7 @@ class NiftiVolumes(Volumes):
 def _state(file: Path) -> tuple[int | str, ...] | str:
     try:
         header = read_header(file)
-        state = file.stat().st_size, header.raw.hex(), read_trailer(file).hex()
+        state: tuple[int | str, ...] = file.stat().st_size, header.raw.hex(), read_trailer(file).hex()
     except (DamageError, OSError) as error:
         return "missing" if isinstance(error, FileNotFoundError) else str(error)
     # Where the two differ, the voxel's size was once taken from the affine.

@@ -32,6 +32,7 @@ NUMPY: list[Any] = [
 """What numbers and arrays of NumPy are unpickled by, which mmcv puts beside the weights (``meta``); it runs no code."""
 
 DAMAGES = (
+    safetensors.SafetensorError,
     pickle.UnpicklingError,
     RuntimeError,
     EOFError,
@@ -67,7 +68,7 @@ def read_pretrained(file: Path) -> dict[str, torch.Tensor]:
         denied = isinstance(error, PermissionError)
         mend = "give yourself the right to read it" if denied else "give the path of released weights"
         raise UserError(f"learner.pretrained: cannot read {file}: {error.strerror or error}; {mend}.") from error
-    except (safetensors.SafetensorError, *DAMAGES) as error:
+    except DAMAGES as error:
         raise UserError(
             f"learner.pretrained: {file} is no file of plain tensors ({_reason(error)}); save its state_dict as "
             f".safetensors, or copy the file again if it should be one."

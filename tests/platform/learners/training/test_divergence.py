@@ -13,18 +13,18 @@ from decomp.platform.loop.shard import _named
 class Broken(Blobs):
     def image(self, image):
         pixels = super().image(image).astype(np.float32)
-        pixels[0, 0] = np.nan if image == "train-1" else 1
+        pixels[0, 0] = np.nan if image == "train-001" else 1
         return pixels
 
 
 def test_an_image_that_is_not_finite_is_the_cause():
-    error = diverged("The training diverged", Broken(), ["train-0", "train-1"])
+    error = diverged("The training diverged", Broken(), ["train-000", "train-001"])
     assert isinstance(error, UserError)
-    assert str(error).startswith("dataset: image 'train-1' holds NaN or infinite values; mend it")
+    assert str(error).startswith("dataset: image 'train-001' holds NaN or infinite values; mend it")
 
 
 def test_otherwise_the_learning_rate_is():
-    error = diverged("The training diverged", Broken(), ["train-0"])
+    error = diverged("The training diverged", Broken(), ["train-000"])
     assert isinstance(error, RuntimeError)
     assert str(error) == "The training diverged; lower learning_rate."
 
