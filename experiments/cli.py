@@ -275,7 +275,7 @@ def _find_own_classes() -> None:
 
 
 def _check_data(file: Path, plan: Plan) -> None:
-    if problems := plan.dataset.problems():
+    if problems := plan.data_problems():
         raise UserError("\n".join(f"{file}: {problem}" for problem in problems))
 
 

@@ -119,7 +119,8 @@ class SweepProgress:
             details = f" (traceback: {outcome.details})" if outcome.details else ""
             CONSOLE.print(f"failed: {label}: {outcome.error}{details}", markup=False, highlight=False, soft_wrap=True)
         elif not CONSOLE.is_terminal:
-            seconds = time.monotonic() - self._started.get(label, time.monotonic())
+            now = time.monotonic()
+            seconds = now - self._started.get(label, now)
             CONSOLE.print(
                 f"[{self._ended}/{len(self._cycles)}] {label}: {seconds:.0f} s", markup=False, highlight=False
             )

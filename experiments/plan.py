@@ -11,6 +11,7 @@ from decomp.experiments.report.run_history import RunHistory, read_histories
 from decomp.experiments.schema import Experiment
 from decomp.platform.components import build_dataset, build_learner, identified, stated_learner
 from decomp.platform.datasets import Dataset
+from decomp.platform.datasets.splits import unusable
 from decomp.platform.errors import UserError
 from decomp.platform.metrics import metric_of
 from decomp.platform.spec import FORMAT, Component, RunSpec
@@ -54,6 +55,11 @@ class Plan:
     def compared(self) -> list[RunStore]:
         """Folders of what reports and MLflow show: references and runs, which hold their shared first cycles."""
         return self.stores((*self.references, *self.runs))
+
+    def data_problems(self) -> list[str]:
+        """Damage of the data, a sentence each; if there is none, splits without an image or a labelled pixel."""
+        folds = sorted({spec.fold for spec in self.specs})
+        return self.dataset.problems() or unusable(build_dataset(self.experiment.dataset), folds)
 
     def trainings(self) -> int:
         """Trainings of the whole plan: the first cycle of a seed is trained once for all samplers."""

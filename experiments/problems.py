@@ -88,7 +88,7 @@ def budget_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
                 problems += [f"{key}.{'' if line.startswith('region') else 'region: '}{line}" for line in lines]
         for fold in range(dataset.folds):
             pool = dataset.ids("train", fold)
-            if budget.n_image > len(pool):
+            if 0 < len(pool) < budget.n_image:
                 problems.append(
                     f"{key}.n_image: {budget.n_image} images per cycle, but the pool has only {len(pool)}; lower it."
                 )

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 import pydantic
 
-from decomp.platform.datasets import DATASETS, Dataset
+from decomp.platform.datasets import DATASETS, IGNORE, Dataset
 from decomp.platform.errors import UserError, describe, nearest, shown
 from decomp.platform.learners import CHANGED_DEFAULTS, LEARNERS, Learner
 from decomp.platform.options import REQUIRED, ByContent, NotIdentity, defaults_of, hints_of, mark_of
@@ -40,8 +40,14 @@ PLACES: Mapping[Place, tuple[str, Mapping[str, str], type]] = {
 
 
 def build_dataset(component: Component) -> Dataset:
-    """Make the data set; `UserError` for an unknown name or wrong options, all of them."""
-    return cast(Dataset, _build("dataset", component))
+    """Make the data set; `UserError` for an unknown name, wrong options, all of them, or a wrong number of classes."""
+    dataset = cast(Dataset, _build("dataset", component))
+    if not 0 < len(dataset.classes) <= IGNORE:
+        raise UserError(
+            f"dataset: {component.name} has {len(dataset.classes)} classes, but labels are 0 to {IGNORE - 1}, since "
+            f"{IGNORE} means that a pixel is ignored; give 1 to {IGNORE} classes."
+        )
+    return dataset
 
 
 def build_learner(component: Component) -> Learner:

@@ -7,6 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.datasets.base import IGNORE, Dataset
+from decomp.platform.errors import UserError
+
+UNLABELLED = "no image of the test split has a labelled pixel of a class that is scored; add labelled images to it."
 
 
 def confusion_matrix(
@@ -72,7 +75,8 @@ def score(
     """Test metrics of a model.
 
     Nested classes are scored by their Dice, averaged over the images where it is defined and then over the classes,
-    as nnU-Net does; everything else is scored over the pixels of all images together.
+    as nnU-Net does; everything else is scored over the pixels of all images together. A class without a labelled pixel
+    in the whole test split has no score: it would be 0 or undefined by whether a single pixel is predicted as it.
 
     Args:
         dataset: the data set.
@@ -80,15 +84,24 @@ def score(
 
     Returns:
         Metrics by name, and those of each class by metric and class, None where undefined.
+
+    Raises:
+        UserError: if no class has a score.
     """
     metric, total = metric_of(dataset), confusion.sum(axis=0)
+    support = total.sum(axis=1)
     if metric == "dice":
+        kind, names = "dice", tuple(dataset.nested)
         per_class = np.array([_mean(dice(confusion, labels), math.nan) for labels in dataset.nested.values()])
-        return {metric: _mean(per_class, 0.0)}, {"dice": _by_name(dataset.nested, per_class)}
-    if metric == "weighted_f1":
-        return {metric: weighted_f1(total)}, {"f1": _by_name(dataset.classes, f1(total))}
-    per_class = iou(total)
-    return {metric: mean_iou(per_class)}, {"iou": _by_name(dataset.classes, per_class)}
+        present = np.array([support[list(labels)].any() for labels in dataset.nested.values()])
+    else:
+        kind, names, present = ("f1" if metric == "weighted_f1" else "iou"), dataset.classes, support > 0
+        per_class = f1(total) if metric == "weighted_f1" else iou(total)
+    if not present.any():
+        raise UserError(f"dataset: {UNLABELLED}")
+    per_class[~present] = np.nan
+    value = weighted_f1(total) if metric == "weighted_f1" else mean_iou(per_class)
+    return {metric: value}, {kind: _by_name(names, per_class)}
 
 
 def _ratio(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

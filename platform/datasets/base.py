@@ -118,6 +118,18 @@ class Dataset(ABC):
         """
 
 
+def is_finite(contents: Any) -> bool:
+    """Whether what `Dataset.image` gives holds neither NaN nor infinity."""
+    if isinstance(contents, np.ndarray):
+        return contents.dtype.kind != "f" or bool(np.isfinite(contents).all())
+    return all(is_finite(array) for roi in contents for array in vars(roi).values())
+
+
+def not_finite(image: str) -> str:
+    """The sentence about an image for which `is_finite` is false."""
+    return f"dataset: image {image!r} holds NaN or infinite values; mend it or leave it out of the data set."
+
+
 def annotated_splits(dataset: Dataset) -> tuple[Split, ...]:
     """Splits in which regions are annotated: of the ROI task the validation split too (Sec. 1 of the method notes)."""
     return ("train", "validation") if dataset.task == "roi" else ("train",)

@@ -12,6 +12,7 @@ Data: Brancati et al., "BRACS: a dataset for breast carcinoma subtyping in H&E h
 Graphs: Pati et al., "Hierarchical graph representations in digital pathology", MedIA 2022.
 """
 
+import errno
 import functools
 import hashlib
 import json
@@ -32,6 +33,9 @@ from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset, Split
 from decomp.platform.datasets.formats.graphs import RoiGraph
+from decomp.platform.datasets.formats.header import REMEDY as COPY
+from decomp.platform.datasets.formats.header import BrokenFile, opened
+from decomp.platform.datasets.paired import expanded
 from decomp.platform.errors import UserError, nearest
 from decomp.platform.options import NotIdentity
 
@@ -134,9 +138,8 @@ class Bracs(Dataset):
             file = roi_file(self._folder, roi.roi)
             try:
                 shapes = _shapes(file)
-            except (OSError, safetensors.SafetensorError) as error:
-                reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
-                problems.append(f"dataset.folder: {file} {reason}; {REMEDY}.")
+            except BrokenFile as error:
+                problems.append(f"dataset.folder: {file} {error.what}; {_mend(error)}.")
                 continue
             misfit = _misfit(shapes)
             if misfit is None:
@@ -149,7 +152,7 @@ class Bracs(Dataset):
 
     @property
     def _folder(self) -> Path:
-        return Path(self.folder).expanduser()
+        return expanded(self.folder)
 
     def _slides(self) -> Mapping[str, tuple[Roi, ...]]:
         file = self._folder / MANIFEST
@@ -159,6 +162,9 @@ class Bracs(Dataset):
             raise UserError(
                 f"dataset.folder: there is no {file}; make the folder with 'decomp convert bracs SOURCE {self.folder}'."
             ) from error
+        except OSError as error:
+            mend = "mend the link" if error.errno == errno.ELOOP else "give yourself the right to read it"
+            raise UserError(f"dataset.folder: {file} cannot be read ({error.strerror}); {mend}.") from error
 
     def _all(self) -> Iterator[Roi]:
         slides = self._slides()
@@ -172,9 +178,10 @@ class Bracs(Dataset):
     def _read(self, roi: Roi) -> RoiGraph:
         file = roi_file(self._folder, roi.roi)
         try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise UserError(f"dataset.folder: {file} cannot be read ({error.strerror}); {REMEDY}.") from error
+            with opened(file) as stream:
+                data = stream.read()
+        except BrokenFile as error:
+            raise UserError(f"dataset.folder: {file} {error.what}; {_mend(error)}.") from error
         # Results are filed under the fingerprint, so what is read must be what the fingerprint is of.
         if hashlib.sha256(data).hexdigest() != roi.sha256:
             raise UserError(f"dataset.folder: {file} is not the file that {MANIFEST} speaks of; {REMEDY}.")
@@ -222,11 +229,14 @@ def _slides(file: Path, mtime_ns: int) -> Mapping[str, tuple[Roi, ...]]:
 
 def _rows(file: Path) -> list[tuple[str, Split, str, str, str]]:
     try:
-        table = pq.read_table(file, partitioning=None)
+        with opened(file) as stream:
+            table = pq.read_table(stream)
         missing = [column for column in COLUMNS if column not in table.column_names]
         if missing:
             raise UserError(f"dataset.folder: {file} has no column {', '.join(missing)}; {REMEDY}.")
         columns = table.select(COLUMNS).cast(_schema()).to_pydict()
+    except BrokenFile as error:
+        raise UserError(f"dataset.folder: {file} {error.what}; {_mend(error)}.") from error
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"dataset.folder: {file} is no manifest ({error}); {REMEDY}.") from error
     if not table.num_rows:
@@ -260,15 +270,24 @@ def _nearest(subtype: str) -> str:
     return nearest(subtype.upper(), dict.fromkeys(SUBTYPES))
 
 
+def _mend(error: BrokenFile) -> str:
+    return REMEDY if error.mend == COPY else error.mend
+
+
 def _schema() -> pa.Schema:
     return pa.schema([(column, pa.string()) for column in COLUMNS])
 
 
 def _shapes(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of every array of an ROI's file, from its header."""
-    with safetensors.safe_open(file, framework="numpy") as arrays:
-        slices = {name: arrays.get_slice(name) for name in arrays.keys()}  # noqa: SIM118 - no mapping
-        return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+    with opened(file):  # safetensors would wait for a pipe, and tells less
+        pass
+    try:
+        with safetensors.safe_open(file, framework="numpy") as arrays:
+            slices = {name: arrays.get_slice(name) for name in arrays.keys()}  # noqa: SIM118 - no mapping
+            return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise BrokenFile(f"cannot be read ({error})") from error
 
 
 def _misfit(shapes: Mapping[str, tuple[str, tuple[int, ...]]]) -> str | None:

@@ -21,6 +21,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from decomp.platform.datasets.base import Split
+from decomp.platform.datasets.paired import entries, expanded, is_folder
 from decomp.platform.datasets.volumes import NiftiVolumes
 from decomp.platform.errors import UserError
 from decomp.platform.options import NotIdentity
@@ -120,7 +121,7 @@ class Kits23(KitsVolumes):
 
     @property
     def _folder(self) -> Path:
-        return Path(self.root).expanduser()
+        return expanded(self.root)
 
 
 def case_name(number: int) -> str:
@@ -129,13 +130,14 @@ def case_name(number: int) -> str:
 
 
 def case_names(folder: Path) -> tuple[str, ...]:
-    """Names of the cases' folders in a folder, sorted; none if there is no such folder."""
-    try:
-        return _case_names(folder, folder.stat().st_mtime_ns)
-    except OSError:
-        return ()
+    """Names of the cases' folders in a folder, sorted; none if there is no such folder.
+
+    Raises:
+        UserError: if it cannot be listed.
+    """
+    return _case_names(folder, folder.stat().st_mtime_ns) if is_folder(folder) else ()
 
 
 @functools.lru_cache(maxsize=16)
 def _case_names(folder: Path, mtime_ns: int) -> tuple[str, ...]:
-    return tuple(sorted(path.name for path in folder.iterdir() if re.fullmatch(r"case_\d{5}", path.name)))
+    return tuple(entry.name for entry in entries(folder) if re.fullmatch(r"case_\d{5}", entry.name))

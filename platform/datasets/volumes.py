@@ -15,22 +15,31 @@ from typing import ClassVar, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
+from nibabel.affines import voxel_sizes
 from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset, Split
 from decomp.platform.datasets.body import detect_body
 from decomp.platform.datasets.formats.nifti import (
     DamageError,
+    Voxels,
     check_complete,
     read_header,
     read_trailer,
     read_voxels,
     same_place,
 )
+from decomp.platform.datasets.hounsfield import RESCALE, misfit
 from decomp.platform.errors import UserError
 from decomp.platform.regions import Region
 
 MAX_THREADS = 8  # files under way at once; a volume takes up to about a gigabyte
+
+READ_WHOLE = 2**29
+"""Bytes of image files that `NiftiVolumes.problems` decompresses at most: half a minute on two cores."""
+
+ROUNDING = 1e-3
+"""How far a label stored as a float may be from a whole number."""
 
 T = TypeVar("T")
 
@@ -40,7 +49,13 @@ class Volumes(Dataset):
 
     The direction of the axes is as stored: only their order is the same in all volumes. The voxels' size differs
     between volumes, so it is a method, `voxel`, and `spacing` is None.
+
+    Attributes:
+        hounsfield: whether intensities are HU, which is checked; False for other units, such as those of MR, of which
+            no body is found.
     """
+
+    hounsfield: ClassVar[bool] = True
 
     @abstractmethod
     @override
@@ -96,14 +111,16 @@ class NiftiVolumes(Volumes):
         """Hounsfield units of a volume, slope and intercept applied, shape (z, y, x, 1), float32.
 
         Raises:
-            UserError: if the file is missing or damaged, or if a voxel is not finite.
+            UserError: if the file is missing, damaged or not in Hounsfield units, or if a voxel is not finite.
         """
-        voxels = self._try(image, self.image_file(image), read_voxels)
+        voxels = self._try(image, self.image_file(image), self._read_image)
         return np.ascontiguousarray(voxels, np.float32)[..., None]
 
     @override
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
         """True class of every voxel, shape (z, y, x), uint8; no voxel is ignored.
+
+        Labels stored as floats are rounded if they are whole numbers but for `ROUNDING`.
 
         Raises:
             UserError: if the file is missing or damaged, or has a label that is no class.
@@ -128,11 +145,13 @@ class NiftiVolumes(Volumes):
     def problems(self) -> list[str]:
         """A sentence for every damage of every volume.
 
-        Segmentations are read as a whole. Of the much larger images only the headers and the ends of the files are, by
-        which missing and truncated files are found (`decomp.platform.datasets.formats.nifti.check_complete`);
-        corruption in the middle of an image and voxels that are not finite are told when the image is read.
+        Segmentations are read as a whole, and so are images up to `READ_WHOLE` bytes of files, of larger data sets a
+        sample. Of the other images only the headers and the ends of the files are, by which missing and truncated files
+        are found (`decomp.platform.datasets.formats.nifti.check_complete`); corruption in their middle, voxels that are
+        not finite and other units than HU are told when they are read.
         """
-        by_volume = _threaded(lambda image: list(self._problems(image)), self._all())
+        whole = self._sample()
+        by_volume = _threaded(lambda image: list(self._problems(image, image in whole)), self._all())
         return [problem for problems in by_volume for problem in problems]
 
     @override
@@ -155,9 +174,17 @@ class NiftiVolumes(Volumes):
     def _files(self, image: str) -> tuple[Path, Path]:
         return self.image_file(image), self.label_file(image)
 
-    def _problems(self, image: str) -> Iterator[str]:
+    def _sample(self) -> set[str]:
+        """Volumes, evenly spread over all, whose images together have about `READ_WHOLE` bytes at most."""
+        images = self._all()
+        total = sum(map(_size, map(self.image_file, images)))
+        count = max(1, len(images) * READ_WHOLE // max(total, READ_WHOLE))
+        return set(images[:: -(-len(images) // count)])
+
+    def _problems(self, image: str, whole: bool) -> Iterator[str]:
         headers = []
-        for file, check in zip(self._files(image), (check_complete, self._read_labels), strict=True):
+        checks = (self._read_image if whole else check_complete, self._read_labels)
+        for file, check in zip(self._files(image), checks, strict=True):
             try:
                 headers.append(read_header(file))
                 check(file)
@@ -174,8 +201,17 @@ class NiftiVolumes(Volumes):
             return
         yield self._sentence(image, self.label_file(image), DamageError(misfit))
 
+    def _read_image(self, file: Path) -> Voxels:
+        voxels = read_voxels(file)
+        if self.hounsfield and (wrong := misfit(voxels)):
+            raise DamageError(wrong, RESCALE)
+        return voxels
+
     def _read_labels(self, file: Path) -> npt.NDArray[np.uint8]:
         voxels = read_voxels(file)
+        if voxels.dtype.kind == "f":
+            whole = np.rint(voxels)
+            voxels = np.where(np.abs(voxels - whole) <= ROUNDING, whole, voxels)
         last = len(self.classes) - 1
         if voxels.min() < 0 or voxels.max() > last or (voxels.dtype.kind == "f" and (voxels % 1).any()):
             unknown = np.setdiff1d(voxels, np.arange(last + 1))
@@ -190,14 +226,24 @@ class NiftiVolumes(Volumes):
             raise UserError(self._sentence(image, file, damage)) from damage
 
     def _sentence(self, image: str, file: Path, damage: DamageError) -> str:
-        return f"dataset: {image}: {file} {damage}; {self.remedy}."
+        return f"dataset: {image}: {file} {damage}; {damage.mend or self.remedy}."
 
 
-def _state(file: Path) -> tuple[int, str, str] | str:
+def _state(file: Path) -> tuple[int | str, ...] | str:
     try:
-        return file.stat().st_size, read_header(file).raw.hex(), read_trailer(file).hex()
-    except (DamageError, FileNotFoundError) as error:
+        header = read_header(file)
+        state: tuple[int | str, ...] = file.stat().st_size, header.raw.hex(), read_trailer(file).hex()
+    except (DamageError, OSError) as error:
         return "missing" if isinstance(error, FileNotFoundError) else str(error)
+    # Where the two differ, the voxel's size was once taken from the affine.
+    return state if np.allclose(header.spacing, voxel_sizes(header.affine), rtol=1e-4) else (*state, "pixdim")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _threaded(work: Callable[[str], T], images: list[str]) -> list[T]:

@@ -23,6 +23,7 @@ from decomp.platform.learners.inference.decode import decode
 from decomp.platform.learners.networks.rois import Inputs, RoiNetwork
 from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.learners.training.annotated_rois import Rois, annotated_rois, batch_sizes
+from decomp.platform.learners.training.divergence import diverged
 from decomp.platform.learners.training.schedules import cosine
 from decomp.platform.metrics import confusion_matrix, weighted_f1
 from decomp.platform.predictions import Prediction, Wanted
@@ -97,7 +98,10 @@ class RoiLearner(Learner):
         device = torch.device(training.device)
         with reproducible(self.threads, device, int(training.rng.integers(2**63))):
             network = self._initial_network(dataset, training, rois)
-            self.train(network.to(device), rois, validation, training)
+            try:
+                self.train(network.to(device), rois, validation, training)
+            except FloatingPointError as error:
+                raise diverged(str(error), dataset, training.ledger.by_image) from error
         description = {"format": self.format, "classes": dataset.classes, "options": network.options}
         write_checkpoint(checkpoint, network, description)
 
@@ -108,7 +112,7 @@ class RoiLearner(Learner):
         return RoiPredictor(self, network.to(device).eval(), torch.device(device))
 
     def train(self, network: RoiNetwork, rois: Rois, validation: Rois, training: Training) -> None:
-        """Train a network that is on the training's device; `RuntimeError` if the loss is not finite."""
+        """Train a network that is on the training's device; `FloatingPointError` if the loss is not finite."""
         device = torch.device(training.device)
         inputs, labels = self.inputs(network, rois.contents, device), torch.from_numpy(rois.labels).to(device)
         judges = self.inputs(network, validation.contents, device) if validation.contents else None
@@ -128,10 +132,7 @@ class RoiLearner(Learner):
                 loss = descend(batch, true)
                 optimiser.step()
             if not math.isfinite(loss.item()):
-                raise RuntimeError(
-                    f"The training of the {self.title} diverged by epoch {epoch + 1}; lower learning_rate, or check "
-                    f"the features for NaN."
-                )
+                raise FloatingPointError(f"The training of the {self.title} diverged by epoch {epoch + 1}")
             if judges is not None:
                 score = _score(network.eval(), judges, validation.labels)
                 if score >= best:

@@ -24,6 +24,7 @@ from decomp.platform.learners.networks.segmentation import SegmentationNetwork
 from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.learners.training.descent import Descent
 from decomp.platform.learners.training.distributed import Group, process_group
+from decomp.platform.learners.training.divergence import diverged
 from decomp.platform.learners.training.pretrained import check_pretrained, read_pretrained
 from decomp.platform.learners.training.schedules import Patience, warmed_polynomial
 from decomp.platform.learners.training.streamed_crops import StreamedCrops
@@ -253,9 +254,8 @@ class Segmentation(Learner):
                 done, last = iteration + 1, iteration + 1 == self.iterations
                 if done % REPORT_EVERY == 0 or done % self.evaluate_every == 0 or last:
                     if not math.isfinite(group.sum(loss.item())):
-                        raise RuntimeError(
-                            f"The training of the {self.title} diverged by iteration {done}; lower learning_rate."
-                        )
+                        what = f"The training of the {self.title} diverged by iteration {done}"
+                        raise diverged(what, dataset, training.ledger.by_image)
                     training.progress(done / self.iterations)
                 if judges and (done % self.evaluate_every == 0 or last):
                     if patience.improved(self._validate(network, dataset, judges, device, group)):

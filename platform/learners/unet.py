@@ -20,6 +20,7 @@ from decomp.platform.learners.networks.unet import Network
 from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.learners.training.crops import Crops
 from decomp.platform.learners.training.distributed import Group, process_group
+from decomp.platform.learners.training.divergence import diverged
 from decomp.platform.learners.training.losses import weighted_cross_entropy
 from decomp.platform.learners.training.schedules import one_cycle
 
@@ -95,7 +96,7 @@ class UNet(Learner):
         device = torch.device(training.device)
         with process_group(training.processes, device) as group, reproducible(self.threads, device):
             network = self._initial_network(dataset, training, crops).to(device).to(memory_format=torch.channels_last)
-            self._train(network, crops, training, device, group)
+            self._train(network, crops, dataset, training, group)
         if training.processes.rank > 0:
             return
         description = {
@@ -122,7 +123,8 @@ class UNet(Learner):
         expected = {"widths": self.widths, "in_channels": crops.channels}
         return read_warm_start(training.warm_start, FORMAT, TITLE, dataset.classes, _described, expected)
 
-    def _train(self, network: Network, crops: Crops, training: Training, device: torch.device, group: Group) -> None:
+    def _train(self, network: Network, crops: Crops, dataset: Dataset, training: Training, group: Group) -> None:
+        device = torch.device(training.device)
         trained = group.parallel(network.train())
         part = group.part(self.batch)
         weights = crops.class_weights(self.class_weight_power)
@@ -145,9 +147,8 @@ class UNet(Learner):
             optimiser.step()
             if iteration % REPORT_EVERY == REPORT_EVERY - 1 or iteration == self.iterations - 1:
                 if not math.isfinite(group.sum(loss.item())):
-                    raise RuntimeError(
-                        f"The U-Net's training diverged by iteration {iteration + 1}; lower learning_rate."
-                    )
+                    what = f"The U-Net's training diverged by iteration {iteration + 1}"
+                    raise diverged(what, dataset, training.ledger.by_image)
                 training.progress((iteration + 1) / self.iterations)
 
 

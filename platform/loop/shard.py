@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from decomp.platform.datasets.base import Dataset
+from decomp.platform.datasets.base import Dataset, is_finite, not_finite
+from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.loop.kept import KeptMaps, PartitionCache, Shortlist
@@ -86,7 +87,7 @@ class PoolShard:
         confusion = np.zeros((len(images), n_classes, n_classes), np.int64)
         with closing(self._read(images)) as read:
             for number, (image, pixels) in enumerate(zip(images, read, strict=True)):
-                with _named(image, model):
+                with _named(image, pixels, model):
                     confusion[number] = self._predictor_of(model).evaluate(self.dataset, image, pixels)
         return confusion
 
@@ -110,7 +111,7 @@ class PoolShard:
             confidence=len(self.dataset.shape(image)) == 1 and Need.LABELS in task.needs,
             regions=bool((Need.FEATURES | Need.GRADIENTS) & task.needs),
         )
-        with _named(image, task.model):
+        with _named(image, pixels, task.model):
             prediction = self._predictor_of(task.model).predict(pixels, wanted)
         counts = PoolCounts.of(image, prediction)
         if task.request.selector.needs and (task.selected is None or image in task.selected):
@@ -170,11 +171,13 @@ class PoolShard:
 
 
 @contextmanager
-def _named(image: str, model: Checkpoint) -> Iterator[None]:
-    """Errors tell which image was being predicted, and by which model."""
+def _named(image: str, pixels: Any, model: Checkpoint) -> Iterator[None]:
+    """Errors tell which image was being predicted, and by which model, and whether the image was at fault."""
     try:
         yield
     except FloatingPointError as error:
+        if not is_finite(pixels):
+            raise UserError(not_finite(image)) from error
         raise RuntimeError(f"Image {image!r}, model {model.file}: {error}") from error
     except Exception as error:
         error.add_note(f"while predicting image {image!r} with the model {model.file}")

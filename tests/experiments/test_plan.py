@@ -355,3 +355,13 @@ def test_a_default_that_has_changed_is_part_of_the_identity_also_where_it_is_lef
     assert [spec.key for spec in plans[0].specs] == [spec.key for spec in plans[1].specs]
     without = plan_of(preset, f"dataset.folder={data}", budget, "learner={name: hactnet, residual: false}")
     assert without.runs[0].learner.options == {"residual": False}
+
+
+def test_a_test_split_without_images_is_told_before_anything_is_trained(toy_file, monkeypatch):
+    plan = plan_of(toy_file)
+    assert plan.data_problems() == []
+    ids = type(plan.dataset).ids
+    monkeypatch.setattr(
+        type(plan.dataset), "ids", lambda self, split, fold: () if split == "test" else ids(self, split, fold)
+    )
+    assert plan.data_problems() == ["dataset: the test split has no images, so there is nothing to score; add some."]

@@ -2,10 +2,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
-from helpers.toys import Centroids
+from helpers.toys import Blobs, Centroids
 from pydantic import Field
 
-from decomp.platform.components import build_learner
+from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.errors import UserError
 from decomp.platform.spec import Component
 
@@ -64,3 +64,19 @@ def test_a_missing_option_is_named_even_beside_a_wrong_one():
 class Demanding(Centroids):
     def __init__(self, depth: int) -> None:
         super().__init__()
+
+
+class Many(Blobs):
+    """As many classes as there are labels, of which one means that a pixel is ignored."""
+
+    classes = tuple(f"class {number}" for number in range(256))
+
+
+class None_(Blobs):
+    classes = ()
+
+
+@pytest.mark.parametrize(("name", "count"), [("Many", 256), ("None_", 0)])
+def test_numbers_of_classes_that_labels_cannot_tell_are_refused(name, count):
+    with pytest.raises(UserError, match=f"{name} has {count} classes, but labels are 0 to 254, since 255 means"):
+        build_dataset(Component(f"{__name__}:{name}", {}))

@@ -6,6 +6,7 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import f1_score, jaccard_score
 
 from decomp.platform.datasets import IGNORE
+from decomp.platform.errors import UserError
 from decomp.platform.metrics import confusion_matrix, dice, f1, iou, mean_iou, metric_of, score, weighted_f1
 
 
@@ -76,6 +77,28 @@ def test_a_nested_class_defined_nowhere_is_left_out():
     confusion = np.zeros((2, 4, 4), np.int64)
     confusion[:, 1, 1] = 3
     assert score(nested_data(), confusion) == ({"dice": 1.0}, {"dice": {"all": 1.0, "inner": None}})
+
+
+def test_a_class_without_a_labelled_pixel_has_no_score_even_if_it_is_predicted():
+    confusion = np.array([[[3, 1, 1], [0, 2, 0], [0, 0, 0]]])
+    for task, kind in (("segmentation", "iou"), ("roi", "f1")):
+        data = SimpleNamespace(task=task, classes=("x", "y", "z"), nested={})
+        (value,), (by_class,) = (part.values() for part in score(data, confusion))
+        assert by_class["z"] is None
+        if kind == "iou":
+            assert value == (3 / 5 + 2 / 3) / 2
+        assert by_class["x"] > 0
+    confusion = np.zeros((1, 4, 4), np.int64)
+    confusion[0, 1, 1], confusion[0, 0, 2] = 3, 1
+    metrics, by_class = score(nested_data(), confusion)
+    assert by_class["dice"] == {"all": 6 / 7, "inner": None}
+    assert metrics == {"dice": 6 / 7}
+
+
+@pytest.mark.parametrize("data", [nested_data(), SimpleNamespace(task="roi", classes=tuple("abcd"), nested={})])
+def test_a_test_split_without_a_labelled_pixel_has_no_score_at_all(data):
+    with pytest.raises(UserError, match="no image of the test split has a labelled pixel"):
+        score(data, np.zeros((2, 4, 4), np.int64))
 
 
 def test_every_kind_of_data_has_its_metric():

@@ -8,10 +8,13 @@ import functools
 import gzip
 import logging
 import math
+import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import nibabel
 import numpy as np
@@ -20,8 +23,22 @@ from nibabel.affines import voxel_sizes
 from nibabel.orientations import io_orientation
 from nibabel.spatialimages import HeaderDataError
 
-HEADER_BYTES = 348
+from decomp.platform.datasets.formats.header import REMEDY, BrokenFile, opened
+
+HEADER_BYTES, NIFTI_2_BYTES = 348, 540
 TRAILER_BYTES = 8
+GZIP = b"\x1f\x8b"
+CHUNK = 2**20  # bytes that are decompressed at once
+
+SURPLUS = 2**20
+"""Bytes that may follow the voxels: some programs fill the last block of a file."""
+
+DENSEST = 1032
+"""How many times smaller a file can be than its contents: what deflate reaches at most."""
+
+MILLIMETRES = {1: 1e3, 3: 1e-3}
+"""Length of a header's unit by its code, where it is not the millimetre: the metre and the micrometre."""
+
 MAX_SHIFT = 0.1
 """Farthest that two affines of one grid may place a voxel apart, in voxels."""
 
@@ -31,7 +48,15 @@ Voxels = npt.NDArray[Any]
 
 
 class DamageError(Exception):
-    """What is wrong with a file, to be read after its name: ``is missing``."""
+    """What is wrong with a file, to be read after its name: ``is missing``.
+
+    Attributes:
+        mend: what to do about it, where that is known here; None where the data set knows.
+    """
+
+    def __init__(self, what: str, mend: str | None = None) -> None:
+        super().__init__(what)
+        self.mend = mend
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +67,8 @@ class Header:
         raw: the header's bytes.
         shape: voxels per axis of the file, shape (3,).
         affine: from the file's voxel indices to millimetres towards right, anterior, superior; shape (4, 4), float64.
-        spacing: size of a voxel per axis of the file, mm, shape (3,).
+        spacing: size of a voxel per axis of the file, mm, shape (3,); the header's own (pixdim, in its unit), as
+            nnU-Net's reader (ITK) takes it, even where the affine's columns have another length.
         axes: which axes of the file are z (closest to inferior-superior), y (anterior-posterior) and x (left-right).
         dtype: how a voxel is stored.
         offset: where the voxels begin, bytes.
@@ -70,13 +96,11 @@ def read_header(file: Path) -> Header:
     """The header of a file, checked.
 
     Raises:
-        DamageError: if the file is missing, is no compressed NIfTI-1 file, holds no volume of numbers, or does not say
-            where in space its voxels are.
+        DamageError: if the file is missing or cannot be read, is no compressed NIfTI-1 file, holds no volume of
+            numbers, or does not say where in space its voxels are.
     """
-    try:
-        state = file.stat()
-    except OSError as error:
-        raise DamageError(_reason(error)) from error
+    with _opened(file) as stream:
+        state = os.fstat(stream.fileno())
     return _read_header(file, state.st_mtime_ns, state.st_size)
 
 
@@ -89,9 +113,8 @@ def read_voxels(file: Path) -> Voxels:
         DamageError: as `read_header`, and if the file is truncated or corrupt, or if a voxel is not finite.
     """
     header = read_header(file)
-    contents = _decompressed(file)
-    if len(contents) < header.nbytes:
-        raise DamageError(f"is truncated (it holds {len(contents)} bytes, its header speaks of {header.nbytes})")
+    contents = np.empty(header.nbytes, np.uint8)  # takes memory only as it is filled
+    _decompress(file, header, contents)
     stored = np.frombuffer(contents, header.dtype, math.prod(header.shape), header.offset)
     turned = stored.reshape(header.shape, order="F").transpose(header.axes)
     if header.dtype.kind in "iu" and (header.slope, header.intercept) == (1, 0):
@@ -109,14 +132,11 @@ def read_trailer(file: Path) -> bytes:
     """CRC-32 and size modulo 2^32 of the contents, 8 bytes: they differ where the contents do, and cost no reading.
 
     Raises:
-        DamageError: if there is no such file.
+        DamageError: if there is no such file, or it cannot be read.
     """
-    try:
-        with file.open("rb") as stream:
-            stream.seek(max(0, file.stat().st_size - TRAILER_BYTES))
-            return stream.read()
-    except OSError as error:
-        raise DamageError(_reason(error)) from error
+    with _opened(file) as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - TRAILER_BYTES))
+        return stream.read()
 
 
 def check_complete(file: Path) -> None:
@@ -132,9 +152,7 @@ def check_complete(file: Path) -> None:
     header = read_header(file)
     if int.from_bytes(read_trailer(file)[4:], "little") == header.nbytes % 2**32:
         return
-    size = len(_decompressed(file))
-    if size < header.nbytes:
-        raise DamageError(f"is truncated (it holds {size} bytes, its header speaks of {header.nbytes})")
+    _decompress(file, header)
 
 
 def same_place(first: Header, second: Header) -> bool:
@@ -149,22 +167,24 @@ def same_place(first: Header, second: Header) -> bool:
 # The cache is the module's, so that a pickled data set stays small.
 @functools.lru_cache(maxsize=CACHED_HEADERS)
 def _read_header(file: Path, mtime_ns: int, size: int) -> Header:
-    try:
-        with gzip.open(file) as stream:
-            raw = stream.read(HEADER_BYTES)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DamageError(_reason(error)) from error
+    with _opened(file) as packed, gzip.open(packed) as stream:
+        raw = stream.read(HEADER_BYTES)
     if len(raw) < HEADER_BYTES:
         raise DamageError("has no NIfTI header")
+    if NIFTI_2_BYTES in (int.from_bytes(raw[:4], order) for order in ("little", "big")):
+        raise DamageError("is a NIfTI-2 file", "save it as NIfTI-1")
     try:
         header = nibabel.Nifti1Header(raw, check=False)
         pixels = np.array(header["pixdim"][1:4], np.float64)  # the check mends them silently
         header.check_fix(logger=_SILENT)
+        unit = MILLIMETRES.get(int(header["xyzt_units"]) % 8, 1.0)
         affine = np.array(header.get_best_affine(), np.float64)
+        affine[:3] *= unit
         slope, intercept = header.get_slope_inter()
         dtype = header.get_data_dtype()
         shape = tuple(int(n) for n in header.get_data_shape())
-    except (HeaderDataError, ValueError, KeyError) as error:
+        offset = int(header.get_data_offset())
+    except (ArithmeticError, HeaderDataError, ValueError, KeyError) as error:
         raise DamageError(f"has an unreadable NIfTI header ({error})") from error
     if len(shape) != 3 or min(shape) < 1:
         raise DamageError(f"is no volume (its shape is {shape})")
@@ -172,44 +192,73 @@ def _read_header(file: Path, mtime_ns: int, size: int) -> Header:
         raise DamageError(f"holds no numbers per voxel (its type is {dtype})")
     if not np.isfinite(affine).all():
         raise DamageError("has an affine that is not finite")
-    spacing = tuple(float(length) for length in voxel_sizes(affine))
-    for lengths in (pixels, spacing):
+    spacing = tuple(float(length) * unit for length in pixels)
+    for lengths in (spacing, voxel_sizes(affine)):
         if not (np.isfinite(lengths).all() and np.min(lengths) > 0):
             raise DamageError(f"has a spacing that is not positive ({', '.join(f'{n:g}' for n in lengths)} mm)")
-    world = io_orientation(affine)[
-        :, 0
-    ]  # per axis of the file: 0 left-right, 1 posterior-anterior, 2 inferior-superior
+    # Per axis of the file: 0 left-right, 1 posterior-anterior, 2 inferior-superior.
+    world = io_orientation(affine)[:, 0]
     if not np.array_equal(np.sort(world), (0, 1, 2)):
         raise DamageError("has an affine that maps two axes to one direction")
     z, y, x = (int(np.flatnonzero(world == direction)[0]) for direction in (2, 1, 0))
-    return Header(
+    result = Header(
         raw,
         shape,
         affine,
         spacing,  # type: ignore[arg-type]
         (z, y, x),
         dtype,
-        int(header.get_data_offset()),
+        offset,
         1.0 if slope is None else float(slope),
         0.0 if intercept is None else float(intercept),
     )
+    if result.nbytes > DENSEST * size:
+        raise DamageError(f"is truncated (its {size} bytes cannot hold the {result.nbytes} that its header speaks of)")
+    if result.nbytes > _memory():
+        raise DamageError(f"holds {result.nbytes / 1e9:.0f} GB, more than this machine's memory", "cut it into parts")
+    return result
 
 
-def _decompressed(file: Path) -> bytes:
+def _decompress(file: Path, header: Header, into: npt.NDArray[np.uint8] | None = None) -> None:
+    """Decompress the whole file, so that its CRC is verified, and keep what the header speaks of."""
+    size = 0
+    with _opened(file) as packed, gzip.open(packed) as stream:
+        while part := stream.read(CHUNK):
+            if into is not None:
+                kept = part[: max(0, header.nbytes - size)]
+                into[size : size + len(kept)] = np.frombuffer(kept, np.uint8)
+            size += len(part)
+            if size > header.nbytes + SURPLUS:
+                raise DamageError(f"holds far more than the {header.nbytes} bytes that its header speaks of")
+    if size < header.nbytes:
+        raise DamageError(f"is truncated (it holds {size} bytes, its header speaks of {header.nbytes})")
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    """The compressed file; whatever goes wrong while it is read is told as `DamageError`."""
     try:
-        return gzip.decompress(file.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise DamageError(_reason(error)) from error
+        with opened(file) as stream:
+            magic = stream.read(len(GZIP))
+            stream.seek(0)
+            if magic != GZIP:
+                raise DamageError("is not compressed by gzip")
+            try:
+                yield stream
+            except EOFError as error:
+                raise DamageError("is truncated") from error
+            except (gzip.BadGzipFile, zlib.error) as error:
+                raise DamageError(f"is corrupt ({error})") from error
+    except BrokenFile as error:
+        raise DamageError(error.what, None if error.mend == REMEDY else error.mend) from error
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "is missing"
-    if isinstance(error, EOFError):
-        return "is truncated"
-    if isinstance(error, gzip.BadGzipFile | zlib.error):
-        return f"is corrupt ({error})"
-    return f"cannot be read ({error})"
+def _memory() -> float:
+    """Bytes of this machine's memory; infinite where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return math.inf
 
 
 _SILENT = logging.Logger("silent", logging.CRITICAL + 1)

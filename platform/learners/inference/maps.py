@@ -22,7 +22,5 @@ class Maps(NamedTuple):
 
 
 def not_finite() -> FloatingPointError:
-    """The error of a diverged model or a broken image; who knows their names adds them."""
-    return FloatingPointError(
-        "The model gives NaN or infinite values; lower the learning rate or check the image for NaN."
-    )
+    """The error of a diverged model; who knows its name adds it, and who has the image looks for NaN in it first."""
+    return FloatingPointError("The model gives NaN or infinite values; lower learning_rate.")

@@ -19,7 +19,7 @@ from decomp.platform.learners.base import Learner, Predictor, Training
 from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoint
 from decomp.platform.learners.nnunet.environment import seeded
 from decomp.platform.learners.nnunet.nesting import Nesting
-from decomp.platform.learners.nnunet.prepared import Preparation, PreparedVolumes
+from decomp.platform.learners.nnunet.prepared import WINDOW, Preparation, PreparedVolumes
 from decomp.platform.options import NotIdentity
 from decomp.platform.predictions import Measure
 
@@ -76,10 +76,7 @@ class NnUNet(Learner):
     """``full`` for nnU-Net's, ``light`` for mirroring, brightness and contrast alone, with which short trainings get
     further."""
 
-    window: tuple[Annotated[float, Field(allow_inf_nan=False)], Annotated[float, Field(allow_inf_nan=False)]] = (
-        -200.0,
-        500.0,
-    )
+    window: tuple[Annotated[float, Field(allow_inf_nan=False)], Annotated[float, Field(allow_inf_nan=False)]] = WINDOW
     """Least and greatest Hounsfield units of the voxels that the intensity statistics come from, since what nnU-Net
     takes, the foreground, is not known in advance."""
 

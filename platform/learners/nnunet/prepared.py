@@ -5,7 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from decomp.platform.datasets.base import Dataset, Split
+from decomp.platform.datasets.base import Dataset, Split, is_finite, not_finite
+from decomp.platform.datasets.hounsfield import clipped, misfit
 from decomp.platform.datasets.volumes import Volumes
 from decomp.platform.errors import UserError
 from decomp.platform.learners.nnunet.build_once import BuildOnce
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Version of the prepared files; raised with every change of how they are made."""
+
+WINDOW = (-200.0, 500.0)
+"""Hounsfield units that the intensity statistics come from by default: those of soft tissue and contrast agents."""
+
+CHECKED, MOST_CLIPPED = 4, 0.5
+"""Volumes of which is asked whether they fit the default window, and the share of the body that it may clip."""
 
 SAMPLES, SAMPLES_PER_VOLUME = 10**7, 2 * 10**5
 """Voxels that the intensity statistics come from: of all volumes together, and of one at most."""
@@ -115,7 +122,8 @@ class PreparedVolumes(Dataset):
 
     @override
     def problems(self) -> list[str]:
-        return self.source.problems()
+        """Those of the volumes; if there are none, whether their intensities fit the default window."""
+        return self.source.problems() or list(self._misfits())
 
     @override
     def fingerprint(self) -> str:
@@ -176,6 +184,24 @@ class PreparedVolumes(Dataset):
         plans, volumes = json.loads(file.read_text())
         return plans, {image: Geometry(tuple(shape), tuple(voxel)) for image, (shape, voxel) in volumes.items()}
 
+    def _misfits(self) -> Iterator[str]:
+        """A sentence if some volumes, evenly spread over all, are no CT, or the default window clips most of them."""
+        shares = []
+        for image in self._images[:: -(-len(self._images) // CHECKED)]:
+            voxels = self.source.image(image)[..., 0]
+            if not is_finite(voxels):
+                yield not_finite(image)
+                return
+            if self.source.hounsfield and (wrong := misfit(voxels)):
+                yield f"dataset: {image}: {wrong}; give HU, or set hounsfield = False in the data set's class."
+                return
+            shares.append(clipped(voxels, WINDOW))
+        if self.preparation.window == WINDOW and np.mean(shares) > MOST_CLIPPED:
+            yield (
+                f"learner.window: {np.mean(shares):.0%} of the body's voxels lie outside of {WINDOW[0]:g} to "
+                f"{WINDOW[1]:g}, which is for CT in Hounsfield units; give the least and greatest intensity of tissue."
+            )
+
     def _write_plans(self, _: str, folder: Path) -> None:
         from decomp.platform.learners.nnunet.planning import plan
 
@@ -205,6 +231,8 @@ class PreparedVolumes(Dataset):
     def _write_sample(self, image: str, folder: Path) -> None:
         lower, upper = self.preparation.window
         voxels = self.source.image(image)
+        if not is_finite(voxels):
+            raise UserError(not_finite(image))
         voxels = voxels[(voxels >= lower) & (voxels <= upper)]
         # With replacement, as nnU-Net draws, so that every volume counts the same.
         size = min(SAMPLES_PER_VOLUME, SAMPLES // len(self._images)) if len(voxels) else 0

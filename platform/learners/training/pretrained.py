@@ -1,9 +1,14 @@
 """Pretrained weights of other code bases, read without unpickling and matched by name and shape."""
 
+import codecs
 import pickle
+import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -12,6 +17,34 @@ from torch import nn
 from decomp.platform.errors import UserError
 
 NAMED = 4  # tensors named in an error
+
+NUMPY: list[Any] = [
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in (*np.typecodes["AllInteger"], *np.typecodes["Float"], "?", "U", "S")),
+    (codecs.encode, "_codecs.encode"),  # how older protocols of pickle write bytes
+    *(
+        (function, f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")  # before and since NumPy 2
+        for name, function in (("scalar", np.float64(0).__reduce__()[0]), ("_reconstruct", np.ones(1).__reduce__()[0]))
+    ),
+]
+"""What numbers and arrays of NumPy are unpickled by, which mmcv puts beside the weights (``meta``); it runs no code."""
+
+DAMAGES = (
+    safetensors.SafetensorError,
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    struct.error,
+)
+"""What reading a damaged checkpoint can raise."""
 
 
 def check_pretrained(file: Path | None) -> None:
@@ -29,19 +62,22 @@ def read_pretrained(file: Path) -> dict[str, torch.Tensor]:
     Raises:
         UserError: if the file cannot be read, needs unpickling of more than tensors, or holds no tensors.
     """
+    if file.exists() and not file.is_file():
+        raise UserError(f"learner.pretrained: {file} is no file; give the path of released weights.")
     try:
         if file.suffix == ".safetensors":
             content = safetensors.torch.load_file(file)
         else:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(NUMPY):
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
+        denied = isinstance(error, PermissionError)
+        mend = "give yourself the right to read it" if denied else "give the path of released weights"
+        raise UserError(f"learner.pretrained: cannot read {file}: {error.strerror or error}; {mend}.") from error
+    except DAMAGES as error:
         raise UserError(
-            f"learner.pretrained: cannot read {file}: {error}; give the path of released weights."
-        ) from error
-    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError) as error:
-        reason = str(error).split("\n", 1)[0]
-        raise UserError(
-            f"learner.pretrained: {file} is no file of plain tensors ({reason}); save its state_dict as .safetensors."
+            f"learner.pretrained: {file} is no file of plain tensors ({_reason(error)}); save its state_dict as "
+            f".safetensors, or copy the file again if it should be one."
         ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
@@ -54,6 +90,15 @@ def read_pretrained(file: Path) -> dict[str, torch.Tensor]:
     if not tensors:
         raise UserError(f"learner.pretrained: {file} holds no tensors by name; give a file with a state_dict.")
     return tensors
+
+
+def _reason(error: Exception) -> str:
+    """What PyTorch or safetensors say, without advice to unpickle and without colours of a terminal."""
+    said = str(error)
+    if found := re.search(r"(?:GLOBAL |<class ')([\w.]+)", said):
+        return f"it holds objects of {found[1]}"
+    said = re.sub(r"\x1b\[[0-9;]*m", "", said.rpartition("WeightsUnpickler error:")[2]).strip()
+    return said.split("\n", 1)[0].rstrip(".") or type(error).__name__
 
 
 def load_pretrained(

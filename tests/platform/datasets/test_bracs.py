@@ -207,9 +207,27 @@ def test_mended_manifest_is_read_again(folder):
     assert Bracs(str(folder)).labels("100").tolist() == [2]
 
 
+@pytest.mark.parametrize("name", [MANIFEST, "rois/BRACS_7_IC_2.safetensors"])
+def test_what_copying_does_not_mend_has_a_mend_of_its_own(folder, name):
+    file = folder / name
+    file.unlink()
+    os.mkfifo(file)
+    sentence = f"dataset.folder: {file} is a device, pipe or socket, not a file; move it elsewhere."
+    if name == MANIFEST:
+        assert error_of(folder) == sentence
+    else:
+        assert Bracs(str(folder)).problems() == [sentence]
+        with pytest.raises(UserError, match="is a device, pipe or socket"):
+            Bracs(str(folder)).image("7")
+    file.unlink()
+    file.symlink_to(file)
+    told = error_of(folder) if name == MANIFEST else Bracs(str(folder)).problems()[0]
+    assert told == f"dataset.folder: {file} cannot be read (Too many levels of symbolic links); mend the link."
+
+
 def test_missing_roi_is_named_when_read(folder):
     roi_file(folder, "BRACS_7_IC_2").unlink()
-    with pytest.raises(UserError, match=r"BRACS_7_IC_2\.safetensors cannot be read"):
+    with pytest.raises(UserError, match=r"BRACS_7_IC_2\.safetensors is missing; copy the folder again"):
         Bracs(str(folder)).image("7")
 
 

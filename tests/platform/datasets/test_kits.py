@@ -1,7 +1,10 @@
 import gzip
+import os
 import pickle
+import re
 import shutil
 from itertools import permutations
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -108,8 +111,8 @@ def test_axial_axis_of_a_tilted_volume_is_the_closest(tmp_path):
 
 def test_slope_and_intercept_are_applied(root):
     stored = volume_of(3)[0]
-    write(root / "case_00003" / IMAGE, stored, affine_of(), slope=2.0, intercept=-1024.0)
-    assert np.array_equal(kits(root).image("case_00003")[..., 0], 2.0 * stored - 1024)
+    write(root / "case_00003" / IMAGE, stored, affine_of(), slope=0.5, intercept=-24.0)
+    assert np.array_equal(kits(root).image("case_00003")[..., 0], 0.5 * stored - 24)
 
 
 def test_header_alone_gives_shape_and_voxel(root):
@@ -274,10 +277,15 @@ DAMAGES = [
     (IMAGE, truncate_contents, "is truncated (it holds 582 bytes, its header speaks of 592)"),
     (LABELS, truncate_contents, "is truncated (it holds 462 bytes, its header speaks of 472)"),
     (LABELS, corrupt, "is corrupt (CRC check failed"),
-    (IMAGE, lambda file: file.write_bytes(b""), "has no NIfTI header"),
-    (IMAGE, lambda file: file.write_bytes(gzip.decompress(file.read_bytes())), "is corrupt (Not a gzipped file"),
+    (IMAGE, lambda file: file.write_bytes(b""), "is empty"),
+    (IMAGE, lambda file: file.write_bytes(gzip.decompress(file.read_bytes())), "is not compressed by gzip"),
     (IMAGE, lambda file: file.write_bytes(gzip.compress(b"x" * 1000)), "has an unreadable NIfTI header"),
     (LABELS, header(344, list(b"NO!\0"), "u1"), "has an unreadable NIfTI header"),
+    (IMAGE, header(344, [0], "u1"), "has an unreadable NIfTI header"),
+    (IMAGE, header(108, [np.inf], "<f4"), "has an unreadable NIfTI header"),  # offset of the voxels
+    (IMAGE, header(108, [np.nan], "<f4"), "has an unreadable NIfTI header"),
+    (IMAGE, header(108, [1e12], "<f4"), "is truncated"),
+    (IMAGE, header(42, [2000, 2000, 800], "<i2"), "bytes cannot hold the 6400000352 that its header speaks of"),
     (IMAGE, header(70, [4096], "<i2"), "has an unreadable NIfTI header"),  # type of the voxels
     (IMAGE, rewrite(np.zeros((*SHAPE, 2), np.int16)), "is no volume (its shape is (4, 6, 5, 2))"),
     (IMAGE, header(80, [0, 1, 1], "<f4"), "has a spacing that is not positive (0, 1, 1 mm)"),
@@ -291,6 +299,7 @@ DAMAGES = [
     (LABELS, rewrite(volume_of(0)[1], affine_of(voxel=(5, 0.8, 0.5))), "has another affine than the image"),
     (LABELS, rewrite(labelled(7)), "has unknown labels (7; known are 0 to 3)"),
     (LABELS, rewrite(labelled(-1, np.int16)), "has unknown labels (-1; known are 0 to 3)"),
+    (IMAGE, rewrite(np.full(SHAPE, np.nan, np.float32)), "has voxels that are not finite"),
     (LABELS, rewrite(labelled(1.5, np.float32)), "has unknown labels (1.5; known are 0 to 3)"),
     (LABELS, rewrite(labelled(np.nan, np.float32)), "has voxels that are not finite"),
 ]
@@ -306,6 +315,115 @@ def test_damage_is_told_in_a_sentence_with_case_and_mend(root, name, damage, sen
     assert problem.endswith("; download the case again, or add its number to dataset.exclude.")
     assert kits(root).fingerprint() != before
     assert kits(root, exclude=(12,)).problems() == []
+
+
+def link_to_itself(file):
+    file.unlink()
+    file.symlink_to(file)
+
+
+def pipe(file):
+    file.unlink()
+    os.mkfifo(file)
+
+
+def nifti_2(file):
+    voxels = np.zeros(SHAPE, np.uint8)
+    file.write_bytes(gzip.compress(nibabel.Nifti2Image(voxels, affine_of()).to_bytes()))
+
+
+@pytest.mark.parametrize("name", [IMAGE, LABELS])
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (pipe, "is a device, pipe or socket, not a file; move it elsewhere."),
+        (link_to_itself, "cannot be read (Too many levels of symbolic links); mend the link."),
+        (nifti_2, "is a NIfTI-2 file; save it as NIfTI-1."),
+    ],
+)
+def test_what_copying_does_not_mend_has_a_mend_of_its_own(root, name, damage, sentence):
+    file = root / "case_00012" / name
+    damage(file)
+    assert kits(root).problems() == [f"dataset: case_00012: {file} {sentence}"]
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        (kits(root).image if name == IMAGE else kits(root).labels)("case_00012")
+
+
+def test_a_file_that_may_not_be_read_is_not_to_be_downloaded_again(root, monkeypatch):
+    file = root / "case_00012" / LABELS
+    granted = Path.open
+
+    def open_(path, *args, **options):
+        if str(path) == str(file):
+            raise PermissionError(13, "Permission denied")
+        return granted(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", open_)
+    sentence = "cannot be read (Permission denied); give yourself the right to read it."
+    assert kits(root).problems() == [f"dataset: case_00012: {file} {sentence}"]
+
+
+def test_units_that_are_not_hounsfields_are_told(root):
+    file = root / "case_00012" / IMAGE
+    write(file, volume_of(12)[0] + np.int16(1024), affine_of())
+    (problem,) = kits(root).problems()
+    assert problem.startswith(f"dataset: case_00012: {file} is not in Hounsfield units (air is -1000")
+    assert problem.endswith(
+        "; store it with the slope and intercept that give HU (often 1 and -1024), or leave it out."
+    )
+    with pytest.raises(UserError, match="is not in Hounsfield units"):
+        kits(root).image("case_00012")
+
+    class Magnetic(Kits23):
+        hounsfield = False
+
+    assert Magnetic(str(root), folds=2).problems() == []
+    assert Magnetic(str(root), folds=2).image("case_00012").max() > 1000
+
+
+def test_of_large_data_sets_a_sample_is_read_whole(root, monkeypatch):
+    sizes = sum((root / case / IMAGE).stat().st_size for case in kits(root).case_ids())
+    monkeypatch.setattr("decomp.platform.datasets.volumes.READ_WHOLE", sizes // 2)
+    for case in ("case_00003", "case_00000"):  # the second and the first
+        write(root / case / IMAGE, volume_of(3)[0] + np.int16(1024), affine_of())
+    assert [problem.split(": ")[1] for problem in kits(root).problems()] == ["case_00000"]
+
+
+def test_contents_far_beyond_the_voxels_are_not_decompressed(root):
+    file = root / "case_00012" / IMAGE
+    few, many = (gzip.decompress(file.read_bytes()) + bytes(size) for size in (1000, 40_000_000))
+    file.write_bytes(gzip.compress(few))
+    assert kits(root).problems() == []
+    file.write_bytes(gzip.compress(many))
+    (problem,) = kits(root).problems()
+    assert "holds far more than the 592 bytes that its header speaks of" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("plain", lambda data: None),
+        ("sform", lambda data: data.__setitem__(slice(280, 328), np.diag([5, 6, 7, 1])[:3].astype("<f4").tobytes())),
+        ("pixdim", lambda data: data.__setitem__(slice(80, 92), np.array([1, 1.5, 2.5], "<f4").tobytes())),
+        ("metres", lambda data: data.__setitem__(123, 1)),
+        ("micrometres", lambda data: data.__setitem__(123, 3)),
+        ("no unit", lambda data: data.__setitem__(123, 0)),
+        ("sform alone", lambda data: data.__setitem__(slice(252, 254), bytes(2))),
+        ("qform alone", lambda data: data.__setitem__(slice(254, 256), bytes(2))),
+        ("neither", lambda data: data.__setitem__(slice(252, 256), bytes(4))),
+    ],
+)
+def test_voxel_is_that_of_nnunets_own_reader(root, name, change):
+    reader = pytest.importorskip("nnunetv2.imageio.simpleitk_reader_writer").SimpleITKIO()
+    for case in ("case_00003", "case_00007"):
+        image = nibabel.Nifti1Image(volume_of(3)[0].transpose(2, 1, 0), np.diag([-0.7, -0.8, 2.3, 1]))
+        image.set_qform(image.affine, 1)
+        (root / case / IMAGE).write_bytes(gzip.compress(image.to_bytes()))
+    before = kits(root).fingerprint()
+    mutate(root / "case_00003" / IMAGE, change)
+    expected = reader.read_images([str(root / "case_00003" / IMAGE)])[1]["spacing"]
+    assert kits(root).voxel("case_00003") == tuple(map(float, expected))
+    assert (kits(root).fingerprint() == before) == (name in ("plain", "no unit"))
 
 
 def test_all_damage_is_told_at_once(root):
@@ -329,6 +447,13 @@ def test_float_labels_that_are_whole_numbers_are_read(root):
     rewrite(volume_of(7)[1].astype(np.float64))(root / "case_00007" / LABELS)
     assert kits(root).problems() == []
     assert np.array_equal(kits(root).labels("case_00007"), volume_of(7)[1])
+
+
+@pytest.mark.parametrize("value", [0.9999999, 1.0004, 3.0009, -0.0001])
+def test_float_labels_are_rounded_where_rounding_is_the_cause(root, value):
+    rewrite(labelled(value, np.float32))(root / "case_00007" / LABELS)
+    assert kits(root).problems() == []
+    assert kits(root).labels("case_00007")[0, 0, 0] == round(value)
 
 
 def test_affines_may_differ_by_rounding(root):

@@ -1,0 +1,45 @@
+"""Whether the splits of a data set can be learned from and scored."""
+
+import functools
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from decomp.platform.datasets.base import IGNORE, Dataset, Split
+
+USES: dict[Split, str] = {"train": "annotate", "test": "score", "validation": "choose the model by"}
+
+
+def unusable(dataset: Dataset, folds: Iterable[int]) -> list[str]:
+    """A sentence for every split that has no images, but for validation, or no labelled pixel.
+
+    Labels are read until a labelled pixel is found, which the first image of a split mostly has.
+
+    Args:
+        dataset: a data set without damage.
+        folds: the folds that are asked about.
+    """
+
+    @functools.cache
+    def labelled(image: str, wanted: tuple[int, ...]) -> bool:
+        labels = dataset.labels(image)
+        return bool(np.isin(labels, wanted).any() if wanted else (labels != IGNORE).any())
+
+    def told() -> Iterator[str]:
+        for fold in folds:
+            where = f" of fold {fold}" if dataset.folds > 1 else ""
+            for split, use in USES.items():
+                images, scored = dataset.ids(split, fold), dataset.nested if split == "test" else {}
+                wanted = tuple(sorted({label for labels in scored.values() for label in labels}))
+                if any(labelled(image, wanted) for image in images):
+                    continue
+                if images:
+                    of = f" of {', '.join(scored)}" if scored else ""
+                    lacks, mend = f"no labelled pixel{of}", "label its images, or take others"
+                elif split == "validation":
+                    continue
+                else:
+                    lacks, mend = "no images", "add some"
+                yield f"dataset: the {split} split{where} has {lacks}, so there is nothing to {use}; {mend}."
+
+    return list(told())
