@@ -391,6 +391,20 @@ def test_a_cluster_that_asks_for_a_token_is_said(finished, tmp_path, monkeypatch
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("command", ["check", "status"])
+def test_a_look_at_the_plan_imports_nothing_heavy(command, tmp_path):
+    program = (
+        "import sys; from decomp.experiments.cli import main\n"
+        "try: main()\n"
+        "finally: print('imported:', *{'torch', 'ray', 'mlflow', 'sklearn', 'matplotlib'} & {*sys.modules})"
+    )
+    file = ROOT / "experiments" / "digits.yaml"
+    done = subprocess.run(
+        [sys.executable, "-c", program, command, file], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1].strip() == "imported:"
+
+
 def test_list_names_everything_and_says_nothing_else():
     status, out, err = decomp("list", cwd=ROOT)
     assert (status, err) == (0, "")  # every learner is imported, with libraries that like to warn
