@@ -1,9 +1,11 @@
-"""Progress of all running runs: an actor gathers what coordinators and workers report, the driver reads it."""
+"""Progress of all running runs: an actor gathers what coordinators and workers report, the driver reads it.
+
+Ray is imported by what uses it, for it takes seconds, and `decomp status` needs the types alone.
+"""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import ray
 from typing_extensions import override
 
 from decomp.platform.loop.loop import Observer
@@ -74,6 +76,8 @@ class ProgressActor:
 
 def open_progress() -> Any:
     """Start a `ProgressActor`, which lives as long as the driver; its handle."""
+    import ray
+
     # Wrapped here rather than decorated: a decorated class would be pickled by value, copies of its globals included.
     return ray.remote(num_cpus=0, max_restarts=-1)(ProgressActor).remote()
 
@@ -108,6 +112,8 @@ class ProgressReader:
 
     def read(self) -> ProgressReport:
         """What has happened since the last call; nothing new if the actor does not answer now."""
+        import ray
+
         if self._asked is None:
             self._asked = self._progress.report.remote()
         if not ray.wait([self._asked], timeout=PATIENCE)[0]:

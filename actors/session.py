@@ -3,8 +3,10 @@
 import contextlib
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import ray
 
@@ -13,14 +15,25 @@ from decomp.platform.errors import UserError
 PATIENCE = 10.0
 """Seconds in which a cluster's head must answer; Ray itself would try for minutes."""
 
+TOKEN = "~/.ray/auth_token"
+"""Where Ray keeps the secret that every process of a cluster must show."""
+
+LONGEST_FOLDER = 39
+"""Characters; a socket's path, which has 68 more in Ray, must have less than 108."""
+
 
 def start(address: str | None, *, verbose: bool) -> None:
     """Start a local Ray, or join the cluster at `address` (``auto`` for the one of this machine).
 
     Raises:
-        UserError: if there is no cluster at the address, or it does not let us in.
+        UserError: if Ray cannot start, there is no cluster at the address, or it does not let us in.
     """
-    if address is not None and address != "auto":
+    _protect_token()
+    if address is None:
+        # Known to this process and its children alone, and no home is needed to keep it in.
+        if not os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    elif address != "auto":
         _check_reachable(address)
     try:
         ray.init(
@@ -30,14 +43,50 @@ def start(address: str | None, *, verbose: bool) -> None:
             logging_level=logging.INFO if verbose else logging.ERROR,
             configure_logging=True,
             runtime_env={"env_vars": _worker_environment(), "worker_process_setup_hook": _follow(os.getcwd())},
+            _temp_dir=None if address else _socket_folder(),
         )
-    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0].split(". ")[0]
         if address is None:
-            raise
+            raise UserError(
+                f"Ray cannot start on this machine ({reason or type(error).__name__}); see whether memory, processes "
+                f"(ulimit -u) and room in {_socket_folder()} are left and it is not overloaded, then type the same "
+                f"command again; --verbose shows what Ray says."
+            ) from error
         raise UserError(
-            f"--address {address}: the cluster cannot be joined ({str(error).split('. ')[0]}); check that its head is "
-            f"up, and that ~/.ray/auth_token here is the head's."
+            f"--address {address}: the cluster cannot be joined ({reason}); check that its head is up, and that "
+            f"{TOKEN} here is the head's."
         ) from error
+
+
+def _protect_token() -> None:
+    """The token opens the cluster to whoever reads it, and Ray makes its file readable to all."""
+    with contextlib.suppress(OSError, RuntimeError):  # there is none, nor perhaps a home
+        file = Path(TOKEN).expanduser()
+        if file.stat().st_mode & 0o077:
+            file.chmod(0o600)
+
+
+def _socket_folder() -> str:
+    """Where Ray puts its logs and sockets: as it would do itself, unless that makes a socket's path too long.
+
+    Raises:
+        UserError: if there is no such folder.
+    """
+    for variable in ("RAY_TMPDIR", "TMPDIR"):
+        folder = os.environ.get(variable)
+        if folder and len(os.fsencode(folder)) <= LONGEST_FOLDER and _is_usable(folder):
+            return os.path.join(folder, "ray")
+    if not _is_usable("/tmp"):
+        raise UserError(
+            f"TMPDIR: Ray needs a folder for its sockets that can be written and whose path has at most "
+            f"{LONGEST_FOLDER} characters; /tmp is none here, so set TMPDIR to one."
+        )
+    return "/tmp/ray"
+
+
+def _is_usable(folder: str) -> bool:
+    return os.path.isabs(folder) and os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
 
 
 def _check_reachable(address: str) -> None:

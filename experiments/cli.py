@@ -9,8 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, get_args
@@ -19,11 +17,12 @@ import typer
 from rich.table import Table
 
 from decomp.experiments.checking import missing_gpus, notes, occupation, plan_table, summary
-from decomp.experiments.console import CONSOLE, duration, prepare_environment, program, show
+from decomp.experiments.console import CONSOLE, clear_mistakes, duration, prepare_environment, program, show
+from decomp.experiments.interruption import heed_signals, signals_as_interruptions, stoppable
 from decomp.experiments.plan import Plan, make_plan
 from decomp.experiments.reporting import mirroring, print_report, write_report
-from decomp.experiments.schema import load_experiment
-from decomp.platform.errors import StorageError, UserError
+from decomp.experiments.schema import Experiment, load_experiment
+from decomp.platform.errors import UserError
 from decomp.platform.version import package_version
 
 
@@ -69,7 +68,7 @@ def _program(
 
 def main() -> None:
     """Run the command line."""
-    with _clear_mistakes():
+    with signals_as_interruptions(), clear_mistakes():
         app()
 
 
@@ -77,21 +76,22 @@ def main() -> None:
 def run(file: File, overrides: Overrides = None, address: Address = None, verbose: Verbose = False) -> None:
     """Compute what is missing of an experiment, then report. The same command resumes after any interruption."""
     prepare_environment(verbose=verbose)
-    plan = _plan(file, overrides)
-    _check_data(file, plan)
-    from decomp.experiments import running  # Ray reads the environment when it is imported
-    from decomp.experiments.lock import sole_driver
+    with stoppable():
+        plan = _plan(file, overrides)
+        _check_data(file, plan)
+        from decomp.experiments import running  # Ray reads the environment when it is imported
+        from decomp.experiments.status import driving
 
-    with _stoppable(), sole_driver(plan.experiment.root):
-        histories = plan.histories()
-        CONSOLE.print(summary(plan, histories), highlight=False)
-        for note in notes(plan, histories):
-            CONSOLE.print(note, highlight=False)
-        missing = plan.missing(histories)
-        with mirroring(plan, file, overrides, verbose=verbose) as mirror:
-            failed, histories = running.compute_all(plan, missing, mirror, address, verbose=verbose)
-            compared = [history for history in histories if history.spec.kind != "first"]
-            mirror.summarise(print_report(plan, compared, file, overrides))
+        with driving(plan.experiment.root):
+            histories = plan.histories()
+            CONSOLE.print(summary(plan, histories), highlight=False)
+            for note in notes(plan, histories):
+                CONSOLE.print(note, highlight=False)
+            missing = plan.missing(histories)
+            with mirroring(plan, file, overrides, verbose=verbose) as mirror:
+                failed, histories = running.compute_all(plan, missing, mirror, address, verbose=verbose)
+                compared = [history for history in histories if history.spec.kind != "first"]
+                mirror.summarise(print_report(plan, compared, file, overrides))
     if failed:
         CONSOLE.print(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again.", style="red")
         raise typer.Exit(1)
@@ -130,7 +130,8 @@ def status(file: File, overrides: Overrides = None) -> None:
     count = Counter(row.doing for row in rows)
     by = f"driven by process {driver.pid} on {driver.host}" if driver else "nobody works on it"
     typer.echo(
-        f"{plan.experiment.name}: {count['finished']} of {len(rows)} runs finished, {count['waiting']} waiting; {by}."
+        f"{plan.experiment.name}: {count['finished']} of {len(rows)} runs finished, {count['waiting']} waiting in "
+        f"{root}{_if_missing(plan.experiment)}; {by}."
     )
 
 
@@ -138,16 +139,22 @@ def status(file: File, overrides: Overrides = None) -> None:
 def stop(file: File, overrides: Overrides = None) -> None:
     """End a running sweep from another terminal. Committed cycles are kept; `decomp run` goes on from there."""
     from decomp.experiments.lock import is_driven
-    from decomp.experiments.status import ask_to_stop
+    from decomp.experiments.status import ask_to_stop, withdraw_request
 
-    root = load_experiment(file, overrides or []).root
+    experiment = load_experiment(file, overrides or [])
+    root = experiment.root
     if not is_driven(root):
-        raise UserError(f"{file}: nobody works on this experiment in {root}; there is nothing to stop.")
+        raise UserError(
+            f"{file}: nobody works on this experiment in {root}{_if_missing(experiment)}; there is nothing to stop."
+        )
     ask_to_stop(root)
     with CONSOLE.status("Waiting for it to end"):
         while is_driven(root):
             time.sleep(0.2)
-    typer.echo("Stopped. Committed cycles are kept; 'decomp run' goes on from there.")
+    if withdraw_request(root):
+        typer.echo("It ended by itself before it heard of this; 'decomp status' tells how far it came.")
+    else:
+        typer.echo("Stopped. Committed cycles are kept; 'decomp run' goes on from there.")
 
 
 @app.command()
@@ -162,9 +169,10 @@ def report(
     verbose: Verbose = False,
 ) -> None:
     """Print the comparison of the committed cycles, write its page, tables and figures, and log them to MLflow."""
-    from decomp.experiments.lock import is_driven, sole_driver
+    from decomp.experiments.lock import is_driven
     from decomp.experiments.report.axes import axes_of, find_axis
     from decomp.experiments.report.run_history import read_histories
+    from decomp.experiments.status import driving
 
     overrides = [part for part in files if "=" in part and not Path(part).is_file()]
     plans = {Path(part): _plan(Path(part), overrides) for part in files if part not in overrides}
@@ -176,7 +184,10 @@ def report(
         chosen[file] = axes[0] if axis is None else find_axis(axes, axis)
         histories[file] = read_histories(plan.compared)
         if not any(history.cycles for history in histories[file]):
-            raise UserError(f"{file}: nothing is computed yet in {plan.experiment.root}; type '{program()} run' first.")
+            raise UserError(
+                f"{file}: nothing is computed yet in {plan.experiment.root}{_if_missing(plan.experiment)}; type "
+                f"'{program()} run' first."
+            )
     for file, plan in plans.items():
         if len(plans) > 1:
             typer.echo(f"{file}:\n")
@@ -184,7 +195,7 @@ def report(
         if is_driven(plan.experiment.root):  # MLflow has one writer
             CONSOLE.print("MLflow gets the report from the command that works on this experiment, when that ends.")
             continue
-        with sole_driver(plan.experiment.root), mirroring(plan, file, overrides, verbose=verbose) as mirror:
+        with driving(plan.experiment.root), mirroring(plan, file, overrides, verbose=verbose) as mirror:
             mirror.summarise(written)
 
 
@@ -192,10 +203,10 @@ def report(
 def sync(file: File, overrides: Overrides = None, verbose: Verbose = False) -> None:
     """Write to MLflow what it does not have yet, e.g. after its server was down. Repeating it adds nothing twice."""
     plan = _plan(file, overrides)
-    from decomp.experiments.lock import sole_driver
     from decomp.experiments.report.run_history import read_histories
+    from decomp.experiments.status import driving
 
-    with sole_driver(plan.experiment.root), mirroring(plan, file, overrides, verbose=verbose) as mirror:
+    with driving(plan.experiment.root), mirroring(plan, file, overrides, verbose=verbose) as mirror:
         mirror.summarise(write_report(plan, read_histories(plan.compared)))
     if mirror.warning:
         raise typer.Exit(1)
@@ -208,16 +219,17 @@ def ui(
     port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 5000,
 ) -> None:
     """Browse the runs in MLflow, on the loopback interface only, until interrupted."""
-    from decomp.experiments.tracking.tracker import charts_address, tracking_uri, ui_command, ui_environment
+    from decomp.experiments.tracking.tracker import charts_address, ui_command, ui_environment
+    from decomp.experiments.tracking.uris import tracking_uri, without_passwords
 
     experiment = load_experiment(file, overrides or [])
     uri = tracking_uri(experiment.folder.parent)
-    CONSOLE.print(f"MLflow shows {uri} at http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
+    command = ui_command(uri, port)
+    CONSOLE.print(f"MLflow shows {without_passwords(uri)} at http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
     if (charts := charts_address(uri, experiment.name, port)) is not None:
         CONSOLE.print(f"Charts of {experiment.name}: {charts}", markup=False, highlight=False, soft_wrap=True)
     # In a session of its own, so that Ctrl-C reaches this process alone: the server answers it with a traceback.
-    server = subprocess.Popen(ui_command(uri, port), env=ui_environment(), start_new_session=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    server = subprocess.Popen(command, env=ui_environment(uri), start_new_session=True, preexec_fn=heed_signals)
     try:
         status = server.wait()
     except KeyboardInterrupt:
@@ -268,6 +280,15 @@ def _plan(file: Path, overrides: list[str] | None) -> Plan:
         raise UserError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from error
 
 
+def _if_missing(experiment: Experiment) -> str:
+    """What to add where the results' folder is named, if there is none: commands are typed in other folders, too."""
+    folder = experiment.root.local
+    if folder is None or folder.exists():
+        return ""
+    relative = "" if Path(experiment.storage).expanduser().is_absolute() else f", {experiment.storage!r} seen from here"
+    return f" (which does not exist{relative}; storage=FOLDER names another)"
+
+
 def _find_own_classes() -> None:
     """The user's own classes are found beside where the command is typed, as with `python -m`."""
     if str(Path.cwd()) not in sys.path:
@@ -277,24 +298,3 @@ def _find_own_classes() -> None:
 def _check_data(file: Path, plan: Plan) -> None:
     if problems := plan.data_problems():
         raise UserError("\n".join(f"{file}: {problem}" for problem in problems))
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        CONSOLE.print("Stopped. Committed cycles are kept; the same command goes on from there.")
-        raise typer.Exit(130) from None
-
-
-@contextmanager
-def _clear_mistakes() -> Iterator[None]:
-    """A user's mistake ends in sentences and exit status 2."""
-    try:
-        yield
-    except (UserError, StorageError) as error:
-        sentences = f"storage: {error}" if isinstance(error, StorageError) else str(error)
-        for line in sentences.splitlines():
-            CONSOLE.print(f"error: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)

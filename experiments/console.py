@@ -3,12 +3,15 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from decomp.platform.errors import StorageError, UserError
 
 CONSOLE = Console(stderr=True)
 """Messages and progress; standard output is for results."""
@@ -25,6 +28,7 @@ def prepare_environment(*, verbose: bool) -> None:
     """Set what Ray reads when it is imported; so this comes first."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a busy machine needs more than Ray's 30
     if not verbose:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
@@ -34,6 +38,26 @@ def show(results: RenderableType) -> None:
     """Print on standard output."""
     # A file or pipe has no width, for which rich assumes 80 columns.
     Console(width=None if sys.stdout.isatty() else 100).print(results)
+
+
+@contextmanager
+def clear_mistakes() -> Iterator[None]:
+    """A user's mistake, and a file that cannot be read or written, end in sentences and exit status 2."""
+    try:
+        yield
+    except (UserError, OSError) as error:
+        if isinstance(error, StorageError):
+            sentences = f"storage: {error}"
+        elif isinstance(error, UserError):
+            sentences = str(error)
+        elif error.filename is not None:
+            name = os.fsdecode(error.filename)
+            sentences = f"{name}: {error.strerror}; mend that, then type the same command again."
+        else:
+            raise  # a fault of this program
+        for line in sentences.splitlines():
+            CONSOLE.print(f"error: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
 
 
 def program() -> str:

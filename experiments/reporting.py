@@ -65,7 +65,8 @@ def print_report(
 def mirroring(plan: Plan, file: Path, overrides: list[str] | None, *, verbose: bool) -> Iterator["MirrorThread"]:
     """Mirror to MLflow what is committed, now and while the body runs; warn of what could not be written."""
     from decomp.experiments.tracking.mirror import MirrorThread
-    from decomp.experiments.tracking.tracker import Tracker, tracking_uri
+    from decomp.experiments.tracking.tracker import Tracker
+    from decomp.experiments.tracking.uris import tracking_uri
 
     uri = tracking_uri(plan.experiment.folder.parent)
     remedy = " ".join([program(), "sync", str(file), *(overrides or [])])

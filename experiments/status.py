@@ -6,21 +6,24 @@ Whoever sees the folder can ask, on any node and without joining the cluster.
 import json
 import os
 import socket
+import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
 from decomp.actors.progress import Activity
+from decomp.experiments.interruption import interrupter
+from decomp.experiments.lock import sole_driver
 from decomp.experiments.plan import Plan
 from decomp.experiments.report.run_history import RunHistory
-from decomp.platform.errors import UserError
+from decomp.platform.errors import StorageError, UserError
 from decomp.platform.storage.location import Location
 
 STATUS, STOP = ".status.json", ".stop"
 
-WRITE_EVERY = 2.0
-"""Seconds between two writings of the status."""
+WRITE_EVERY, LISTEN_EVERY = 2.0, 2.0
+"""Seconds between two writings of the status, and between two looks for a request to stop."""
 
 RECENT = 3
 """Cycles from which the time left is estimated: later cycles take longer, and each costs a request in a bucket."""
@@ -57,7 +60,7 @@ class Status:
 
 
 class StatusWriter:
-    """The driver's side: writes the status every few seconds and checks whether another terminal asks it to stop.
+    """The driver's side: writes the status every few seconds.
 
     Args:
         root: the experiment's folder.
@@ -67,7 +70,6 @@ class StatusWriter:
         self._root = root
         self._written = -WRITE_EVERY
         self._failed: dict[str, str] = {}
-        (root / STOP).discard()
 
     def update(self, active: Mapping[str, Activity], failed: Mapping[str, str]) -> None:
         """Write what is going on, unless it was written just now and no run has failed.
@@ -75,31 +77,47 @@ class StatusWriter:
         Args:
             active: what each active run is doing, by label.
             failed: why runs that have just ended failed, by label.
-
-        Raises:
-            KeyboardInterrupt: if another terminal asks the sweep to stop.
         """
         self._failed |= failed
         if failed or time.monotonic() - self._written >= WRITE_EVERY:
             self._written = time.monotonic()
             self._write(active)
-            if self._asked_to_stop():
-                raise KeyboardInterrupt
 
     def close(self) -> None:
         """Write that nothing is running any more."""
         self._write({})
 
-    def _asked_to_stop(self) -> bool:
-        with suppress(OSError):
-            if (self._root / STOP).exists():
-                (self._root / STOP).discard()
-                return True
-        return False
-
     def _write(self, active: Mapping[str, Activity]) -> None:
         with suppress(OSError):  # a sweep does not end because others cannot watch it
             Status(active=dict(active), failed=self._failed).write(self._root)
+
+
+@contextmanager
+def driving(root: Location) -> Iterator[None]:
+    """Work alone on an experiment; another terminal's request to stop raises `KeyboardInterrupt` in this, main thread.
+
+    Raises:
+        UserError: if another process works on it.
+        StorageError: if the folder cannot be written.
+    """
+    interrupt, ended = interrupter(), threading.Event()
+
+    def listen() -> None:
+        while not ended.wait(LISTEN_EVERY):
+            with suppress(OSError, StorageError):  # the storage cannot be reached for now
+                if withdraw_request(root):
+                    interrupt()
+                    return
+
+    with sole_driver(root):
+        withdraw_request(root)
+        listener = threading.Thread(target=listen, name="stop-requests", daemon=True)
+        listener.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            listener.join()
 
 
 @dataclass(frozen=True)
@@ -146,6 +164,14 @@ def ask_to_stop(root: Location) -> None:
         (root / STOP).write_atomically(b"")
     except OSError as error:
         raise UserError(f"storage: {root} cannot be written: {error.strerror or error}.") from error
+
+
+def withdraw_request(root: Location) -> bool:
+    """Whether there was a request to stop; there is none any more."""
+    if not (root / STOP).exists():
+        return False
+    (root / STOP).discard()
+    return True
 
 
 def _progress(history: RunHistory, metric: str, active: Mapping[str, Activity], failed: Mapping[str, str]) -> Progress:

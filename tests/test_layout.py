@@ -46,7 +46,8 @@ MAY_IMPORT = {
     "platform.testing": "platform spec samplers metrics partitions datasets.base learners.base",
     "actors": "platform spec storage datasets.base datasets learners.base learners.training components loop",
     "experiments": "",
-    "experiments.console": "",
+    "experiments.console": "platform",
+    "experiments.interruption": "experiments.console",
     "experiments.convert": "platform datasets.base datasets.formats datasets",
     "experiments.listing": "platform spec samplers partitions datasets learners components",
     "experiments.lock": "platform storage",
@@ -56,7 +57,8 @@ MAY_IMPORT = {
     "experiments.report.run_history": "platform spec storage",
     "experiments.plan": "platform spec storage metrics datasets.base datasets components "
     "experiments.report.run_history experiments.schema experiments.problems",
-    "experiments.status": "platform storage actors experiments.report.run_history experiments.plan",
+    "experiments.status": "platform storage actors experiments.report.run_history experiments.plan experiments.lock "
+    "experiments.interruption",
     "experiments.checking": "platform experiments.console experiments.report.run_history experiments.plan",
     "experiments.report": "platform spec storage metrics datasets.base experiments.report.run_history "
     "experiments.schema experiments.plan",

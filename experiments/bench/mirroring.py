@@ -39,8 +39,8 @@ from decomp.experiments.bench.servers import (
 from decomp.experiments.report.report import Report, compile_report
 from decomp.experiments.report.run_history import read_histories
 from decomp.experiments.tracking import fields
-from decomp.experiments.tracking.mlflow_experiment import SQLITE
 from decomp.experiments.tracking.tracker import Tracker
+from decomp.experiments.tracking.uris import SQLITE
 from decomp.platform.datasets import Dataset, Split
 from decomp.platform.errors import UserError
 from decomp.platform.ledger import Annotation, Ledger

@@ -85,7 +85,7 @@ def tracking_server(database: str, folder: Path) -> Iterator[str]:
     command = ui_command(database, port)
     with (home / "log").open("w") as log:
         server = subprocess.Popen(
-            command, cwd=home, stdout=log, stderr=log, env=ui_environment(), start_new_session=True
+            command, cwd=home, stdout=log, stderr=log, env=ui_environment(database), start_new_session=True
         )
     try:
         _wait_until(lambda: _answers(f"{address}/health"), server, home / "log")

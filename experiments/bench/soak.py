@@ -320,7 +320,7 @@ def compare_mlflow(experiment: Path, tally: Tally) -> None:
     """Every metric of every cycle must be in MLflow, once."""
     from mlflow import MlflowClient
 
-    from decomp.experiments.tracking.tracker import tracking_uri
+    from decomp.experiments.tracking.uris import tracking_uri
 
     subprocess.run(
         [sys.executable, "-m", "decomp.experiments", "sync", str(experiment)], check=True, capture_output=True

@@ -34,3 +34,8 @@ What is written:
     page_building           what the page consists of
     page                    the page itself, one HTML file that needs nothing else (page.html is its template)
 """
+
+import logging
+
+# It warns where the home cannot be written; figures need nothing that it would keep there.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)

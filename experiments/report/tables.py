@@ -17,6 +17,9 @@ UNDEFINED = "–"
 REPEATS = "repeats"
 """Name of the table that the others are computed from."""
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings of what spreadsheets compute when they open a CSV file."""
+
 LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -68,7 +71,7 @@ class Table:
     def csv(self) -> str:
         """Comma-separated values with a line of heads; floats as short as reads back the same, undefined as nothing."""
         stream = io.StringIO()
-        csv.writer(stream, lineterminator="\n").writerows([self.heads, *self.rows])
+        csv.writer(stream, lineterminator="\n").writerows([map(inert, row) for row in (self.heads, *self.rows)])
         return stream.getvalue()
 
     def latex(self) -> str:
@@ -90,6 +93,11 @@ class Table:
         """Whether a column holds numbers, apart from undefined cells."""
         cells = [row[column] for row in self.rows if row[column] is not None]
         return bool(cells) and not any(isinstance(cell, str) for cell in cells)
+
+
+def inert(cell: Cell) -> Cell:
+    """A cell of CSV, in which a spreadsheet must not take a text, such as the name of a class, for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell
 
 
 def mean_sd(value: Spread | None) -> tuple[Cell, Cell]:

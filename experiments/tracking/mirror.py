@@ -8,6 +8,7 @@ from types import TracebackType
 
 from decomp.experiments.report.report import Report
 from decomp.experiments.tracking.tracker import Tracker
+from decomp.experiments.tracking.uris import without_passwords
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import StorageError, UserError
 from decomp.platform.storage.runs import RunStore
@@ -157,7 +158,8 @@ class MirrorThread:
             return True
 
     def _sentence(self, fault: str) -> str:
-        return f"MLflow at {self._uri} {fault}; nothing is lost: `{self._remedy}` mirrors the records later."
+        where = without_passwords(self._uri)
+        return f"MLflow at {where} {fault}; nothing is lost: `{self._remedy}` mirrors the records later."
 
 
 def _key(job: RunStore | Report) -> str:
@@ -165,5 +167,5 @@ def _key(job: RunStore | Report) -> str:
 
 
 def _brief(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:120]}{'...' if len(text) > 120 else ''}"
+    text = " ".join(without_passwords(str(error)).split())
+    return f"{type(error).__name__}: {text[:300]}{'...' if len(text) > 300 else ''}"

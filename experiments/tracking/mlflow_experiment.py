@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from decomp.experiments.tracking.fields import Point
+from decomp.experiments.tracking.uris import artifact_folder, sqlite_file, sqlite_uri
 from decomp.platform.storage.files import flock
 
 MAX_METRICS, MAX_STRINGS, MAX_PARAMETER_LENGTH = 1000, 100, 6000
@@ -31,8 +32,6 @@ SOURCE_TYPE = "decomp"
 
 CALLS_AT_ONCE = 4
 """Calls under way at a time: one with metrics, the others with files."""
-
-SQLITE = "sqlite:///"
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -148,14 +147,14 @@ class MlflowExperiment:
         # Imported here, because it takes seconds and nobody but this class needs it.
         mlflow = importlib.import_module("mlflow")
         with _alone(self._uri):
-            file = _sqlite_file(self._uri)
+            file = sqlite_file(self._uri)
             if file is not None and not file.exists():
                 # Made elsewhere and renamed: MLflow cannot take up again what was interrupted while it made its tables.
                 # Under another name each time, for in one process it goes on with a file of the same name.
                 for stale in file.parent.glob(f".{file.name}.draft-*"):
                     stale.unlink()
                 draft = file.with_name(f".{file.name}.draft-{uuid.uuid4().hex}")
-                mlflow.MlflowClient(f"{SQLITE}{draft}").search_experiments(max_results=1)
+                mlflow.MlflowClient(sqlite_uri(draft)).search_experiments(max_results=1)
                 draft.replace(file)
             return mlflow.MlflowClient(self._uri)
 
@@ -195,7 +194,7 @@ def calls(sizes: Sequence[int]) -> Iterator[slice]:
 
 def look_up(uri: str, name: str) -> tuple[str, dict[str, str]] | None:
     """Id and tags of an experiment in a SQLite file, read without importing MLflow; None where there is none."""
-    file = _sqlite_file(uri)
+    file = sqlite_file(uri)
     if file is None or not file.is_file():
         return None
     try:
@@ -207,20 +206,10 @@ def look_up(uri: str, name: str) -> tuple[str, dict[str, str]] | None:
         return None
 
 
-def artifact_folder(uri: str) -> Path | None:
-    """Where the artifacts of a SQLite store go; elsewhere the server decides."""
-    file = _sqlite_file(uri)
-    return file.parent / "mlartifacts" if file else None
-
-
-def _sqlite_file(uri: str) -> Path | None:
-    return Path(uri.removeprefix(SQLITE)).absolute() if uri.startswith(SQLITE) else None
-
-
 @contextmanager
 def _alone(uri: str) -> Iterator[None]:
     """Keep other experiments off a SQLite file: two that create or migrate it together break it."""
-    file = _sqlite_file(uri)
+    file = sqlite_file(uri)
     if file is None:
         yield
         return

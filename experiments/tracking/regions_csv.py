@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterable
 
+from decomp.experiments.report.tables import Cell, inert
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.ledger import Annotation
 
@@ -21,9 +22,9 @@ def regions_table(dataset: Dataset, annotations: Iterable[Annotation]) -> str:
     rows = []
     for annotation in annotations:
         region = dataset.original(annotation.region)
-        row: dict[str, object] = {"image": region.image, "cycle": annotation.cycle, "rank": annotation.rank}
+        row: dict[str, Cell] = {"image": inert(region.image), "cycle": annotation.cycle, "rank": annotation.rank}
         drawn = annotation.drawn_class
-        row["class_drawn"] = "" if drawn is None else dataset.classes[drawn]
+        row["class_drawn"] = "" if drawn is None else inert(dataset.classes[drawn])
         for name, extents in (("start", region.start), ("size", region.size)):
             row |= {f"{name}_{axis}": extent for axis, extent in enumerate(extents)}
         rows.append(row)

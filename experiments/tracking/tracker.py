@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from decomp.experiments.report.comparison import compare
@@ -24,15 +23,9 @@ from decomp.experiments.report.report import Report
 from decomp.experiments.report.run_history import CommittedCycle, RunHistory, read_histories
 from decomp.experiments.tracking import fields
 from decomp.experiments.tracking.fields import DIGEST, FIGURE, GROUP, KEY, MIRRORED
-from decomp.experiments.tracking.mlflow_experiment import (
-    PRIMARY_METRIC,
-    SQLITE,
-    MlflowExperiment,
-    artifact_folder,
-    calls,
-    look_up,
-)
+from decomp.experiments.tracking.mlflow_experiment import PRIMARY_METRIC, MlflowExperiment, calls, look_up
 from decomp.experiments.tracking.regions_csv import regions_table
+from decomp.experiments.tracking.uris import artifact_folder, without_passwords
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import UserError
 from decomp.platform.ledger import Ledger
@@ -60,11 +53,6 @@ UI_SETTINGS = {
 }
 
 
-def tracking_uri(storage: Path) -> str:
-    """``MLFLOW_TRACKING_URI`` where it is set, else the SQLite file ``mlflow.db`` in the folder of all results."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{storage.absolute() / 'mlflow.db'}"
-
-
 def ui_command(uri: str, port: int) -> list[str]:
     """Command line of an MLflow server that shows a local store on the loopback interface; see `ui_environment`.
 
@@ -72,8 +60,8 @@ def ui_command(uri: str, port: int) -> list[str]:
         UserError: if the store is a server, which has pages of its own.
     """
     if uri.startswith(("http://", "https://")):
-        raise UserError(f"{uri} is a server with pages of its own; open that address in a browser.")
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--registry-store-uri", uri]
+        raise UserError(f"{without_passwords(uri)} is a server with pages of its own; open that address in a browser.")
+    command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     folder = artifact_folder(uri)
     if folder is not None:
@@ -93,9 +81,11 @@ def charts_address(uri: str, experiment: str, port: int) -> str | None:
     return f"http://127.0.0.1:{port}/#/experiments/{number}/runs?{fields.charts_query(tags.get(PRIMARY_METRIC))}"
 
 
-def ui_environment() -> dict[str, str]:
-    """This process's environment with settings for `ui_command` that make it start faster and say less."""
-    return UI_SETTINGS | os.environ
+def ui_environment(uri: str) -> dict[str, str]:
+    """This process's environment with settings for `ui_command`: the store, whose password a command line would show
+    to all users of this machine, and what makes it start faster and say less.
+    """
+    return UI_SETTINGS | os.environ | {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_REGISTRY_STORE_URI": uri}
 
 
 @dataclass

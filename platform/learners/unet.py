@@ -1,28 +1,27 @@
-"""A small U-Net for 2-D images that trains in seconds on one CPU core; its network is `networks.unet`."""
+"""A small U-Net for 2-D images that trains in seconds on one CPU core; its network is `networks.unet`.
+
+Torch is imported by what computes, for it takes seconds, and `decomp check` needs the options alone.
+"""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 from pydantic import Field
 from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Training
-from decomp.platform.learners.checkpoints import read_checkpoint, read_warm_start, write_checkpoint
-from decomp.platform.learners.devices import to_device
-from decomp.platform.learners.inference.segmentation import SegmentationPredictor
-from decomp.platform.learners.networks.unet import Network
-from decomp.platform.learners.reproducible import reproducible
-from decomp.platform.learners.training.crops import Crops
-from decomp.platform.learners.training.distributed import Group, process_group
-from decomp.platform.learners.training.divergence import diverged
-from decomp.platform.learners.training.losses import weighted_cross_entropy
-from decomp.platform.learners.training.schedules import one_cycle
+
+if TYPE_CHECKING:
+    from decomp.platform.learners.networks.unet import Network
+    from decomp.platform.learners.training.crops import Crops
+    from decomp.platform.learners.training.distributed import Group
 
 FORMAT, TITLE = "decomp-unet-1", "U-Net"
 REPORT_EVERY = 10  # iterations between two looks at the loss, which make a GPU wait
@@ -92,6 +91,13 @@ class UNet(Learner):
             UserError: if nothing is annotated, or the warm start's checkpoint does not fit.
             RuntimeError: if the training diverges.
         """
+        import torch
+
+        from decomp.platform.learners.checkpoints import write_checkpoint
+        from decomp.platform.learners.reproducible import reproducible
+        from decomp.platform.learners.training.crops import Crops
+        from decomp.platform.learners.training.distributed import process_group
+
         crops = Crops(dataset, training.ledger, self.crop, self.batch, self.balanced, self.jitter)
         device = torch.device(training.device)
         with process_group(training.processes, device) as group, reproducible(self.threads, device):
@@ -111,11 +117,18 @@ class UNet(Learner):
     @override
     def load(self, checkpoint: Path, dataset: Dataset, device: str) -> Predictor:
         """Read a checkpoint; `UserError` if it is none of a U-Net or was trained for other classes."""
+        import torch
+
+        from decomp.platform.learners.checkpoints import read_checkpoint
+        from decomp.platform.learners.inference.segmentation import SegmentationPredictor
+
         network, _ = read_checkpoint(checkpoint, FORMAT, TITLE, dataset.classes, _described)
         network.to(device).to(memory_format=torch.channels_last)
         return SegmentationPredictor(network.eval(), torch.device(device), TITLE, self.threads)
 
     def _initial_network(self, dataset: Dataset, training: Training, crops: Crops) -> Network:
+        from decomp.platform.learners.checkpoints import read_warm_start
+
         # Drawn for a warm start too, which therefore trains on the same crops.
         seed = int(training.rng.integers(2**63))
         if training.warm_start is None:
@@ -124,6 +137,13 @@ class UNet(Learner):
         return read_warm_start(training.warm_start, FORMAT, TITLE, dataset.classes, _described, expected)
 
     def _train(self, network: Network, crops: Crops, dataset: Dataset, training: Training, group: Group) -> None:
+        import torch
+
+        from decomp.platform.learners.devices import to_device
+        from decomp.platform.learners.training.divergence import diverged
+        from decomp.platform.learners.training.losses import weighted_cross_entropy
+        from decomp.platform.learners.training.schedules import one_cycle
+
         device = torch.device(training.device)
         trained = group.parallel(network.train())
         part = group.part(self.batch)
@@ -153,6 +173,10 @@ class UNet(Learner):
 
 
 def _new_network(crops: Crops, n_classes: int, widths: tuple[int, ...], seed: int) -> Network:
+    import torch
+
+    from decomp.platform.learners.networks.unet import Network
+
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: it would reseed the caller's CUDA generators too.
         torch.default_generator.manual_seed(seed)
@@ -162,4 +186,6 @@ def _new_network(crops: Crops, n_classes: int, widths: tuple[int, ...], seed: in
 
 
 def _described(description: Mapping[str, Any]) -> Network:
+    from decomp.platform.learners.networks.unet import Network
+
     return Network(description["in_channels"], len(description["classes"]), tuple(description["widths"]))

@@ -16,8 +16,6 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 Floats = npt.NDArray[np.float64]
@@ -89,6 +87,9 @@ def kmeans(features: npt.NDArray[np.float32], k: int, rng: np.random.Generator) 
     """
     _check(k, len(features))
     seed = int(rng.integers(2**32))
+    from sklearn.cluster import KMeans  # here, because the imports take a second
+    from sklearn.exceptions import ConvergenceWarning
+
     model = KMeans(k, init="k-means++", n_init=1, algorithm="lloyd", random_state=seed)
     with threadpool_limits(1), warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
         return np.asarray(model.fit(features).labels_, np.int64)

@@ -21,6 +21,9 @@ from decomp.platform.storage.owners import STAGING, is_abandoned, staging_name
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk without room: full, or the quota, or the greatest size of a file exceeded."""
 
+WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+"""Errors of a file system that knows no locks."""
+
 ROOM = 2**16
 """Bytes; a disk with less is full. Libraries that write by themselves do not say why they failed."""
 
@@ -149,13 +152,16 @@ class FilePath(PosixPath, Location):
 
     @override
     def is_locked(self) -> bool:
-        if not self.exists():
-            return False
         try:
-            with flock(self):
-                return False
-        except Locked:
+            with self.open("rb") as stream:  # a lock that is shared needs no right to write
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
             return True
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, *WITHOUT_LOCKS):
+                return False
+            raise StorageError(f"{self} cannot be read: {error.strerror}; mend its permissions.") from error
+        return False
 
     def _draft(self) -> Self:
         """A name beside this one that nobody else uses, and that `prepare` knows for a draft's."""
@@ -187,12 +193,20 @@ def flock(file: Path, *, wait: bool = False) -> Iterator[None]:
 
     Raises:
         Locked: if another process holds the lock and this one is not to wait.
+        StorageError: if the file system has no locks.
     """
     with file.open("a") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Locked from None
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            raise StorageError(
+                f"the file system of {file.parent} has no locks ({error.strerror}), which keep a second process out; "
+                f"mount it with them (Lustre: -o flock), or name a folder elsewhere."
+            ) from error
         yield
 
 

@@ -267,11 +267,14 @@ def test_an_interruption_says_how_to_go_on(finished, tmp_path):
     (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
     process = start("run", "toy.yaml", "learner.seconds=60", cwd=tmp_path)
     wait_for(lambda: list(tmp_path.glob("runs/toy/**/.staging-*")), process)
-    process.send_signal(signal.SIGINT)
+    family = births(descendants([process.pid]))
+    process.send_signal(signal.SIGTERM)  # Ray answers it by a stack of its own
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command goes on from there" in err
+    assert process.returncode == 143
+    assert err.splitlines()[-1] == "Stopped. Committed cycles are kept; the same command goes on from there."
     assert "Traceback" not in err
+    assert "***" not in err
+    assert outliving(family, 30) == []
 
 
 def test_another_terminal_sees_a_sweep_and_stops_it(finished, tmp_path):
@@ -292,6 +295,19 @@ def test_another_terminal_sees_a_sweep_and_stops_it(finished, tmp_path):
     status, _, err = decomp("stop", "toy.yaml", slow, cwd=tmp_path)
     assert status == 2
     assert "there is nothing to stop" in err
+
+
+def test_status_and_stop_name_the_folder_that_they_looked_into(finished, tmp_path):
+    folder, _ = finished
+    for command, end in (("status", "0 of 8 runs finished"), ("stop", "nothing to stop")):
+        _, out, err = decomp(command, folder / "toy.yaml", cwd=tmp_path)
+        said = " ".join((out + err).split())
+        assert (
+            f"{store_of(tmp_path)} (which does not exist, 'runs' seen from here; storage=FOLDER names another)" in said
+        )
+        assert end in said
+    _, out, _ = decomp("status", "toy.yaml", cwd=folder)
+    assert f"8 of 8 runs finished, 0 waiting in {store_of(folder)}; nobody works on it." in " ".join(out.split())
 
 
 def told_active(folder):
@@ -383,6 +399,20 @@ def test_a_cluster_that_asks_for_a_token_is_said(finished, tmp_path, monkeypatch
     assert f"error: --address {address}: the cluster cannot be joined" in err
     assert "~/.ray/auth_token here is the head's" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["check", "status"])
+def test_a_look_at_the_plan_imports_nothing_heavy(command, tmp_path):
+    program = (
+        "import sys; from decomp.experiments.cli import main\n"
+        "try: main()\n"
+        "finally: print('imported:', *{'torch', 'ray', 'mlflow', 'sklearn', 'matplotlib'} & {*sys.modules})"
+    )
+    file = ROOT / "experiments" / "digits.yaml"
+    done = subprocess.run(
+        [sys.executable, "-c", program, command, file], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1].strip() == "imported:"
 
 
 def test_list_names_everything_and_says_nothing_else():

@@ -1,3 +1,6 @@
+import threading
+import time
+
 import pytest
 from helpers.fake_runs import commit, fake_run
 from helpers.toy_runs import run_locally
@@ -8,7 +11,7 @@ from decomp.experiments.console import duration
 from decomp.experiments.lock import is_driven, sole_driver
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
-from decomp.experiments.status import Status, StatusWriter, ask_to_stop, progress_of
+from decomp.experiments.status import Status, StatusWriter, ask_to_stop, driving, progress_of, withdraw_request
 
 
 @pytest.fixture
@@ -26,15 +29,23 @@ def test_what_is_told_is_read_back(tmp_path):
     assert (Status.read(tmp_path).active, Status.read(tmp_path).failed) == ({}, {"b": "RuntimeError: no"})
 
 
-def test_a_request_to_stop_is_heard_once_and_none_from_before_the_start(tmp_path, monkeypatch):
-    monkeypatch.setattr(status, "WRITE_EVERY", 0.0)
+def test_a_request_to_stop_is_heard_whatever_goes_on_and_none_from_before_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(status, "LISTEN_EVERY", 0.01)
     ask_to_stop(tmp_path)
-    writer = StatusWriter(tmp_path)
-    writer.update({}, {})
-    ask_to_stop(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        writer.update({}, {})
-    writer.update({}, {})
+    with driving(tmp_path):
+        time.sleep(0.1)
+        ask_to_stop(tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            threading.Event().wait(20)  # no Python is executed meanwhile
+        assert not withdraw_request(tmp_path)
+    assert not is_driven(tmp_path)
+
+
+def test_a_request_that_nobody_heard_is_withdrawn(tmp_path):
+    with driving(tmp_path):
+        ask_to_stop(tmp_path)
+    assert withdraw_request(tmp_path)
+    assert not withdraw_request(tmp_path)
 
 
 def test_a_lock_tells_whether_somebody_works(tmp_path):

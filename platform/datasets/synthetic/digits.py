@@ -8,8 +8,10 @@ belong to the surface beneath them. The digits of the training, validation and t
 import dataclasses
 import functools
 import hashlib
+import importlib.util
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, get_args
 
 import cv2
@@ -123,10 +125,12 @@ _digit_indices = functools.lru_cache(maxsize=12)(digit_indices)
 @functools.lru_cache(maxsize=1)
 def _handwriting() -> tuple[Floats, npt.NDArray[np.int64]]:
     """Ink of the 1797 digits in [0, 1], shape (1797, 8, 8), and which digit each is, shape (1797,)."""
-    from sklearn.datasets import load_digits  # here, because the import takes a second
-
-    pixels, targets = load_digits(return_X_y=True)
-    return (pixels / 16).astype(np.float32).reshape(-1, 8, 8), targets.astype(np.int64)
+    package = importlib.util.find_spec("sklearn")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    # As its `load_digits` reads them; but importing it takes a second.
+    table = np.loadtxt(Path(package.submodule_search_locations[0]) / "datasets/data/digits.csv.gz", delimiter=",")
+    return (table[:, :-1] / 16).astype(np.float32).reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 
 
 @functools.lru_cache(maxsize=12)

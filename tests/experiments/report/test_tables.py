@@ -27,6 +27,16 @@ def test_csv_reads_back_the_same_float(value):
     assert float(cell) == value
 
 
+@pytest.mark.parametrize("name", ['=HYPERLINK("http://x")', "+1", "-1-1", "@SUM(A1)", "\t=1"])
+def test_csv_holds_names_that_a_spreadsheet_does_not_compute(name):
+    table = Table("t", "", ("class", "score"), ((name, -0.5), ("road", None)))
+    assert list(csv.reader(io.StringIO(table.csv(), newline=""))) == [
+        ["class", "score"],
+        [f"'{name}", "-0.5"],
+        ["road", ""],
+    ]
+
+
 def test_latex_is_a_booktabs_tabular_with_escaped_cells():
     assert TABLE.latex().splitlines() == [
         "% Wins & losses",

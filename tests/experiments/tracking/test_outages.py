@@ -153,7 +153,7 @@ def test_a_server_killed_midway_is_caught_up_with_after_its_return(tmp_path, mon
 
 
 def serve(store, port):
-    server = subprocess.Popen(ui_command(store, port), env=ui_environment(), start_new_session=True)
+    server = subprocess.Popen(ui_command(store, port), env=ui_environment(store), start_new_session=True)
     wait_until(lambda: answers(port))
     return server
 

@@ -23,3 +23,9 @@ def test_regions_are_listed_in_pixels_of_the_original():
 
 def test_a_cycle_without_regions_gives_an_empty_table():
     assert regions_table(Tiny(), []).splitlines() == ["image"]
+
+
+def test_names_are_no_formulas(monkeypatch):
+    monkeypatch.setattr(Tiny, "classes", ("=1+1", *Tiny.classes[1:]))
+    rows = [Annotation(Region("@a", (0, 0), (1, 1)), 1, 0, 0), Annotation(Region("-b", (0, 0), (1, 1)), 1, 1)]
+    assert regions_table(Tiny(), rows).splitlines()[1:] == ["'@a,1,0,'=1+1,0,0,1,1", "'-b,1,1,,0,0,1,1"]

@@ -13,7 +13,7 @@ from decomp.experiments.report.run_history import read_histories
 from decomp.experiments.tracking.fields import class_keys, cycle_points
 from decomp.experiments.tracking.mirror import MirrorThread
 from decomp.experiments.tracking.mlflow_experiment import calls
-from decomp.experiments.tracking.tracker import Tracker, charts_address, tracking_uri, ui_command
+from decomp.experiments.tracking.tracker import Tracker, charts_address, ui_command, ui_environment
 from decomp.platform.errors import UserError
 from decomp.platform.storage.runs import RunStore
 
@@ -340,13 +340,6 @@ def test_the_console_stays_quiet(tracker, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_environment_chooses_the_server(monkeypatch, tmp_path):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.org")
-    assert tracking_uri(tmp_path) == "http://example.org"
-
-
 def test_the_address_of_the_charts_leads_to_this_experiment(tracker, uri, experiment, client, tmp_path):
     assert charts_address(uri, experiment, 5001) is None
     tracker.mirror(fake_run(tmp_path, [0.1], sampler="decomp"), Tiny())
@@ -369,6 +362,8 @@ def test_pages_are_served_on_loopback_only():
     command = ui_command("sqlite:////data/mlflow.db", 5001)
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert "file:///data/mlartifacts" in command
+    assert not any("mlflow.db" in part for part in command)  # a password would be seen by all users of the machine
+    assert ui_environment("sqlite:////data/mlflow.db")["MLFLOW_BACKEND_STORE_URI"] == "sqlite:////data/mlflow.db"
     with pytest.raises(UserError, match="open that address"):
         ui_command("http://example.org", 5001)
 

@@ -1,5 +1,7 @@
 """The contract of `Location`, tried on each implementation."""
 
+import errno
+import fcntl
 import json
 import os
 import pickle
@@ -9,8 +11,9 @@ import sys
 import pytest
 from helpers.publishing import put
 
+from decomp.platform.errors import StorageError
 from decomp.platform.storage import lease
-from decomp.platform.storage.files import checksum
+from decomp.platform.storage.files import FilePath, checksum
 from decomp.platform.storage.location import Locked
 
 
@@ -120,6 +123,26 @@ def test_a_lock_has_one_holder(root):
                 pass
             assert lock.is_locked()
         assert not lock.is_locked()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_named_with_the_mend(number, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StorageError, match=r"has no locks.*or name a folder elsewhere"), (tmp_path / ".lock").lock():
+        pass
+    assert not (tmp_path / ".lock").is_locked()
+
+
+def test_whoever_only_looks_at_a_lock_opens_nothing_for_writing(tmp_path, monkeypatch):
+    lock, modes = tmp_path / ".lock", []
+    with lock.lock():
+        plain = FilePath.open
+        monkeypatch.setattr(FilePath, "open", lambda self, mode: modes.append(mode) or plain(self, mode))
+        assert lock.is_locked()
+    assert modes == ["rb"]
 
 
 HOLDER = """

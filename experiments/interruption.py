@@ -1,0 +1,80 @@
+"""How a command is ended before its time: SIGTERM and SIGHUP count as Ctrl-C, as does another terminal's `decomp stop`.
+
+Batch systems and `docker stop` send SIGTERM, a terminal that is lost sends SIGHUP.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from decomp.experiments.console import CONSOLE
+
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+WAKE = signal.SIGURG
+"""Interrupts the main thread: nobody else uses it, and it is not ignored where a shell ignores Ctrl-C (``&``)."""
+
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit status of a command that Ctrl-C has ended."""
+
+
+@contextmanager
+def signals_as_interruptions() -> Iterator[None]:
+    """While the body runs, the first of these signals raises `KeyboardInterrupt`; the exit status tells which it was.
+
+    A thread waits for them, and they are blocked everywhere else: Ray's handlers, which print a stack and abort, are
+    installed while it starts, and some of them only there.
+    """
+    heeded = {number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN}  # `nohup` ignores SIGHUP
+    received: list[int] = []
+    interrupt = interrupter()
+
+    def wait() -> None:
+        received.append(signal.sigwait(heeded))
+        _leave_lost_terminal()
+        interrupt()
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, heeded)
+    os.register_at_fork(after_in_child=heed_signals)
+    if heeded:
+        threading.Thread(target=wait, name="signals", daemon=True).start()
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED and received:
+            sys.exit(128 + received[0])
+        raise
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Say how to go on after an interruption."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        CONSOLE.print("Stopped. Committed cycles are kept; the same command goes on from there.")
+        sys.exit(INTERRUPTED)
+
+
+def heed_signals() -> None:
+    """Let a child process end by these signals as others do; `subprocess` must be told to call it (``preexec_fn``)."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+
+def interrupter() -> Callable[[], None]:
+    """What interrupts the main thread, which calls this, from any other one, as Ctrl-C does."""
+    signal.signal(WAKE, signal.default_int_handler)
+    main = threading.get_ident()
+    return lambda: signal.pthread_kill(main, WAKE)
+
+
+def _leave_lost_terminal() -> None:
+    """Whatever is still said to a terminal that is gone would be an error."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

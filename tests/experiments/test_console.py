@@ -1,0 +1,26 @@
+import pytest
+
+from decomp.experiments.console import clear_mistakes
+from decomp.platform.errors import StorageError, UserError
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (UserError("a: b.\nc: d."), "error: a: b.\nerror: c: d.\n"),
+        (StorageError("s3://x is away."), "error: storage: s3://x is away.\n"),
+        (PermissionError(13, "Permission denied", "/x/[y]"), "error: /x/[y]: Permission denied; mend that, then type "),
+        (OSError(5, "Input/output error", b"/x"), "error: /x: Input/output error; mend that"),
+    ],
+)
+def test_mistakes_and_files_that_cannot_be_used_are_sentences(error, sentence, capsys):
+    with pytest.raises(SystemExit) as ended, clear_mistakes():
+        raise error
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(sentence)
+
+
+@pytest.mark.parametrize("fault", [OSError("no file's"), ValueError("x")])
+def test_faults_of_the_program_stay_what_they_are(fault):
+    with pytest.raises(type(fault)), clear_mistakes():
+        raise fault

@@ -1,0 +1,65 @@
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import signal, subprocess, sys, time
+from decomp.experiments.interruption import signals_as_interruptions, stoppable
+
+with signals_as_interruptions(), stoppable():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("a handler as Ray installs one"))
+    child = subprocess.Popen(["sleep", "100"], preexec_fn=lambda: None)
+    print("ready", flush=True)
+    try:
+        time.sleep(100)
+    finally:
+        child.terminate()
+        print("child", child.wait(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signals_end_a_command_as_ctrl_c_does_and_its_status_tells_which(number):
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert err == "Stopped. Committed cycles are kept; the same command goes on from there.\n"
+    assert out == f"child {-signal.SIGTERM}\n"  # a child ends by the signal as usual
+
+
+def test_a_second_signal_disturbs_no_ending():
+    program = PROGRAM.replace("child.wait()", "child.wait(), time.sleep(1)")
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_nohup_is_respected():
+    program = PROGRAM.replace("time.sleep(100)", "time.sleep(1)")
+    process = subprocess.Popen(["nohup", sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_a_lost_terminal_is_no_further_error():
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", PROGRAM])
+    assert os.read(terminal, 100) == b"ready\r\n"
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGHUP
