@@ -1,17 +1,17 @@
-"""All that a data set, learner, sampler or partition of your own imports; `__all__` is the public surface.
+"""Everything that your own data set, learner, sampler or partition imports; `__all__` is the public surface.
 
 - Data sets: `Dataset`, the contract; `Volumes` and `NiftiVolumes`, contracts of CT volumes; `Split`; `IGNORE`, the
   label of pixels without a class; `RoiGraph`, an ROI of a slide.
-- Learners: `Learner` and `Predictor`, the contracts; `Training`, what is learned from, with `Processes` and the
-  `Ledger` of annotated regions, each an `Annotation`; `revealed`, their labels as a map; `reproducible`, in which torch
-  computes the same every time.
-- Predictions: `Wanted` says what is asked for; `decode` makes a `Prediction` of logits and a `Bottleneck`; `Measure`
-  and `UncertaintyMap` are of its uncertainty.
+- Learners: `Learner` and `Predictor`, the contracts; `Training`, what a learner learns from, with `Processes`
+  and the `Ledger` of annotated regions, each an `Annotation`; `revealed`, their labels as a map; `reproducible`, a
+  context in which torch computes the same every time.
+- Predictions: `Wanted` says what is asked for; `decode` makes a `Prediction` from logits and a `Bottleneck`; `Measure`
+  and `UncertaintyMap` describe its uncertainty.
 - Samplers: `ImageSelector`, `RegionSelector` and `JointRegionSelector`, the contracts; `Need`, what they declare;
-  `PoolView`, `ImageView` and `CandidateRegions`, what they are shown; `Places` and `Peaks`, by which regions are found;
-  `Choice`, what they answer; `UncertaintyRegions`, by which joint selectors find candidate regions.
+  `PoolView`, `ImageView` and `CandidateRegions`, what they are shown; `Places` and `Peaks`, with which they find
+  regions; `Choice`, what they answer; `UncertaintyRegions`, with which joint selectors find candidate regions.
 - Partitions: `Partition`, the contract of irregular regions.
-- Options: `NotIdentity` and `ByContent`, by which an annotation says what part an option has in a run's identity.
+- Options: `NotIdentity` and `ByContent`, with which an annotation says what part an option plays in a run's identity.
 - For all: `Region`; `stream`, keyed random numbers; `UserError`, a mistake in what the user wrote.
 
 `decomp.platform.testing` checks what you wrote. Other modules may change without notice.

@@ -36,11 +36,11 @@ PLACES: Mapping[Place, tuple[str, Mapping[str, str], type]] = {
     "regions": ("region selector", REGION_SELECTORS, RegionSelector),
     "region": ("partition", PARTITIONS, Partition),
 }
-"""What is named there: its kind, the names that come along, the contract."""
+"""What each place names: its kind, the built-in names, the contract."""
 
 
 def build_dataset(component: Component) -> Dataset:
-    """Make the data set; `UserError` for an unknown name, wrong options, all of them, or a wrong number of classes."""
+    """Make the data set; `UserError` for an unknown name, wrong options (listing all) or a wrong number of classes."""
     dataset = cast(Dataset, _build("dataset", component))
     if not 0 < len(dataset.classes) <= IGNORE:
         raise UserError(
@@ -51,25 +51,25 @@ def build_dataset(component: Component) -> Dataset:
 
 
 def build_learner(component: Component) -> Learner:
-    """Make the learner; `UserError` for an unknown name or wrong options, all of them."""
+    """Make the learner; `UserError` for an unknown name or wrong options (listing all)."""
     return cast(Learner, _build("learner", component))
 
 
 def stated_learner(component: Component) -> Component:
-    """The learner with the options of `CHANGED_DEFAULTS` that it leaves out."""
+    """The learner with the options of `CHANGED_DEFAULTS` added where it leaves them out."""
     changed = {LEARNERS[name]: options for name, options in CHANGED_DEFAULTS.items()}
     options = changed.get(LEARNERS.get(component.name, component.name), {})
     return replace(component, options={**options, **component.options})
 
 
 def build_selectors(sampler: Sampler) -> tuple[ImageSelector, RegionSelector]:
-    """Make the pair of selectors; `UserError` for an unknown name or wrong options, all of them."""
+    """Make the pair of selectors; `UserError` for an unknown name or wrong options (listing all)."""
     images, regions = _build("images", sampler.images), _build("regions", sampler.regions)
     return cast(ImageSelector, images), cast(RegionSelector, regions)
 
 
 def build_partition(component: Component) -> Partition:
-    """Make the partition; `UserError` for an unknown name or wrong options, all of them."""
+    """Make the partition; `UserError` for an unknown name or wrong options (listing all)."""
     return cast(Partition, _build("region", component))
 
 
@@ -154,7 +154,7 @@ def _build(place: Place, component: Component) -> Any:
 
 
 def _options(place: Place, component: Component, cls: type) -> dict[str, Any]:
-    """The options in the types of their annotations; `UserError` for all that are wrong or missing."""
+    """The options, converted to the types of their annotations; `UserError` lists all that are wrong or missing."""
     try:
         hints, defaults = hints_of(cls), defaults_of(cls)
         adapters = {name: _adapter(hints.get(name, Any)) for name in defaults if name in component.options}
@@ -188,7 +188,7 @@ def _options(place: Place, component: Component, cls: type) -> dict[str, Any]:
 
 
 def _adapter(hint: Any) -> pydantic.TypeAdapter[Any]:
-    """Numbers are finite unless the annotation allows others, and serve as names; a model has rules of its own."""
+    """Numbers must be finite unless the annotation allows others, and are valid as text; a model has its own rules."""
     if hint is Any:
         return pydantic.TypeAdapter(Annotated[Any, pydantic.AfterValidator(_finite)])
     try:
@@ -204,7 +204,7 @@ def _finite(value: Any) -> Any:
 
 
 def _canonical(value: Any, written: Any) -> Any:
-    """The canonical form of a value; where it is nothing that JSON has, that of what is written."""
+    """The canonical form of a value or, if JSON cannot hold the value, of what is written."""
     form = canonical(value)
     try:
         json.dumps(form)

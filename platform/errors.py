@@ -6,21 +6,21 @@ from typing import Any
 
 
 class UserError(Exception):
-    """A mistake in what the user wrote; the message is one sentence that names the culprit and the mend."""
+    """A mistake in what the user wrote; the message is one sentence that names the culprit and the remedy."""
 
 
 class StorageError(OSError):
-    """The store refuses or cannot be reached; the message names the object and the mend."""
+    """The store refuses or cannot be reached; the message names the object and the remedy."""
 
 
 def nearest(name: str, known: Mapping[str, Any]) -> str:
-    """``; did you mean 'x'?`` for the closest known name, or an empty string."""
+    """`` (did you mean 'x'?)`` for the closest known name, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def describe(problem: Any) -> str:
-    """What pydantic says of one mistake, to be said after the name of its culprit and a colon."""
+    """What pydantic says about one mistake, to follow the name of its culprit and a colon."""
     message = problem["msg"].removeprefix("Value error, ")
     return str(message[:1].lower() + message[1:])
 

@@ -73,7 +73,7 @@ class Ledger:
 
     @classmethod
     def whole(cls, shapes: Mapping[str, Sequence[int]]) -> "Ledger":
-        """The full annotation: every image one region; `shapes` maps image ids to spatial shapes."""
+        """The full annotation: every image as one region; `shapes` maps image ids to spatial shapes."""
         return cls.of(
             Annotation(Region(image, (0,) * len(shape), tuple(shape)), cycle=1, rank=0)
             for image, shape in shapes.items()

@@ -41,7 +41,7 @@ def f1(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
 
 
 def weighted_f1(confusion: npt.NDArray[np.int64]) -> float:
-    """Mean of the F1 scores, each class weighing as much as it is present; 0 where nothing is."""
+    """Mean of the F1 scores, each class weighted by its number of true pixels; 0 where there are none."""
     support = confusion.sum(axis=1)
     return float((np.nan_to_num(f1(confusion)) * support).sum() / max(1, support.sum()))
 
@@ -76,7 +76,7 @@ def score(
 
     Nested classes are scored by their Dice, averaged over the images where it is defined and then over the classes,
     as nnU-Net does; everything else is scored over the pixels of all images together. A class without a labelled pixel
-    in the whole test split has no score: it would be 0 or undefined by whether a single pixel is predicted as it.
+    in the whole test split has no score: it would be 0 or undefined, depending on whether any pixel is predicted as it.
 
     Args:
         dataset: the data set.

@@ -27,7 +27,7 @@ def pair_name(images: str, regions: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """The name itself; `ValueError` if it is no `NAME`."""
+    """The name itself; `ValueError` if it does not match `NAME`."""
     if not NAME.fullmatch(name):
         raise ValueError("use letters, digits, '.', '_' and '-' only, beginning with a letter or digit")
     return name

@@ -16,7 +16,7 @@ import annotated_types as at
 from pydantic.fields import FieldInfo
 
 REQUIRED = inspect.Parameter.empty
-"""In place of the default of an option that must be given."""
+"""Stands in place of the default of an option that must be given."""
 
 WORDS = {
     int: "integer",
@@ -35,11 +35,11 @@ COMPARISONS = {at.Ge: ("ge", "at least"), at.Gt: ("gt", "above"), at.Le: ("le", 
 class NotIdentity:
     """Marks an option that changes no result, such as where data lie whose fingerprint is taken.
 
-    It is no part of what identifies a run: ``root: Annotated[str, NotIdentity()]``.
+    It does not identify a run: ``root: Annotated[str, NotIdentity()]``.
     """
 
     stand_in: Any = None
-    """What stands in a run's identity in its place; None for nothing."""
+    """What takes its place in a run's identity; None for nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ByContent:
 
 
 def mark_of(hint: Any) -> NotIdentity | ByContent | None:
-    """What the annotation of an option says of its part in a run's identity."""
+    """What the annotation of an option says about its part in a run's identity."""
     marks = [mark for mark in get_args(hint)[1:] if isinstance(mark, NotIdentity | ByContent)]
     return marks[0] if marks and get_origin(hint) is Annotated else None
 
@@ -67,7 +67,7 @@ class Option:
     """The value when none is given, or `REQUIRED`."""
 
     rule: str
-    """What a value must fulfil besides, in words, e.g. ``each at least 1``; empty for no rule."""
+    """What else a value must fulfil, in words, e.g. ``each at least 1``; empty for no rule."""
 
     sentence: str
     """What the option means; empty where the class does not say."""
@@ -114,7 +114,7 @@ def hints_of(cls: type) -> dict[str, Any]:
 
 
 def sentences_of(cls: type) -> dict[str, str]:
-    """What the source or the docstring of a class says of its attributes; a derived class has the last word."""
+    """What the source or the docstring of a class says about its attributes; a derived class has the last word."""
     sentences: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         sentences |= dict(_listed(inspect.cleandoc(base.__doc__ or ""))) | dict(_beside_fields(base))
@@ -190,7 +190,7 @@ def _rules(hint: Any) -> Iterator[str]:
 
 
 def _rule(constraint: Any) -> Iterator[str]:
-    """A constraint in words; of a validating function the first line of its docstring."""
+    """A constraint in words; for a validating function, the first line of its docstring."""
     if isinstance(constraint, FieldInfo):
         for part in constraint.metadata:
             yield from _rule(part)

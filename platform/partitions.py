@@ -19,8 +19,8 @@ PARTITIONS = {
 class Partition(ABC):
     """Divides every image into regions, each of which can be annotated.
 
-    A partition is named in the experiment file (`region: {name: ..., option: ...}`), its options are the fields of the
-    (data)class. It may depend on the image alone, so that every process finds the same regions.
+    A partition is named in the experiment file (`region: {name: ..., option: ...}`); its options are the fields of the
+    (data)class. It must depend on the image alone, so that every process finds the same regions.
 
     Example:
         >>> class Stripes(Partition):
@@ -30,12 +30,12 @@ class Partition(ABC):
 
     @abstractmethod
     def of(self, dataset: Dataset, image: str) -> npt.NDArray[np.int32]:
-        """Number of the region of every pixel, from 0, shape (*axes), int32.
+        """The number of each pixel's region, from 0, shape (*axes), int32.
 
         Called in the worker that owns the image, once per run: the regions are kept, compressed.
 
         Args:
-            dataset: the data set, as the learner reads it; its labels may not be read.
+            dataset: the data set, as the learner reads it; its labels must not be read.
             image: id of the image.
         """
 
@@ -63,7 +63,7 @@ class Slic(Partition):
 
         pixels = dataset.image(image)
         channels = pixels.shape[-1]
-        # CIELAB has a meaning for RGB alone.
+        # CIELAB is defined for RGB alone.
         numbers = slic(
             pixels if channels > 1 else pixels[..., 0],
             n_segments=self.segments,

@@ -18,7 +18,7 @@ LEVELS = 65535
 
 
 class Measure(StrEnum):
-    """Uncertainty of a pixel of probabilities p, the greatest being p_1 and p_2 (Sec. 6 of the method notes)."""
+    """Uncertainty of a pixel with probabilities p, the greatest being p_1 and p_2 (Sec. 6 of the method notes)."""
 
     ENTROPY = "entropy"
     """-sum_c p_c ln p_c, from 0 to ln C."""
@@ -38,7 +38,7 @@ class Wanted:
 
     Attributes:
         tau: confidence threshold of Eq. 1; None where no counts are wanted.
-        annotated: annotated regions of the image, which the counts tell apart.
+        annotated: annotated regions of the image, whose pixels are counted apart.
         measure: the uncertainty wanted, if any.
         confidence: whether the confidence map is wanted.
         regions: whether features of regions will be read.
@@ -79,7 +79,7 @@ class RegionReader(Protocol):
         """Bottleneck features averaged over each region, shape (R, D), float32."""
 
     def gradients(self, regions: Sequence[Region]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """The two factors of BADGE's gradient embedding, their outer product.
+        """The two factors whose outer product is BADGE's gradient embedding.
 
         Returns:
             Bottleneck features max-pooled over each region, shape (R, D), float32; mean over each region of
@@ -137,7 +137,7 @@ class PoolCounts:
 
     @classmethod
     def of(cls, image: str, prediction: Prediction) -> "PoolCounts":
-        """Counts of one image, from a prediction of which counts were wanted."""
+        """Counts of one image, from a prediction made with counts."""
         assert prediction.counts is not None
         _, unsure, confident = prediction.counts[:, None]
         uncertainty = np.nan if prediction.uncertainty is None else prediction.uncertainty.mean

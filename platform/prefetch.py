@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def prefetch(jobs: Iterable[Callable[[], T]], workers: int, depth: int) -> Generator[T, None, None]:
-    """Results of the jobs, in their order, which threads work on before they are asked for.
+    """Results of the jobs, in order; threads work on them before they are asked for.
 
     Threads overlap as far as the jobs release the interpreter's lock, as reading files and decoding PNG do. Order and
     results do not depend on `workers`. A consumer that stops early should close the generator (`contextlib.closing`):
@@ -18,7 +18,7 @@ def prefetch(jobs: Iterable[Callable[[], T]], workers: int, depth: int) -> Gener
     Args:
         jobs: what to do; taken one by one by the consumer's thread, so that they may draw random numbers in order.
         workers: number of threads; 0 to do a job when its result is asked for.
-        depth: jobs that are taken ahead of the result that the consumer waits for; so many results wait in memory.
+        depth: jobs that are taken ahead of the result that the consumer waits for; as many results wait in memory.
 
     Raises:
         Exception: what a job raised, when the turn comes to it.

@@ -53,7 +53,7 @@ class Region:
         return tuple(int(k) + a for k, a in zip(np.unravel_index(place, self.size), self.start, strict=True))
 
     def mark(self, array: npt.NDArray[Any], values: Any) -> None:
-        """Write into the region's pixels of `array`: a scalar, or what `of` has given."""
+        """Write into the region's pixels of `array`: a scalar, or an array as `of` gives it."""
         window = array[self.slices]
         if self.mask is not None:
             window[self.inside] = values

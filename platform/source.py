@@ -1,9 +1,9 @@
-"""The digest of the source that a class of the user's own consists of, a part of what identifies a run.
+"""The digest of the source of a user's own class, a part of what identifies a run.
 
-It covers the class, all definitions of its module that it refers to, directly or through others, and as a whole the
+It covers the class, all definitions of its module that it refers to, directly or through others, and the whole of the
 user's modules that these import. Statements that define nothing, such as calls, always count. Comments, blank lines,
-docstrings and the layout do not. decomp is no module of the user, nor are installed packages but the one that the class
-is in. Nothing is imported for it.
+docstrings and the layout do not. decomp does not count as a module of the user, nor do installed packages, except the
+one that the class is in. Nothing is imported to compute it.
 """
 
 import ast
@@ -24,7 +24,7 @@ IMPORTS = (ast.Import, ast.ImportFrom)
 
 
 def code_of(module: str, name: str) -> str:
-    """Hexadecimal digest of the source of what a module, which is imported already, calls `name`."""
+    """Hexadecimal digest of the source of `name` in a module that is imported already."""
     try:
         parts = list(_Source(module).parts(name))
     except RecursionError:  # in expressions of a thousand terms
@@ -36,7 +36,7 @@ def code_of(module: str, name: str) -> str:
 
 
 class _Source:
-    """Source of a class, found from the module that names it; `seen` are the modules that are in it as a whole."""
+    """Source of a class, found from the module that names it; `seen` holds the modules that it covers as a whole."""
 
     def __init__(self, module: str) -> None:
         self.module = module
@@ -46,7 +46,7 @@ class _Source:
         """The parts of the source, in an order that depends on the source alone."""
         tree = _parsed(_content(self.module))
         bound = _bindings(tree.body) if tree else {}
-        if tree is None or name not in bound:  # compiled, or made in no way that can be seen
+        if tree is None or name not in bound:  # compiled, or defined by no statement of the module
             yield from self._wholes([self.module])
             return
         self.seen.add(self.module)
@@ -120,7 +120,7 @@ def _acts(statement: ast.stmt) -> bool:
 
 
 def _references(tree: ast.AST) -> Iterator[str]:
-    """Names in a tree, those in annotations that are texts included."""
+    """Names in a tree, those in annotations written as strings included."""
     if _is_remark(tree):
         return
     match tree:
@@ -142,7 +142,7 @@ def _imported(trees: Iterable[ast.AST], module: str) -> Iterator[str]:
             relative = "." * node.level + (node.module or "")
             try:
                 base = importlib.util.resolve_name(relative, package) if node.level else relative
-            except ImportError:  # of a statement that was not reached
+            except ImportError:  # in a statement that was never reached
                 continue
             names = [f"{base}.{alias.name}" for alias in node.names]
         for name in names:
@@ -170,7 +170,7 @@ def _shape(node: Any) -> Any:
 
 
 def _is_remark(node: Any) -> bool:
-    """Whether it is a text that stands alone, as docstrings do."""
+    """Whether it is a string that stands alone, as docstrings do."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
@@ -186,7 +186,7 @@ def _content(module: str) -> bytes:
     file = _file_of(module)
     if file is not None and file.is_file():
         return file.read_bytes()
-    loader = getattr(sys.modules.get(module), "__loader__", None)  # of a module in an archive
+    loader = getattr(sys.modules.get(module), "__loader__", None)  # for a module in an archive
     source = loader.get_source(module) if loader is not None and hasattr(loader, "get_source") else None
     return (source or "").encode()
 
@@ -207,7 +207,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _folders(package: str) -> list[Path]:
-    """Where the modules of a package lie; of none, all top-level modules."""
+    """The folders that hold the modules of a package; without a package, the top-level modules."""
     if not package:
         return [Path(entry) for entry in sys.path]
     if package in sys.modules:

@@ -1,7 +1,7 @@
 """What identifies a run: everything that can change its results, and nothing else.
 
-An experiment file holds these types too. What a file may leave out or write shorter is said at each of them; in a run's
-identity, which is JSON, everything is written out.
+An experiment file holds these types too. Each of them says what a file may leave out or shorten; in a run's identity,
+which is JSON, everything is written out.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ FORMAT = 4
 
 @pydantic_dataclass(frozen=True, config={"extra": "forbid"})
 class Component:
-    """A data set, learner, selector or partition; in a file the options stand beside the name, or the name alone."""
+    """A data set, learner, selector or partition; in a file, its name and options side by side, or its name alone."""
 
     name: str
     """A registered name, or ``module:attribute`` of the user's own class."""
@@ -38,7 +38,7 @@ class Component:
     """Keyword arguments of the class."""
 
     code: str = ""
-    """Digest of the source of the user's own class; empty for those that come along."""
+    """Digest of the source of the user's own class; empty for the built-in ones."""
 
     identifying: Mapping[str, Any] | None = None
     """What stands in a run's identity in place of the options; None for the options themselves."""
@@ -56,7 +56,7 @@ class Component:
         return written
 
     def with_options(self, options: Mapping[str, Any]) -> "Component":
-        """The same component with some options added or replaced; what identifies it is to be found anew."""
+        """The same component with some options added or replaced; what identifies it must be determined anew."""
         return replace(self, options={**self.options, **options}, identifying=None)
 
 
@@ -242,7 +242,7 @@ class RunSpec:
     """The sampler; None unless `kind` is ``run``."""
 
     cycles: int = 1
-    """How many cycles to go; no part of the identity, so a longer experiment goes on where it stopped."""
+    """How many cycles to run; not part of the identity, so a longer experiment goes on where a shorter one stopped."""
 
     @cached_property
     def first(self) -> "RunSpec":
@@ -252,8 +252,8 @@ class RunSpec:
     def identity(self) -> dict[str, Any]:
         """Everything that can change a result, as JSON-ready data.
 
-        Not on what it is computed: a GPU in place of a CPU, or several processes that train together, change the order
-        of additions and so the last bits. A sweep may go on with other resources.
+        What it is computed on is left out: a GPU in place of a CPU, or data-parallel training, changes the order of
+        additions and so the last bits, but a sweep may go on with other resources.
         """
         fields = json.loads(json.dumps(asdict(self, dict_factory=_identity_of)))
         del fields["cycles"]
@@ -277,7 +277,7 @@ class RunSpec:
 
     @classmethod
     def from_json(cls, identity: bytes | str) -> "RunSpec":
-        """Inverse of `identity`, written as JSON (with one cycle); `ValueError` if it is none."""
+        """Inverse of `identity`, given as JSON (with one cycle); `ValueError` if it is not an identity."""
         return _RUN_SPEC.validate_json(identity)
 
 
@@ -285,7 +285,7 @@ _RUN_SPEC = pydantic.TypeAdapter(RunSpec)
 
 
 def _identity_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a dataclass as they are in the identity; those of a component say by themselves what they are."""
+    """The fields of a dataclass as the identity has them; a component's options give way to what identifies it."""
     fields = dict(pairs)
     if "identifying" in fields:
         identifying = fields.pop("identifying")

@@ -1,8 +1,8 @@
 """Checks of the contracts, for this project's own parts and for yours.
 
 Each takes an object and raises an `AssertionError` that says what was expected, what came and, where it is known, the
-mend. Selectors are tried on tiny images and pools that are made for it; a learner and a partition on a data set that
-you give, which may be small. `decomp check` tries the selectors of an experiment in the same way.
+remedy. Selectors are tried on tiny images and pools that are made for the purpose; a learner and a partition on a data
+set that you give, which may be small. `decomp check` tries the selectors of an experiment in the same way.
 
 Example:
     >>> def test_my_sampler():
@@ -44,15 +44,15 @@ REGIONS = 6
 
 
 def check_dataset(dataset: Dataset) -> None:
-    """Check that a data set tells the same of its images every time and everywhere, and that all of it fits together.
+    """Check that a data set gives the same every time and in every process, and that all of it fits together.
 
-    All ids are asked for; of every split a few images are read.
+    It is asked for all ids; a few images of every split are read.
 
     Args:
         dataset: the data set.
 
     Raises:
-        AssertionError: naming the data set, what it did, and the mend.
+        AssertionError: naming the data set, what it did, and the remedy.
     """
     name = type(dataset).__name__
     expect(dataset.task in get_args(Task), f"{name}.task must be one of {get_args(Task)}, not {dataset.task!r}.")
@@ -91,7 +91,7 @@ def check_dataset(dataset: Dataset) -> None:
 def check_learner(learner: Learner, dataset: Dataset, features: bool = True) -> None:
     """Check that a learner trains reproducibly, on what is revealed alone, and that its model predicts what is wanted.
 
-    Three small trainings are made: two that must give the same checkpoint, and one in which all labels differ outside
+    Three small trainings are run: two that must give the same checkpoint, and one in which all labels differ outside
     the annotated regions, which must make no difference.
 
     Args:
@@ -100,7 +100,7 @@ def check_learner(learner: Learner, dataset: Dataset, features: bool = True) -> 
         features: whether its model describes regions, as DIVERS and BADGE need.
 
     Raises:
-        AssertionError: naming the learner, what it did, and the mend.
+        AssertionError: naming the learner, what it did, and the remedy.
     """
     name = type(learner).__name__
     with asking(f"{name}.prepare"):
@@ -137,7 +137,7 @@ def check_partition(partition: Partition, dataset: Dataset) -> None:
         dataset: a data set of a segmentation task, of which a few training images are divided.
 
     Raises:
-        AssertionError: naming the partition, what it did, and the mend.
+        AssertionError: naming the partition, what it did, and the remedy.
     """
     name = type(partition).__name__
 
@@ -217,7 +217,7 @@ def _small_ledger(dataset: Dataset) -> Ledger:
 
 
 def _false_labels(dataset: Dataset, image: str, ledger: Ledger) -> npt.NDArray[np.uint8]:
-    """Labels of which all outside the annotated regions are wrong; those of other splits are right."""
+    """Labels that are all wrong outside the annotated regions; those of splits that are not annotated are right."""
     labels = dataset.labels(image)
     if not any(image in dataset.ids(split, 0) for split in annotated_splits(dataset)):
         return labels
@@ -287,7 +287,7 @@ def _check_predictions(predictor: Predictor, dataset: Dataset, image: str, measu
 
 
 def _with_labels(dataset: Dataset, labels: Callable[[str], npt.NDArray[np.uint8]]) -> Dataset:
-    """The data set with other labels; images that are drawn from labels stay."""
+    """The data set with other labels; images that are drawn from the labels stay as they are."""
     double = copy.copy(dataset)
     told = {name: getattr(dataset, name) for name in ("ids", "shape", "image", "body", "original", "fingerprint")}
     for name, method in (told | {"labels": labels}).items():

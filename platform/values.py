@@ -9,7 +9,7 @@ from typing import Any
 def canonical(value: Any) -> Any:
     """A value in the one form that it has in a run's identity: 1 for 1.0, a list for a tuple, text for a path.
 
-    What JSON has nothing for stays as it is.
+    Values that JSON cannot hold stay as they are.
     """
     if isinstance(value, Enum):
         return canonical(value.value)

@@ -34,13 +34,13 @@ class Candidates:
         ledger: Ledger,
         selected: Sequence[Collection[str]],
     ) -> "Candidates":
-        """The state after the committed cycles, from which alone it follows, so that it survives a restart.
+        """The state after the committed cycles; it follows from them alone, so it survives a restart.
 
         Args:
             shapes: spatial shape of every image of the split.
             region_shape: shape of the regions.
             ledger: all annotated regions.
-            selected: ids of the images selected in each cycle, from the first, in whatever split.
+            selected: ids of the images selected in each cycle, from the first, in any split.
 
         Raises:
             ValueError: if images of the split were selected when none had a free place.
@@ -63,7 +63,7 @@ class Candidates:
         return not self._left
 
     def annotate(self, selected: Collection[str], regions: Iterable[Region]) -> None:
-        """A cycle has annotated regions in the selected images; those of other splits change nothing."""
+        """Record the regions that a cycle annotated in the selected images; those of other splits change nothing."""
         selected_here = self.shapes.keys() & set(selected)
         if self.exhausted and selected_here:
             raise ValueError("The ledger has regions in a cycle that had no candidates; its file is damaged.")

@@ -21,7 +21,7 @@ from decomp.platform.spec import Component, RegionShape
 
 @dataclass(frozen=True)
 class CompressedMap:
-    """A map under LZ4."""
+    """A map compressed with LZ4."""
 
     data: bytes
     shape: tuple[int, ...]
@@ -34,7 +34,7 @@ class CompressedMap:
 
     @property
     def array(self) -> npt.NDArray[Any]:
-        """The array again, read-only."""
+        """The decompressed array, read-only."""
         size = int(np.prod(self.shape)) * self.dtype.itemsize
         raw = pa.decompress(self.data, decompressed_size=size, codec="lz4", asbytes=True)
         return np.frombuffer(raw, self.dtype).reshape(self.shape)
@@ -103,7 +103,7 @@ class Shortlist:
         return not score < self._bar()
 
     def add(self, image: str, score: float, kept: pa.Table | KeptMaps) -> None:
-        """Keep the `Proposals` of an image as an Arrow table, or its maps; let go of images that now fall behind."""
+        """Keep the `Proposals` of an image as an Arrow table, or its maps; drop the images that now fall behind."""
         self._entries[image] = score, kept
         if self._n_image is not None:
             bar = self._bar()

@@ -24,12 +24,12 @@ from decomp.platform.storage.runs import CycleFolder, DamagedCycle, RunStore
 from decomp.platform.version import git_commit, package_version
 
 PATIENCE = 120.0
-"""Seconds that a run waits for its shared first cycle: a file system of several machines shows new folders late, NFS
-after a minute."""
+"""Seconds that a run waits for its shared first cycle: a file system shared by several machines shows new folders
+late, NFS after a minute."""
 
 
 class Observer:
-    """Is told how a run gets on; this one does nothing with it."""
+    """Receives the progress of a run; this one ignores it."""
 
     def phase(self, cycle: int, name: str) -> None:
         """The run enters a phase of a cycle."""
@@ -38,7 +38,7 @@ class Observer:
         """A cycle has been committed."""
 
     def warn(self, message: str) -> None:
-        """Something was mended that the user should know of."""
+        """Something was repaired that the user should know about."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Loop:
         store: where the run's cycles are committed; also says which run it is.
         dataset: the run's data set.
         workers: who trains, predicts, chooses and evaluates.
-        observer: who is told.
+        observer: receives the progress.
     """
 
     store: RunStore
@@ -66,7 +66,7 @@ class Loop:
             self.observer.committed(len(past.folders))
 
     def _resume(self) -> "_Past":
-        """Committed cycles; from the first damaged one on all are set aside, to be computed again."""
+        """The committed cycles; the first damaged one and all after it are set aside, to be computed again."""
         self._await_first_cycle()
         past = _Past()
         try:
@@ -155,7 +155,7 @@ class Loop:
     def _candidates(
         self, shapes: Mapping[Split, Mapping[str, tuple[int, ...]]], ledger: Ledger, records: Sequence[CycleRecord]
     ) -> dict[Split, Candidates]:
-        """Candidates of every split that is annotated; none of a reference, which is annotated whole."""
+        """Candidates of every split that is annotated; none for a reference, whose images are annotated as a whole."""
         budget = self.store.spec.budget
         if budget is None:
             return {}
@@ -171,8 +171,8 @@ class Loop:
         ledger: Ledger,
         previous: Checkpoint | None,
     ) -> Selection:
-        """Select in every split that is annotated: in the validation split a third of the images, by the class weights
-        of the training pool (Sec. 1); in a split that is wholly annotated nothing.
+        """Select in every split that is annotated: in the validation split a third of the images, with the class
+        weights of the training pool (Sec. 1); nothing in a split that is annotated completely.
         """
         spec, selections = self.store.spec, []
         assert spec.budget is not None
@@ -224,7 +224,7 @@ class _Past:
         self.ledgers.append(ledger)
 
     def before_last(self) -> "_Past":
-        """The cycles but the last."""
+        """All cycles but the last."""
         return _Past(self.folders[:-1], self.records[:-1], self.ledgers[:-1])
 
     def is_all(self, store: RunStore) -> bool:

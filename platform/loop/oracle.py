@@ -1,4 +1,4 @@
-"""The oracle: what revealing regions tells of them, and what annotating them would cost an expert."""
+"""The oracle: what revealing regions tells about them, and what annotating them would cost an expert."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ TOLERANCE = 1.0
 
 @dataclass(frozen=True)
 class Revealed:
-    """What the oracle tells of some regions.
+    """What the oracle tells about some regions.
 
     Attributes:
         class_pixels: pixels of each true class, shape (C,), int64.
@@ -29,7 +29,7 @@ class Revealed:
 
     @classmethod
     def total(cls, answers: Sequence["Revealed"]) -> "Revealed":
-        """Of all regions together; at least one answer."""
+        """The answers for all regions together; there must be at least one."""
         class_pixels = np.asarray(np.sum([answer.class_pixels for answer in answers], axis=0), np.int64)
         return cls(class_pixels, sum(answer.clicks for answer in answers))
 
@@ -37,7 +37,7 @@ class Revealed:
 def reveal(dataset: Dataset, regions: Sequence[Region]) -> Revealed:
     """Ask the oracle what the regions hold and what annotating them takes.
 
-    The labels of an image are read once for all its regions, if those follow each other.
+    The labels of an image are read once for all its regions, if these are consecutive.
     """
     class_pixels, n_clicks = np.zeros(IGNORE + 1, np.int64), 0
     for image, regions_of_image in groupby(regions, key=lambda region: region.image):
@@ -49,10 +49,10 @@ def reveal(dataset: Dataset, regions: Sequence[Region]) -> Revealed:
 
 
 def clicks(labels: npt.NDArray[np.uint8], region: Region) -> int:
-    """Clicks that annotate a region: each part is named with one, and all parts but the largest are outlined.
+    """Clicks that annotate a region: one names each part, and all parts but the largest are outlined.
 
-    A part is a connected (8 neighbours) set of pixels of one class in the region; its outline is the polygon that
-    Douglas and Peucker's algorithm leaves of its outer contour, a click per vertex, and what lies in a hole is outlined
+    A part is a connected (8 neighbours) set of pixels of one class in the region; its outline is the polygon to
+    which the Douglas-Peucker algorithm reduces its outer contour, a click per vertex; what lies in a hole is outlined
     as a part of its own. The largest part is what remains when the others are drawn. Pixels without a label cost
     nothing; an ROI is one part; a box of several slices is annotated slice by slice.
 

@@ -1,4 +1,4 @@
-"""Proposals: regions that shards choose in the selected images, and how the coordinator makes its choice of them."""
+"""Proposals: regions that shards choose in the selected images, and how the coordinator chooses among them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -55,7 +55,7 @@ class SelectionStep:
         classes: names of the classes.
         split: the split whose images are selected.
         seed, fold, cycle: key of the random streams.
-        weights: class weights of the training pool, shape (C,); None for those that follow from the candidates.
+        weights: class weights of the training pool, shape (C,); None to compute them from the candidates.
     """
 
     sampler: Sampler
@@ -84,7 +84,7 @@ class SelectionStep:
         Args:
             workers: the run's workers.
             timed: measures the phases ``predict`` and ``select``.
-            candidates: ids of the candidates, sorted; of none, nothing is selected.
+            candidates: ids of the candidates, sorted; if there are none, nothing is selected.
             shapes: spatial shape of every candidate.
             ledger: all annotated regions.
             model: the model of the cycle before; None in the first cycle.
@@ -156,7 +156,7 @@ class SelectionStep:
         )
 
     def _among(self, proposals: Proposals, selector: RegionSelector, images: Sequence[str], axes: int) -> Ledger:
-        """The regions of this cycle; of a `JointRegionSelector` those that it selects among the proposals."""
+        """The regions of this cycle; for a `JointRegionSelector`, those that it selects among the proposals."""
         if not isinstance(selector, JointRegionSelector):
             return proposals.ledger
         n = len(images) * self.budget.n_region
@@ -164,7 +164,7 @@ class SelectionStep:
         if len(chosen) > n:
             rng = stream(self.seed, self._purpose("pool"), fold=self.fold, cycle=self.cycle)
             chosen = selected_of(selector, proposals.candidates(), n, rng)
-        # Of ROIs no image gives more than its share (Sec. 6 of the method notes).
+        # Where regions are ROIs, no image gives more than its share (Sec. 6 of the method notes).
         return proposals.take(chosen, self.budget.n_region if axes == 1 else None)
 
     def _purpose(self, decision: str) -> str:
@@ -179,7 +179,7 @@ def _within(ledger: Ledger, images: Sequence[str]) -> dict[str, tuple[Region, ..
 
 
 def _unpredicted(images: Sequence[str], shapes: Mapping[str, Sequence[int]]) -> PoolCounts:
-    """Counts of images that nothing is known of but their size."""
+    """Counts of images of which nothing is known but their size."""
     nothing = np.zeros((len(images), 0), np.int64)
     pixels = np.array([int(np.prod(shapes[image])) for image in images], np.int64)
     axes = len(shapes[images[0]])

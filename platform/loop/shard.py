@@ -35,7 +35,7 @@ class StaleShard(Exception):
 class PoolShard:
     """Owner of a slice of the pool's images.
 
-    Of the images that can still be selected `predict` keeps what choosing regions will need (see `Shortlist`): the
+    For the images that can still be selected, `predict` keeps what choosing regions will need (see `Shortlist`): the
     choice itself where it needs no class weights, compressed maps otherwise.
     """
 
@@ -149,7 +149,7 @@ class PoolShard:
     def _choose_in(
         self, image: str, annotated: Sequence[Region], request: RegionRequest, **of_prediction: Any
     ) -> list[Annotation]:
-        """Choose regions in one image; `of_prediction` are the fields of `ImageView` that hold what was predicted."""
+        """Choose regions in one image; `of_prediction` holds the predicted fields of `ImageView`."""
         places = self._partitions.places(image, request.region_shape, annotated)
         body = partial(self.dataset.body, image)
         view = ImageView(places, background=request.background, body=body, **of_prediction)
@@ -172,7 +172,7 @@ class PoolShard:
 
 @contextmanager
 def _named(image: str, pixels: Any, model: Checkpoint) -> Iterator[None]:
-    """Errors tell which image was being predicted, and by which model, and whether the image was at fault."""
+    """Make errors tell which image was being predicted, by which model, and whether the image was at fault."""
     try:
         yield
     except FloatingPointError as error:

@@ -23,7 +23,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class RegionRequest:
-    """The regions that are wanted of each image that is selected in a cycle.
+    """The regions that are wanted in each image that is selected in a cycle.
 
     Attributes:
         selector: the region selector.
@@ -54,7 +54,7 @@ class RegionRequest:
 
 @dataclass(frozen=True)
 class PredictTask:
-    """The candidate images that a shard predicts, and what of them it counts and keeps.
+    """The candidate images that a shard predicts, and what it counts and keeps of them.
 
     Attributes:
         model: the model of the cycle before.

@@ -30,7 +30,7 @@ class Workers(Protocol):
 
         Args:
             training: the training, apart from its device and its warm start.
-            start: model whose weights are kept, or None to train from scratch.
+            start: model from whose weights training starts, or None to train from scratch.
             checkpoint: where to write.
         """
 
@@ -41,7 +41,7 @@ class Workers(Protocol):
         """Choose regions; in order of `task.images`, then of choice."""
 
     def reveal(self, regions: Sequence[Region]) -> Revealed:
-        """What the oracle tells of the regions."""
+        """What the oracle tells about the regions."""
 
     def evaluate(self, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:
         """Confusion matrix of each image, shape (N, C, C)."""
@@ -65,7 +65,7 @@ def _train(shard: PoolShard, training: Training, start: Checkpoint | None, check
 
 
 class LocalWorkers(Workers):
-    """One shard in this process; the oracle for the distributed workers."""
+    """One shard in this process; the distributed workers must give the same results."""
 
     def __init__(self, shard: PoolShard) -> None:
         self.shard = shard

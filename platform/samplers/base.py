@@ -3,9 +3,9 @@
 Once per cycle the coordinator asks the image selector for a score of every candidate image, takes the `n_image`
 highest, and has the region selector choose regions in them. Both are pure functions of arrays and a keyed random
 stream; what they need is declared, so that nothing else is computed or kept. An image is predicted once: a region
-selector that does without the class weights chooses while the prediction is in memory, so that no map is kept for it.
+selector that needs no class weights chooses while the prediction is in memory, so that no map is kept for it.
 
-`decomp.platform.testing` checks a selector of your own against these contracts, and `decomp check` does before a run.
+`decomp.platform.testing` checks a selector of your own against these contracts, as does `decomp check` before a run.
 """
 
 from abc import ABC, abstractmethod
@@ -32,10 +32,10 @@ class PoolView:
         images: ids, length N.
         pixels: pixels (ROIs) of each image, shape (N,), int64.
         axes: number of spatial axes of the images; 1 where their pixels are ROIs.
-        predicted: pixels predicted as each class in the whole image, shape (N, C), int64; of `Need.COUNTS`.
-        open: the same over the unannotated pixels, shape (N, C), int64; of `Need.COUNTS`.
-        confident: those of `open` whose confidence exceeds tau, shape (N, C), int64; of `Need.COUNTS`.
-        uncertainty: mean uncertainty of each image, shape (N,), float64; of `Need.UNCERTAINTY`.
+        predicted: pixels predicted as each class in the whole image, shape (N, C), int64; requires `Need.COUNTS`.
+        open: the same over the unannotated pixels, shape (N, C), int64; requires `Need.COUNTS`.
+        confident: those of `open` whose confidence exceeds tau, shape (N, C), int64; requires `Need.COUNTS`.
+        uncertainty: mean uncertainty of each image, shape (N,), float64; requires `Need.UNCERTAINTY`.
         background: the class that is not sampled (the experiment's `background`), whose weight is 0, or None.
     """
 
@@ -58,7 +58,7 @@ class PoolView:
 class ImageSelector(ABC):
     """Scores candidate images. Its options in the experiment file are the fields of the (data)class.
 
-    It is built from the experiment file in the coordinator of a run, in every cycle anew, and travels to the shards;
+    It is built from the experiment file in the coordinator of a run, anew in every cycle, and travels to the shards;
     so it holds options and nothing else.
 
     Attributes:
@@ -77,14 +77,14 @@ class ImageSelector(ABC):
 
     @abstractmethod
     def scores(self, pool: PoolView, weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
-        """Score the candidates; the highest are selected, ties are broken by the seeded random order.
+        """Score the candidates; the highest are selected, and ties are broken by the seeded random order.
 
         Called once per cycle from the second on, in the coordinator, for all candidates; where `local`, also in the
         shards, for each of their images alone and without class weights.
 
         Args:
             pool: the N candidates.
-            weights: class weights w of Eq. 2, shape (C,); None unless `needs` has `Need.COUNTS`, and in shards.
+            weights: class weights w of Eq. 2, shape (C,); None in shards, and unless `needs` has `Need.COUNTS`.
 
         Returns:
             Scores, shape (N,), none of them NaN.
@@ -99,14 +99,14 @@ class ImageView:
 
     Attributes:
         places: the regions that can still be annotated; `Places.take` marks one as chosen.
-        labels: predicted classes, shape (*axes), uint8; of `Need.LABELS`.
-        uncertainty: uncertainty of every pixel; of `Need.UNCERTAINTY`.
-        weights: class weights w of Eq. 2, shape (C,); of `Need.COUNTS`.
-        predicted: pixels predicted as each class, shape (C,), int64; of `Need.LABELS`.
-        confidence: probability of the predicted class of every ROI, shape (n,), float32; of `Need.LABELS`, None unless
-            the image is a set of ROIs.
+        labels: predicted classes, shape (*axes), uint8; requires `Need.LABELS`.
+        uncertainty: uncertainty of every pixel; requires `Need.UNCERTAINTY`.
+        weights: class weights w of Eq. 2, shape (C,); requires `Need.COUNTS`.
+        predicted: pixels predicted as each class, shape (C,), int64; requires `Need.LABELS`.
+        confidence: probability of the predicted class of every ROI, shape (n,), float32; requires `Need.LABELS`; None
+            unless the image is a set of ROIs.
         background: the class that is never drawn (the experiment's `background`), or None.
-        body: reads where regions drawn at random lie, shape (*axes), bool, or None for everywhere.
+        body: reads the mask of where regions may be drawn at random, shape (*axes), bool, or None for everywhere.
     """
 
     places: Places
@@ -131,7 +131,7 @@ class Choice:
 class RegionSelector(ABC):
     """Chooses regions within one image. Its options in the experiment file are the fields of the (data)class.
 
-    It is built in the coordinator of a run, in every cycle anew, and travels to the shards; so it holds options and
+    It is built in the coordinator of a run, anew in every cycle, and travels to the shards; so it holds options and
     nothing else.
 
     Attributes:
@@ -175,7 +175,7 @@ class CandidateRegions:
         uncertainty: score of each, which is its mean uncertainty in DIVERS and BADGE, shape (N,), float64.
         features: bottleneck features, shape (N, D), float32: averaged over the region if `Need.FEATURES` is declared,
             max-pooled if `Need.GRADIENTS` is.
-        residuals: mean of one-hot(Y) - p, shape (N, C), float32; of `Need.GRADIENTS`.
+        residuals: mean of one-hot(Y) - p, shape (N, C), float32; requires `Need.GRADIENTS`.
     """
 
     image: npt.NDArray[np.int64]
@@ -205,8 +205,8 @@ class JointRegionSelector(RegionSelector):
     def select(self, candidates: CandidateRegions, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Choose `n` of the N > n candidate regions.
 
-        Called once per cycle from the second on, in the coordinator; not where there are no more than `n` of them,
-        which are then all annotated.
+        Called once per cycle from the second on, in the coordinator; not if there are `n` of them or fewer, which
+        are then all annotated.
 
         Args:
             candidates: the candidate regions, in an order that does not depend on the shards.

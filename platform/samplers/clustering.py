@@ -27,7 +27,7 @@ BLOCK = 256
 MAX_ITERATIONS = 300
 
 ROUNDING = 1e-12
-"""Squared distances below this share of the squared norms they are the difference of are rounding errors."""
+"""A squared distance is a difference of squared norms; below this share of them it is a rounding error."""
 
 
 class Points(Protocol):
@@ -57,7 +57,7 @@ class OuterProducts:
             raise ValueError(f"{len(left)} left factors for {len(right)} right ones: give one of each per point")
         self.left: Floats = left.astype(np.float64)
         self.right: Floats = right.astype(np.float64)
-        # Not by BLAS, whose rounding may depend on a row's position: points of equal norm are to tie.
+        # Not by BLAS, whose rounding may depend on a row's position: points of equal norm must tie.
         self.squared_norms: Floats = np.square(self.left).sum(axis=1) * np.square(self.right).sum(axis=1)
 
     def products(self, rows: Indices) -> Floats:
@@ -96,7 +96,7 @@ def kmeans(features: npt.NDArray[np.float32], k: int, rng: np.random.Generator) 
 
 
 def farthest_first(features: npt.NDArray[np.float32], k: int, rng: np.random.Generator) -> Indices:
-    """Farthest-first traversal (k-center greedy): next is argmax_i min_{j chosen} |x_i - x_j|.
+    """Farthest-first traversal (k-center greedy): the next point is argmax_i min_{j chosen} |x_i - x_j|.
 
     Ties are broken by one random order of the points. Before anything is chosen all distances are infinite, so that
     the first point is drawn uniformly.
@@ -117,7 +117,7 @@ def farthest_first(features: npt.NDArray[np.float32], k: int, rng: np.random.Gen
     chosen = np.empty(k, np.int64)
     for step in range(k):
         chosen[step] = place = np.argmax(nearest)
-        # Differences rather than inner products: those cancel, so that duplicates would not be at distance 0.
+        # Differences rather than inner products: the latter cancel, so that duplicates would not be at distance 0.
         np.subtract(points, points[place], out=differences)
         np.minimum(nearest, np.square(differences, out=differences).sum(axis=1), out=nearest)
         nearest[place] = -1.0
@@ -125,7 +125,7 @@ def farthest_first(features: npt.NDArray[np.float32], k: int, rng: np.random.Gen
 
 
 def kmeans_plus_plus(points: Points, k: int, rng: np.random.Generator) -> Indices:
-    """Seeds of k-means++ by plain D^2 sampling: next is i with probability ~ min_{j chosen} |x_i - x_j|^2.
+    """Seeds of k-means++ by plain D^2 sampling: the next is i with probability ~ min_{j chosen} |x_i - x_j|^2.
 
     As in the original code of BADGE the first is the point of greatest norm; ties are broken at random. Once every
     point coincides with a chosen one, the rest is drawn uniformly among those not chosen.

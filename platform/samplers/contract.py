@@ -1,7 +1,7 @@
 """Asks selectors, shows them what they declare and nothing else, and checks what they answer.
 
-The loop asks through these functions, and so do the checks of `decomp.platform.testing`; a selector that breaks its
-contract is told in the same words by both.
+The loop asks through these functions, and so do the checks of `decomp.platform.testing`; both report a
+selector that breaks its contract in the same words.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ def scores_of(
     Args:
         selector: the image selector.
         pool: what is known of the candidates.
-        weights: class weights, shape (C,), or None; kept from a selector that does not declare `Need.COUNTS`.
+        weights: class weights, shape (C,), or None; withheld from a selector that does not declare `Need.COUNTS`.
         background: class that is not sampled, or None.
 
     Returns:
@@ -83,7 +83,7 @@ def choices_of(
 
     Args:
         selector: the region selector.
-        view: the image; what the selector does not declare is kept from it.
+        view: the image; what the selector does not declare is withheld from it.
         n_region: how many regions are wanted.
         rng: the stream of this decision.
         site: where the regions may lie.
@@ -143,7 +143,7 @@ def _fault(region: Region, image: str, site: Site, others: Sequence[Region]) -> 
 
 @contextmanager
 def _named(selector: ImageSelector | RegionSelector) -> Iterator[None]:
-    """Tell a selector that reads what it did not declare by its name."""
+    """Name the selector that reads what it did not declare."""
     try:
         yield
     except UndeclaredNeed as error:

@@ -27,7 +27,7 @@ class DecompositionImages(ImageSelector):
     """Images rich in classes of high weight (Eq. 3), S_i = sum_c w_c min(#{j : Y_i(j) = c}, cap)."""
 
     cap: Annotated[float, Field(gt=0)] | None = None
-    """For how much a class counts at most in an image's score: below 1 a share of the image's pixels, else a number of
+    """The most that a class counts in an image's score: below 1 a share of the image's pixels, else a number of
     pixels (ROIs); by default 0.1, and 1 for images that are sets of ROIs."""
 
     needs = Need.COUNTS
@@ -52,7 +52,7 @@ class DecompositionImages(ImageSelector):
 class DecompositionRegions(RegionSelector):
     """For each region: draw a class by its weight, then take the free place with most of that class.
 
-    In volumes whose regions lie in slices, a slice that has such a place is drawn before it. Among ROIs the one
+    In volumes whose regions lie in slices, a slice that has such a place is drawn before it. Among ROIs, the one
     predicted as the class with the highest probability is taken.
     """
 
@@ -62,9 +62,9 @@ class DecompositionRegions(RegionSelector):
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
         """Draw a class and take its best place, region by region; the score of a choice is its pixels of the class.
 
-        A class whose free places all have count 0 is found out only when it is drawn, is then dropped for this image
-        and another one is drawn; so are slices. That is the same distribution as drawing among those that have such a
-        place, at the cost of one box filter per drawn class (and slice) whatever the number of classes.
+        That the free places of a class all have count 0 is found out only when it is drawn; it is then dropped for this
+        image, and another one is drawn. The same holds for slices. The distribution is that of drawing among those with
+        a place that counts, at the cost of one box filter per drawn class (and slice) whatever the number of classes.
         """
         present = view.predicted > 0
         if view.background is not None:

@@ -2,8 +2,8 @@
 
 References:
     Sener and Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018.
-    As compared with in Qiu et al., "Decomposition Sampling for Efficient Region Annotations in Active Learning", 2025,
-    https://arxiv.org/abs/2512.07606.
+    As used for comparison in Qiu et al., "Decomposition Sampling for Efficient Region Annotations in Active Learning",
+    2025, https://arxiv.org/abs/2512.07606.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class ClusterRegions(UncertaintyRegions, JointRegionSelector):
     """DIVERS(cluster): k-means with n clusters over the features of the candidate regions, the most uncertain of each.
 
     The choice is { argmax_{i in cluster k} u_i : k = 1..n }, where the clusters minimise sum_i |x_i - c_{k(i)}|^2 over
-    region features x. Clusters are over all selected images, so that like regions of two images are rivals; clusters
+    region features x. Clusters span all selected images, so that similar regions of two images compete; clusters
     left empty by duplicates are made up for by the most uncertain of the rest.
     """
 
@@ -44,8 +44,8 @@ class ClusterRegions(UncertaintyRegions, JointRegionSelector):
 class CoreSetRegions(UncertaintyRegions, JointRegionSelector):
     """DIVERS(core-set): farthest-first traversal of the candidate regions' features (Sener and Savarese, Algorithm 1).
 
-    Next is argmax_i min_{j chosen} |x_i - x_j|, a 2-approximation of the smallest radius within which the n chosen
-    cover all candidates. Uncertainty counts only by what is a candidate. Unlike the original, the traversal starts from
+    The next is argmax_i min_{j chosen} |x_i - x_j|, a 2-approximation of the smallest radius within which the n chosen
+    cover all candidates. Uncertainty only decides what is a candidate. Unlike the original, the traversal starts from
     a random candidate rather than from all that was annotated before, whose features an ever better model would have to
     compute anew each cycle, and its solution is not refined by an integer programme.
     """

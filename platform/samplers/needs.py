@@ -53,8 +53,8 @@ class Declared(Generic[T]):
     """A field of a dataclass that is None where no selector declared it, and then raises `UndeclaredNeed` when read.
 
     Args:
-        needs: what a selector that reads it declares, any one of these.
-        beside: name of a field of the same need; where that one is given, None is a value of this one.
+        needs: a selector that reads it must declare one of these.
+        beside: name of a field of the same need; where that one is given, None is a valid value of this one.
     """
 
     def __init__(self, *needs: Need, beside: str | None = None) -> None:

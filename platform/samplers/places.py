@@ -69,7 +69,7 @@ class Places(ABC):
 
 
 class Peaks(ABC):
-    """A map of values over places, from which the best free one is asked again and again.
+    """A map of values over places, which is asked again and again for the best free one.
 
     A row is a line of places along the last axis. For each row an upper bound of its values is known; rows are looked
     at in order of their bounds, and only until no other can hold a better place or one that is as good. Since places
@@ -104,7 +104,7 @@ class Peaks(ABC):
     def best(self, rng: np.random.Generator) -> Place | None:
         """A free place of greatest value, or None if none is free.
 
-        Ties are broken uniformly at random: by scan order, a class that fills many windows would always give the
+        Ties are broken uniformly at random: in scan order, a class that fills many windows would always give the
         top-left one (Sec. 5 of the method notes).
         """
         self._forget_taken()
@@ -121,7 +121,7 @@ class Peaks(ABC):
         return tuple(int(i) + o for i, o in zip((*(axis[row] for axis in rows), column), self._origin, strict=True))
 
     def score(self, place: Place) -> float:
-        """Value of a place, in units of its meaning."""
+        """Value of a place, multiplied by `unit`."""
         *row, column = (i - o for i, o in zip(place, self._origin, strict=True))
         return float(self._rows(tuple(np.array([i]) for i in row))[0, column]) * self._unit
 

@@ -21,7 +21,7 @@ class RandomImages(ImageSelector):
 
 @dataclass(frozen=True)
 class RandomRegions(RegionSelector):
-    """Regions drawn one after the other, uniformly among those still free; of a CT volume those inside the body."""
+    """Regions drawn one after the other, uniformly among those still free; in a CT volume, only inside the body."""
 
     @override
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:

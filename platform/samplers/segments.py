@@ -25,7 +25,7 @@ class Segments(Places):
         self._partition = partition
         self._numbers = partition.ravel()
         self._areas = np.bincount(self._numbers)
-        # Numbers that no pixel bears are no places.
+        # Numbers that no pixel has are not places.
         self.taken = [_block(int(k)) for k in np.flatnonzero(self._areas == 0)]
         for region in annotated:
             self.taken += [_block(int(k)) for k in np.unique(region.of(partition))]

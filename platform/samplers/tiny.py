@@ -74,7 +74,7 @@ class TinyImage:
         weights = rng.dirichlet(np.ones(n_classes))
         predicted = np.bincount(labels.ravel(), minlength=n_classes)
         for array in (labels, levels, confidence, weights, predicted):
-            array.flags.writeable = False  # as maps that were compressed, or come from shared memory
+            array.flags.writeable = False  # like maps that were compressed or come from shared memory
         return ImageView(
             self.places(),
             labels,

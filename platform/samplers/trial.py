@@ -1,4 +1,4 @@
-"""Tries selectors on tiny images and pools: whatever they would break in the middle of a run, they break here."""
+"""Tries selectors on tiny images and pools: one that would fail in the middle of a run fails here."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,11 +38,11 @@ def check_image_selector(selector: ImageSelector, axes: Sequence[int] = (1, 2, 3
 
     Args:
         selector: the image selector.
-        axes: numbers of spatial axes of the images for which it is tried; 1 are sets of ROIs.
+        axes: numbers of spatial axes of the images for which it is tried; 1 for sets of ROIs.
         n_classes: number of classes of the tiny pools.
 
     Raises:
-        AssertionError: naming the selector, what it did, and the mend.
+        AssertionError: naming the selector, what it did, and the remedy.
     """
     for n_axes in axes:
         rng = stream(0, f"trial of images of {n_axes} axes")
@@ -75,7 +75,7 @@ def check_region_selector(selector: RegionSelector, kinds: Sequence[Kind] = KIND
         n_classes: number of classes of the tiny images.
 
     Raises:
-        AssertionError: naming the selector, what it did, and the mend.
+        AssertionError: naming the selector, what it did, and the remedy.
     """
     factor = selector.factor if isinstance(selector, JointRegionSelector) else 1
     for kind in kinds:

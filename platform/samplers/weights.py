@@ -14,7 +14,7 @@ def class_confidence(predicted: Counts, confident: Counts) -> Floats:
 
     Args:
         predicted: unannotated pixels of all candidates predicted as each class, shape (C,).
-        confident: those whose confidence exceeds tau, shape (C,).
+        confident: those of them whose confidence exceeds tau, shape (C,).
 
     Returns:
         delta, shape (C,), in [0, 1].

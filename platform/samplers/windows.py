@@ -30,7 +30,7 @@ def window_sums(values: Any, size: Sequence[int], greatest: int) -> Any:
         greatest: greatest value that may occur.
 
     Returns:
-        Exact sums: int32 where they cannot exceed its range, else float64 or, of tensors, int64.
+        Exact sums: int32 where they cannot exceed its range, else float64 or, for tensors, int64.
     """
     wide = greatest * math.prod(size) > np.iinfo(np.int32).max
     if not isinstance(values, np.ndarray):
@@ -38,7 +38,7 @@ def window_sums(values: Any, size: Sequence[int], greatest: int) -> Any:
     *_, rows, columns = values.shape
     height, width = size[-2:]
     depth = cv2.CV_64F if wide else cv2.CV_32S
-    if wide:  # of integers OpenCV would take the sums in int32, whatever they are stored as
+    if wide:  # OpenCV would sum integers in int32, whatever the sums are stored as
         values = values.astype(np.float64)
     # All slices of a volume at once, stacked; windows across two slices are cut away below.
     stack = _box_filter(values.reshape(-1, columns), depth, (width, height)).reshape(values.shape)
@@ -71,7 +71,7 @@ class Windows(Places):
     Args:
         image: id of the image.
         shape: its spatial shape, one to three axes.
-        region_shape: pixels of a window per axis; of a volume, 1 along the first axis means windows in axial slices.
+        region_shape: pixels of a window per axis; in a volume, 1 along the first axis means windows in axial slices.
         annotated: regions that are annotated; windows that overlap their bounding boxes are taken.
     """
 
@@ -109,7 +109,7 @@ class Windows(Places):
 
     @override
     def of_class(self, labels: npt.NDArray[np.uint8], class_: int, layer: int) -> Peaks:
-        """Pixels of the class in the windows near it, of a volume only in those of the layer's slice."""
+        """Pixels of the class in the windows near it; in a volume, only in those of the layer's slice."""
         if labels.ndim == 3 and self.layers == 1:
             mask = (labels == class_).view(np.uint8)
             return MapPeaks(window_sums(mask, self._full_shape, 1), self.taken)
@@ -223,5 +223,5 @@ class _ClassPeaks(Peaks):
     @override
     def _block(self, inside: Block) -> None:
         *lead, _, _ = inside
-        if all(axis.start == 0 < axis.stop for axis in lead):  # of a volume, only blocks in this layer
+        if all(axis.start == 0 < axis.stop for axis in lead):  # in a volume, only blocks in this layer
             self._blocks.append(inside)

@@ -33,7 +33,7 @@ DIGEST = "sha256"
 """Name of the metadata that holds a large object's digest."""
 
 RETRIES = 5
-"""How often a request is repeated that got no answer, or one that asks for patience: some ten seconds in all."""
+"""How often a request is repeated that got no answer, or that was told to wait: some ten seconds in all."""
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,14 @@ class Bucket:
                     yield entry["path"]
 
     def names(self, folder: str) -> frozenset[str]:
-        """Names of the objects and folders right in a folder."""
+        """Names of the objects and folders directly in a folder."""
         with self._errors_as_sentences(folder):
             listed = obstore.list_with_delimiter(_store(self.url), folder or None)
         keys = [*listed["common_prefixes"], *(entry["path"] for entry in listed["objects"])]
         return frozenset(key.rstrip("/").rpartition("/")[2] for key in keys)
 
     def upload(self, key: str, file: Path) -> None:
-        """Write or replace an object by a file of this machine, of which it keeps the digest."""
+        """Write or replace an object with a file of this machine; its metadata hold the file's digest."""
         attributes = {DIGEST: checksum(file)}
         with self._errors_as_sentences(key):
             obstore.put(_store(self.url), key, Path(file), attributes=attributes)
@@ -167,7 +167,7 @@ class Bucket:
 
 
 def _sentence(answer: str) -> str:
-    """What obstore tells of a failure, without its debugging output."""
+    """What obstore says about a failure, without its debugging output."""
     if "region" in answer and "redirect" in answer.lower():
         return "the bucket is in another region; set AWS_DEFAULT_REGION."
     request = _match(r"Error performing ([A-Z]+ [^\s?]+)", answer)
@@ -223,7 +223,7 @@ def _store(url: str) -> S3Store | GCSStore | AzureStore:
 
 def _s3(name: str, client: "ClientConfig", retry: "RetryConfig") -> S3Store:
     """With the credentials, region and endpoint that all tools of AWS find, profiles of ``~/.aws`` included."""
-    # Imported here, for that takes a second, and most people store in folders.
+    # Imported here because it takes a second, and most people store in folders.
     import boto3
     from botocore.exceptions import BotoCoreError
     from obstore.auth.boto3 import Boto3CredentialProvider

@@ -19,7 +19,7 @@ from decomp.platform.storage.location import Location, Locked
 from decomp.platform.storage.owners import STAGING, is_abandoned, staging_name
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Errors of a disk without room: full, or the quota, or the greatest size of a file exceeded."""
+"""Errors of a disk without room: it is full, or the quota or the greatest size of a file is exceeded."""
 
 WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 """Errors of a file system that knows no locks."""
@@ -29,7 +29,7 @@ ROOM = 2**16
 
 
 class FilePath(PosixPath, Location):
-    """A file or folder that this machine, and for a run on several nodes all of them, see under the same path."""
+    """A file or folder that this machine, or every node of a run on several, sees under the same path."""
 
     @property
     @override
@@ -153,7 +153,7 @@ class FilePath(PosixPath, Location):
     @override
     def is_locked(self) -> bool:
         try:
-            with self.open("rb") as stream:  # a lock that is shared needs no right to write
+            with self.open("rb") as stream:  # a shared lock needs no write permission
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -164,7 +164,7 @@ class FilePath(PosixPath, Location):
         return False
 
     def _draft(self) -> Self:
-        """A name beside this one that nobody else uses, and that `prepare` knows for a draft's."""
+        """A name beside this one that nobody else uses, and that `prepare` recognises as a draft's."""
         return self.with_name(staging_name(self.name))
 
     def _entries(self) -> list["os.DirEntry[str]"]:
@@ -180,7 +180,7 @@ class FilePath(PosixPath, Location):
         try:
             yield
         except PermissionError as error:
-            raise StorageError(f"{self} cannot be read: permission denied; give yourself the right to.") from error
+            raise StorageError(f"{self} cannot be read: permission denied; give yourself that right.") from error
 
 
 @contextmanager
@@ -189,7 +189,7 @@ def flock(file: Path, *, wait: bool = False) -> Iterator[None]:
 
     Args:
         file: made if need be, and left behind.
-        wait: until its holder releases the lock.
+        wait: whether to wait until its holder releases the lock.
 
     Raises:
         Locked: if another process holds the lock and this one is not to wait.

@@ -1,7 +1,7 @@
 """A lock in an object store, which knows none: an object that its holder renews and that others take once it is old.
 
-Two processes that both believe to hold it (one was cut off from the network for a while) do no harm: of a cycle that
-both commit the first one counts.
+Two processes that both believe they hold it (one was cut off from the network for a while) do no harm: if both commit
+a cycle, the first commit counts.
 """
 
 import json
@@ -81,7 +81,7 @@ def _age(bucket: Bucket, version: "ObjectMeta") -> float:
 
 
 def _has_died(holder: dict[str, Any]) -> bool:
-    """Whether the holder was a process of this machine that is no more."""
+    """Whether the holder was a process of this machine that no longer runs."""
     if holder["host"] != socket.gethostname():
         return False
     try:

@@ -15,20 +15,20 @@ class Location(ABC):
 
     **Value.** A location is immutable, hashable, equal by value, pickled small, and made without asking the store.
 
-    **Small files.** What `write_atomically` writes becomes visible whole or not at all, even after a crash; of several
-    writers of one file the last counts. A reader never sees half of it.
+    **Small files.** What `write_atomically` writes becomes visible whole or not at all, even after a crash; if several
+    processes write one file, the last one counts. A reader never sees half of it.
 
     **Published folders.** The files of a folder are written to the place that `stage` returns and become visible
-    together by `publish`. Of several writers that publish the same folder exactly one wins, and all get the winner's
+    together by `publish`. If several writers publish the same folder, exactly one wins, and all get the winner's
     files. What a killed writer has staged is never taken for a result, and `prepare` or the next `publish` sweeps it
-    away; what another process is staging is left to it. The files of a published folder stay as they are; single ones
+    away; what another process is staging is left alone. The files of a published folder stay as they are; single ones
     may be discarded.
 
-    **Lock.** At most one process holds a `lock`. Where processes are cut off from the store for a while two may believe
-    that they do; published folders stay correct all the same.
+    **Lock.** At most one process holds a `lock`. Where processes are cut off from the store for a while, two may
+    believe that they do; published folders stay correct all the same.
 
-    **Errors.** A file that is missing is a `FileNotFoundError`. A store that refuses or does not answer is an `OSError`
-    within a minute; one that the user can mend is a `StorageError`, one sentence that names the mend.
+    **Errors.** A missing file raises `FileNotFoundError`. A store that refuses or does not answer raises `OSError`
+    within a minute; where the user can help, it is a `StorageError`, one sentence that names the remedy.
 
     A cycle's folder, for example, is written and read like this::
 
@@ -55,7 +55,7 @@ class Location(ABC):
     @property
     @abstractmethod
     def local(self) -> Path | None:
-        """This folder as one of this machine, where reports can be written; None if it is none."""
+        """This folder as a path on this machine, where reports can be written; None if it lies elsewhere."""
 
     # One file.
 
@@ -73,7 +73,7 @@ class Location(ABC):
 
     @abstractmethod
     def exists(self) -> bool:
-        """Whether there is such a file (not: folder)."""
+        """Whether there is such a file; a folder does not count."""
 
     @abstractmethod
     def discard(self) -> None:
@@ -102,7 +102,7 @@ class Location(ABC):
 
     @abstractmethod
     def sha256(self) -> str | None:
-        """SHA-256 of a large file; None where there is none, or where it would have to be fetched to be told.
+        """SHA-256 of a large file; None where there is none, or where the file would have to be fetched for it.
 
         Called before a run goes on from its last checkpoint.
         """
@@ -111,7 +111,7 @@ class Location(ABC):
 
     @abstractmethod
     def prepare(self) -> None:
-        """Make the folder and sweep away what killed writers staged in it; called by a run's coordinator, at first."""
+        """Make the folder and sweep away what killed writers staged in it; called first by a run's coordinator."""
 
     @abstractmethod
     def stage(self) -> Self:
@@ -153,7 +153,7 @@ class Location(ABC):
         Called on what `published` or `publish` returned.
 
         Returns:
-            How it is called now.
+            What it is called now.
         """
 
     @abstractmethod
@@ -179,7 +179,7 @@ class Location(ABC):
 
     @abstractmethod
     def is_locked(self) -> bool:
-        """Whether a process holds this file as a `lock`; called by those who only look, and writes nothing."""
+        """Whether a process holds this file as a `lock`; called by those who only look, so it writes nothing."""
 
 
 class Locked(Exception):

@@ -1,6 +1,6 @@
 """Results in a bucket of an object store, addressed like files.
 
-A bucket knows no rename, so the files of every attempt to publish a folder have a prefix of their own, and the attempt
+A bucket has no rename, so the files of every attempt to publish a folder have a prefix of their own, and the attempt
 that creates the object ``published`` first is the folder::
 
     cycle-0002/published                    holds the name of the attempt
@@ -170,5 +170,5 @@ class ObjectPath(Location):
             yield replace(self, key=key)
 
     def _attempt(self, attempts: set[str]) -> Self:
-        # Another attempt is there only after a writer was killed or lost a race, so the marker is seldom asked.
+        # Another attempt is there only after a writer was killed or lost a race, so the marker is seldom read.
         return self / (next(iter(attempts)) if len(attempts) == 1 else (self / PUBLISHED).read_bytes().decode())

@@ -1,4 +1,4 @@
-"""Whose a half-made file or folder is: its name says which process stages it, so that nobody else sweeps it away."""
+"""Who owns a half-made file or folder: its name says which process stages it, so that nobody else sweeps it away."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 STAGING = ".staging-"
 
 OLD = 7 * 24 * 3600.0
-"""Seconds after which something half-made is nobody's any more, where it cannot be asked whether its owner lives: on
+"""Seconds after which something half-made counts as abandoned where nothing tells whether its owner lives: an owner on
 another machine, in another container, or from before this machine was started."""
 
 
@@ -34,7 +34,7 @@ def is_abandoned(name: str, age: float) -> bool:
 
 
 def _machine() -> str:
-    """What tells this machine, since it was started, and this container from others, whatever they are called."""
+    """An id that tells this container, and this machine since it was started, from others, whatever they are called."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().replace("-", "")[:12]
         return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
@@ -53,7 +53,7 @@ def _lives(pid: int, start: str) -> bool:
 
 
 def _start(pid: int) -> str:
-    """When a process started, in ticks since the machine did: another one may have its number; empty if it is dead."""
+    """When a process started, in ticks since the machine did (its number may be reused); empty if it is dead."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

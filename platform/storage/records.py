@@ -13,14 +13,14 @@ class Annotated:
 
     Attributes:
         images: images (slides) with at least one annotated region.
-        image_share: these over all images of the pool.
+        image_share: their share of all images of the pool.
         regions: annotated regions.
         pixels: annotated pixels (ROIs).
-        share: these over all pixels (ROIs) of the pool, which is the training images and, of the ROI task, the
+        share: their share of all pixels (ROIs) of the pool, which is the training images and, in the ROI task, the
             validation images.
         class_pixels: annotated pixels per true class, length C.
         openings: how often an image was opened: images with annotated regions, summed over the cycles.
-        clicks: clicks that annotate the regions, see `decomp.platform.loop.oracle.clicks`.
+        clicks: clicks that it takes to annotate the regions, see `decomp.platform.loop.oracle.clicks`.
     """
 
     images: int

@@ -11,8 +11,8 @@ One folder per run, one folder per cycle::
             model                the checkpoint (of the last two cycles only)
 
 A cycle becomes visible at once, with all its files (`Location.publish`): it is there whole or not at all. What is read
-is checked against its digest. Cycles that earlier versions committed have none but that of the checkpoint; they are
-read as they are, and continued.
+is checked against its digest. Cycles that earlier versions committed have no digest but that of the checkpoint;
+they are read as they are, and continued.
 """
 
 import json
@@ -86,7 +86,7 @@ class CycleFolder:
         return self.ledger_of(self.record)
 
     def ledger_of(self, record: CycleRecord) -> Ledger:
-        """The regions annotated in the cycle, by its record, which is not read again."""
+        """The regions annotated in the cycle, given its record, which is not read again."""
         with _legible(self.regions_file) as content:
             if record.regions_sha256 not in (None, sha256(content)):
                 raise ValueError("it is not what was committed")
@@ -98,13 +98,13 @@ class CycleFolder:
         return self.path / REGIONS
 
     def check_checkpoint(self, record: CycleRecord) -> None:
-        """Check that the checkpoint is the one that the cycle's record speaks of; its file is read whole."""
+        """Check that the checkpoint is the one that the cycle's record names; its file is read whole."""
         digest = self.checkpoint.sha256()
         if digest != record.checkpoint_sha256:
             raise DamagedCycle(f"{self.checkpoint} is {'missing or ' if digest is None else ''}damaged")
 
     def check(self) -> None:
-        """Check all that others go on from."""
+        """Check all that later cycles go on from."""
         record = self.record
         self.ledger_of(record)
         self.check_checkpoint(record)
@@ -215,7 +215,7 @@ class RunStore:
 
 
 def read_identity(run: Location) -> dict[str, Any] | None:
-    """What is written down of the run in a folder; None where nothing is.
+    """The identity that is written down in the folder of a run; None where there is none.
 
     Raises:
         UserError: if it is damaged.
@@ -229,13 +229,13 @@ def read_identity(run: Location) -> dict[str, Any] | None:
     except ValueError:
         identity = {}
     if key_of(identity) != run.name:
-        raise UserError(f"{run / RUN} is damaged; delete it, and only what has changed since cannot be told any more.")
+        raise UserError(f"{run / RUN} is damaged; delete it, and only the means to tell what has changed is lost.")
     return identity
 
 
 @contextmanager
 def _legible(file: Location) -> Iterator[bytes]:
-    """The content of a file of a cycle; whatever its readers say against it means that it is damaged."""
+    """The content of a file of a cycle; any error of its readers means that it is damaged."""
     try:
         content = file.read_bytes()
     except FileNotFoundError as error:

@@ -31,7 +31,7 @@ def check_seal(content: bytes, place: str, unsealed: Collection[str]) -> None:
     Args:
         content: what was read.
         place: where it was read.
-        unsealed: fields of such results of earlier versions, which had no seal; these are let through.
+        unsealed: fields of the results of earlier versions, which had no seal; such results are let through.
 
     Raises:
         ValueError: saying what is wrong.
