@@ -12,7 +12,7 @@ LEARNERS = {
 }
 
 CHANGED_DEFAULTS = {"hactnet": {"residual": True}}
-"""Options whose default has changed, which are part of a run's identity also where a file leaves them out: a key must
-not come to mean something else."""
+"""Options whose defaults have changed; they are part of a run's identity even where a file leaves them out, because a
+key must not come to mean something else."""
 
 __all__ = ["CHANGED_DEFAULTS", "LEARNERS", "Learner", "Predictor", "Training"]

@@ -21,9 +21,9 @@ class Processes:
 
     Attributes:
         rank: number of this process, from 0; process 0 writes the checkpoint.
-        count: how many they are.
+        count: how many there are.
         address: ``host:port`` where they meet, see `decomp.platform.learners.training.distributed.open_rendezvous`; not
-            needed alone.
+            needed by a process that is alone.
     """
 
     rank: int = 0
@@ -36,15 +36,16 @@ class Training:
     """One training: what `Learner.fit` is given besides the data; made by the worker that trains.
 
     Attributes:
-        ledger: the annotated regions, of the ROI task in the validation split too. Nothing else may be read from the
-            oracle but, of other tasks, the labels of the validation split, which is no part of the pool.
-        fold: cross-validation fold, which says what is train and what is validation.
+        ledger: the annotated regions; in the ROI task, those of the validation split too. Nothing else may be read from
+            the oracle, except that the other tasks may read the labels of the validation split, which is not part of
+            the pool.
+        fold: cross-validation fold, which decides what is in the train split and what in the validation split.
         rng: the training's own random stream (Sec. 8 of the method notes); all randomness derives from it.
         warm_start: checkpoint whose weights are kept (the optimiser starts anew), or None to train from scratch.
         device: torch device, e.g. ``"cpu"`` or ``"cuda"``.
         progress: to be called now and then with the finished fraction in [0, 1].
-        processes: who trains together, at most `Learner.most_processes`; all are given the same but for their rank,
-            device and `progress`.
+        processes: those that train together, at most `Learner.most_processes`; all are given the same training but for
+            their rank, device and `progress`.
     """
 
     ledger: Ledger
@@ -70,10 +71,10 @@ class Predictor(ABC):
 
     @abstractmethod
     def predict(self, image: Any, wanted: Wanted) -> Prediction:
-        """Predict one image in one forward pass; `decomp.platform.learners.inference.decode` makes it from logits.
+        """Predict one image in one forward pass; `decomp.platform.learners.inference.decode` makes one from logits.
 
-        Called in the workers: in each cycle from the second on, once for every candidate image of which a selector
-        reads something; and once for every test image, with nothing wanted but the labels, by `evaluate`.
+        Called in the workers: in each cycle from the second on, once for every candidate image from which a
+        selector reads something; and once for every test image, with nothing wanted but the labels, by `evaluate`.
 
         Args:
             image: what `Dataset.image` gives: pixels, shape (*axes, channels), or n ROIs.
@@ -87,12 +88,12 @@ class Predictor(ABC):
         """Confusion matrix of one test image, shape (C, C), int64, true classes in rows.
 
         Called in the workers, once for every test image and cycle. Overridden only where a prediction is compared on
-        another grid than the one on which it was made.
+        a grid other than the one on which it was made.
 
         Args:
-            dataset: its data set.
+            dataset: the image's data set.
             image: id of the image.
-            pixels: what `Dataset.image` gives of it.
+            pixels: what `Dataset.image` gives for it.
         """
         labels = self.predict(pixels, Wanted()).labels
         return confusion_matrix(dataset.labels(image), labels, len(dataset.classes))
@@ -101,14 +102,14 @@ class Predictor(ABC):
 class Learner(ABC):
     """A way to train a model.
 
-    A learner is named in the experiment file (`learner: {name: ..., option: ...}`), its options are the fields of the
+    A learner is named in the experiment file (`learner: {name: ..., option: ...}`); its options are the fields of the
     (data)class. It is built anew in every process that trains, predicts or plans, and holds options and nothing else.
     The same arguments give the same checkpoint, byte for byte, on the same kind of machine.
 
     Attributes:
         uncertainty: the measure that samplers use by default: entropy for softmax models, least confidence for models
             of nested sigmoids (Sec. 6 of the method notes).
-        axes: how many axes the images may have that it is for; sets of ROIs have one.
+        axes: numbers of axes that its images may have; sets of ROIs have one.
 
     Example:
         >>> class Small(Learner):
@@ -121,7 +122,7 @@ class Learner(ABC):
 
     @property
     def most_processes(self) -> int:
-        """How many processes can train one model together at most; 1 where `fit` does not heed `Training.processes`.
+        """Greatest number of processes that can train one model together; 1 where `fit` ignores `Training.processes`.
 
         Asked before a run, when its workers are planned.
         """
@@ -136,7 +137,7 @@ class Learner(ABC):
         return dataset
 
     def training_epochs(self, n_regions: int) -> int | None:
-        """Training epochs for so many annotated regions, or for so many whole images of a full annotation.
+        """Training epochs for `n_regions` annotated regions, or for as many whole images in a full annotation.
 
         Called by `decomp check` and before a sweep, to estimate device time; None where that is not known.
         """
@@ -147,7 +148,7 @@ class Learner(ABC):
         """Train on the annotated regions and write the model to the file `checkpoint`.
 
         Called once per cycle, in a worker, after the cycle's regions are revealed; once for a full annotation. In
-        data-parallel training every process calls it at the same time, and the first alone writes.
+        data-parallel training every process calls it at the same time, and only the first writes.
 
         Args:
             dataset: the data set, prepared.

@@ -19,10 +19,10 @@ def write_checkpoint(file: Path, network: nn.Module, description: Mapping[str, A
     """Write a network to exactly this path; the same content gives the same bytes.
 
     Args:
-        file: where to.
+        file: where to write it.
         network: on any device; a tensor that it knows by several names is written under the first.
         description: ``format`` and ``classes``, which `read_checkpoint` checks, and what else is needed to make the
-            network again; of the types that JSON has.
+            network again; all of JSON's types.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in _state(network).items()}
     # A single key, because safetensors writes several in random order.
@@ -40,7 +40,7 @@ def read_checkpoint(
     """Read what `write_checkpoint` wrote.
 
     Args:
-        file: where from.
+        file: where to read it from.
         format_: format that it must have.
         title: what the learner is called in messages.
         classes: classes that it must have been trained for.
@@ -79,18 +79,18 @@ def read_warm_start(
     build: Callable[[Mapping[str, Any]], Network],
     expected: Mapping[str, Any],
 ) -> Network:
-    """Read a checkpoint to train on from, as `read_checkpoint` does.
+    """Read a checkpoint from which training continues, as `read_checkpoint` does.
 
     Args:
-        file: where from.
+        file: where to read it from.
         format_: as for `read_checkpoint`, like `title`, `classes` and `build`.
         title: see there.
         classes: see there.
         build: see there.
-        expected: what the options and the data ask of the network, by its name in the description.
+        expected: what the options and the data require of the network, by the names in the description.
 
     Raises:
-        UserError: if the checkpoint cannot be read, or its network is another than the expected one.
+        UserError: if the checkpoint cannot be read, or its network is not the expected one.
     """
     network, description = read_checkpoint(file, format_, title, classes, build)
     expected = json.loads(json.dumps(expected))  # tuples become lists, as in a description

@@ -13,5 +13,5 @@ def to_device(array: npt.NDArray[np.generic], device: torch.device) -> torch.Ten
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    """`precision` on CUDA, and what the tensors are elsewhere."""
+    """Autocast to `precision` on CUDA; elsewhere the tensors keep their own type."""
     return torch.autocast(device.type, precision, enabled=device.type == "cuda" and precision != torch.float32)

@@ -25,7 +25,7 @@ from decomp.platform.options import ByContent
 
 @dataclass(frozen=True)
 class HactNet(RoiLearner):
-    """HACT-Net for data sets whose image is a tuple of `RoiGraph`; sizes of the node features come from the data.
+    """HACT-Net for data sets whose image is a tuple of `RoiGraph`; the sizes of the node features come from the data.
 
     The defaults are those of DECOMP's authors for BRACS, where cells and tissue areas have 514 features each. HACT-Net
     as its own authors published it has 3 layers of 64 channels, a head of 128, no dropout and no residual connections.
@@ -35,23 +35,23 @@ class HactNet(RoiLearner):
     format: ClassVar[str] = "decomp-hactnet-1"
 
     layers: Annotated[int, Field(ge=1)] = 4
-    """PNA layers of the network over cells, and of that over tissue areas."""
+    """PNA layers of the network over cells, and of the one over tissue areas."""
 
     width: Annotated[int, Field(ge=1)] = 128
     """Channels of each layer."""
 
     head_width: Annotated[int, Field(ge=1)] | None = None
-    """Channels of the hidden layer of the head; null for those of a layer."""
+    """Channels of the hidden layer of the head; null for as many as the layers have."""
 
     residual: bool = True
-    """Whether a layer adds its input to its output, which all but the first of each network can."""
+    """Whether a layer adds its input to its output, which all but the first of each network can do."""
 
     pretrained: Annotated[Path | None, ByContent()] = None
     """File of published weights to begin with (histocartography's, or a state_dict of this network); the last layer
     may be one of other classes, and is then drawn at random."""
 
     nodes_per_batch: Annotated[int, Field(ge=1)] = 20_000
-    """Cells and tissue areas predicted at once, of which a thousand take about 50 MB at the default sizes; a greater
+    """Cells and tissue areas predicted at once, a thousand of which take about 50 MB at the default sizes; a larger
     ROI is predicted alone."""
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class HactNet(RoiLearner):
             n_classes,
             options["layers"],
             options["width"],
-            # Checkpoints that do not say so come from before these options.
+            # Checkpoints without these options were written before the options existed.
             options.get("head_width", options["width"]),
             options.get("residual", False),
             self.dropout,
@@ -120,7 +120,7 @@ class _Graphs:
 
 
 def _degree_histogram(graphs: Iterable[tuple[int, npt.NDArray[np.int64]]]) -> torch.Tensor:
-    """How many nodes have k incoming edges, shape (greatest k + 1,), int64, of (number of nodes, edges) of graphs."""
+    """How many nodes have k incoming edges, shape (greatest k + 1,), int64; a graph is (number of nodes, edges)."""
     degrees = np.concatenate([np.bincount(edges[1], minlength=n) for n, edges in graphs])
     if not degrees.any():
         degrees = np.ones(1, np.int64)  # without edges the scale makes no difference, but must not be 0

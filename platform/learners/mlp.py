@@ -42,7 +42,7 @@ class Mlp(RoiLearner):
         features = _matrix(contents)
         network = Network(features.shape[1], n_classes, tuple(self.widths), self.dropout)
         network.mean.copy_(torch.from_numpy(features.mean(0, dtype=np.float64)))
-        # A deviation of rounding errors, as a constant feature of a large offset has, is none.
+        # A deviation that is only rounding error, as a constant feature with a large offset has, counts as none.
         std, size = features.std(0, dtype=np.float64), np.abs(features).max(0)
         network.std.copy_(torch.from_numpy(np.where(std > 1e-6 * size, std, 1)))
         return network
@@ -107,9 +107,9 @@ class Network(RoiNetwork):
 
     @override
     def descent(self) -> Descend:
-        """As of any `RoiNetwork`, but without autograd."""
+        """As for any `RoiNetwork`, but without autograd."""
         self.weights.grad = torch.zeros_like(self.weights)
-        # Views made once, for that costs as much as the arithmetic.
+        # The views are made once, because making them costs as much as the arithmetic.
         layers, gradients = self._layers(self.weights.detach()), self._layers(self.weights.grad)
         one_hot = torch.eye(len(layers[-1][1]), device=self.weights.device)
 
@@ -117,7 +117,7 @@ class Network(RoiNetwork):
             activations = self._hidden(layers, inputs)
             log_p = functional.linear(activations[-1], *layers[-1]).log_softmax(1)
             loss = functional.nll_loss(log_p, labels)
-            slope = log_p.exp_().sub_(one_hot[labels]).div_(len(labels))  # of the loss along the logits
+            slope = log_p.exp_().sub_(one_hot[labels]).div_(len(labels))  # the loss's gradient at the logits
             for k in reversed(range(len(layers))):
                 torch.mm(slope.T, activations[k], out=gradients[k][0])
                 torch.sum(slope, 0, out=gradients[k][1])

@@ -10,9 +10,9 @@ import torch
 def reproducible(threads: int, device: torch.device, seed: int | None = None, strict: bool = True) -> Iterator[None]:
     """Fix what results depend on besides the data, and restore it afterwards.
 
-    Fixed are the number of threads and the choice of kernels, and with a `seed` the random numbers of torch. Kernels on
-    CUDA that add in any order are avoided unless `strict` is off: for networks with an operation that has no other
-    kernel, which gain nothing from slower ones elsewhere.
+    The number of threads and the choice of kernels are fixed, and with a `seed` the random numbers of torch too.
+    Kernels on CUDA that add in any order are avoided unless `strict` is off, as it is for networks with an operation
+    that has no other kernel: they gain nothing from slower kernels elsewhere.
     """
     before = torch.get_num_threads(), torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     algorithms = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()

@@ -34,10 +34,10 @@ class RoiLearner(Learner):
     """Trains a network on annotated ROIs by Adam with cosine annealing; the validation split chooses the epoch.
 
     After each epoch the annotated ROIs of the validation split are scored by the weighted F1; the weights of the best
-    epoch are kept, the later one's among equals, and the last one's where no ROI of that split is annotated. The
+    epoch, the latest among equals, are kept, or those of the last one where no ROI of that split is annotated. The
     annotated ROIs stay in memory as the data set gives them, uncopied, so that memory-mapped arrays stay on disk.
 
-    A warm start keeps all of the checkpoint but the optimiser: weights and what was measured of the data.
+    A warm start keeps the weights and what was measured on the data; the optimiser starts anew.
     """
 
     title: ClassVar[str]
@@ -58,7 +58,7 @@ class RoiLearner(Learner):
     """Learning rate of the first epoch; it falls to 0 along half a cosine."""
 
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
-    """Weight decay of Adam, which adds to the gradient."""
+    """Weight decay of Adam, which is added to the gradient."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the activations that are dropped in training."""
@@ -72,7 +72,7 @@ class RoiLearner(Learner):
 
     @abstractmethod
     def described_network(self, options: Mapping[str, Any], n_classes: int) -> RoiNetwork:
-        """A network with any weights, of which a checkpoint says `RoiNetwork.options`."""
+        """A network with any weights, made from the `RoiNetwork.options` that a checkpoint holds."""
 
     @abstractmethod
     def inputs(self, network: RoiNetwork, contents: Sequence[Any], device: torch.device) -> Inputs:
@@ -154,7 +154,7 @@ class RoiLearner(Learner):
 
 
 class RoiPredictor(Predictor):
-    """A trained network of ROIs; `RoiLearner.load` makes it."""
+    """A trained network for ROIs; `RoiLearner.load` makes it."""
 
     def __init__(self, learner: RoiLearner, network: RoiNetwork, device: torch.device) -> None:
         self._learner = learner

@@ -49,7 +49,7 @@ class Segmentation(Learner):
 
     Crops are drawn as `StreamedCrops` says; the loss is the mean cross-entropy over their annotated pixels. AdamW's
     learning rate falls polynomially after a linear warm-up, and by `layer_decay` from layer to layer towards the
-    input. On CUDA the network computes in bfloat16 by autocast, but for the logits.
+    input. On CUDA the network computes in bfloat16 by autocast, except for the logits.
 
     On one kind of CPU the same arguments give the same bytes; on CUDA see the attribute `strict`. `workers` and
     `cache` change no result. In distributed training every process takes a part of each batch, and evaluates a part of
@@ -63,7 +63,7 @@ class Segmentation(Learner):
     """Format of its checkpoints."""
 
     strict: ClassVar[bool] = True
-    """Whether only kernels of a fixed order of addition are used on CUDA, where PyTorch has them."""
+    """Whether only kernels with a fixed order of addition are used on CUDA, where PyTorch has them."""
 
     axes = (2,)
 
@@ -94,7 +94,7 @@ class Segmentation(Learner):
     """Share of the crops that are drawn around pixels of a class drawn uniformly."""
 
     class_weight_power: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """Loss weight of a class of share f in the annotated area is f ** -power; 0 for equal ones."""
+    """The loss weight of a class with share f of the annotated area is f ** -power; 0 for equal weights."""
 
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 6e-5
     """Peak of the schedule."""
@@ -118,10 +118,10 @@ class Segmentation(Learner):
     """Threads that read images and cut crops."""
 
     cache: Annotated[float, Field(ge=0, allow_inf_nan=False), NotIdentity()] = 4.0
-    """GB of images kept in memory between their crops, by each process."""
+    """GB of images that each process keeps in memory between their crops."""
 
     pretrained: Annotated[Path | None, ByContent()] = None
-    """File of released weights to begin with, .safetensors or .pth; which fit, the learner says."""
+    """File of released weights to begin with, .safetensors or .pth; the learner says which fit."""
 
     def __post_init__(self) -> None:
         if self.scales[0] > self.scales[1]:
@@ -136,7 +136,7 @@ class Segmentation(Learner):
 
     @abstractmethod
     def network_options(self) -> dict[str, Any]:
-        """What `network` is told of this learner's options, of the types that JSON has."""
+        """The options of this learner that `network` is given, all of JSON's types."""
 
     @abstractmethod
     def network(self, options: Mapping[str, Any], in_channels: int, n_classes: int) -> SegmentationNetwork:

@@ -79,7 +79,7 @@ class Smp(Segmentation):
 
 
 class Network(SegmentationNetwork):
-    """The model between normalisation and cropping; images are padded to what its encoder can divide."""
+    """The model between normalisation and cropping; images are padded to a size that its encoder can divide."""
 
     def __init__(self, architecture: str, encoder: str, in_channels: int, n_classes: int) -> None:
         super().__init__(in_channels)

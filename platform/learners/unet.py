@@ -1,6 +1,6 @@
 """A small U-Net for 2-D images that trains in seconds on one CPU core; its network is `networks.unet`.
 
-Torch is imported by what computes, for it takes seconds, and `decomp check` needs the options alone.
+Torch is imported only by what computes: importing it takes seconds, and `decomp check` needs only the options.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class UNet(Learner):
 
     @override
     def load(self, checkpoint: Path, dataset: Dataset, device: str) -> Predictor:
-        """Read a checkpoint; `UserError` if it is none of a U-Net or was trained for other classes."""
+        """Read a checkpoint; `UserError` if it is not that of a U-Net or was trained for other classes."""
         import torch
 
         from decomp.platform.learners.checkpoints import read_checkpoint

@@ -38,8 +38,8 @@ class UperNet(Segmentation):
     `grid_sample`, the heart of the deformable convolution, is summed by atomic additions, as are those of the adaptive
     pooling and of the resizing. Predictions do not differ.
 
-    Pretrained weights may be those of an InternImage classifier, of which the encoder is taken, or of an mmsegmentation
-    model, of which all is taken but for the last layers where the classes are others.
+    Pretrained weights may be those of an InternImage classifier, from which the encoder is taken, or of an
+    mmsegmentation model, from which all is taken but the last layers where the classes differ.
     """
 
     title: ClassVar[str] = "UperNet"

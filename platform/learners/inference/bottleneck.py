@@ -17,7 +17,7 @@ import torch
 from decomp.platform.predictions import RegionReader
 from decomp.platform.regions import Region
 
-ROUNDING = 1e-6  # pixels; an overlap below it comes from a stride that is no whole number
+ROUNDING = 1e-6  # pixels; an overlap below it comes from a stride that is not a whole number
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Bottleneck:
 class ForwardRegions(RegionReader):
     """Reads regions from the logits and the bottleneck of one image.
 
-    Each axis is treated by itself. Where the region extends over at least one stride, the cells count by the share of
-    the region's pixels that they hold; where it is smaller, the map is interpolated linearly between the centres of
-    the cells, at the region's centroid, and constant beyond the outermost centres. An irregular region is treated as
-    its bounding box would be, but with its own pixels and centroid: a mask without holes gives the window's values. An
-    image of ROIs has one axis of stride 1, and ROI k the feature of cell k.
+    Each axis is treated by itself. Where the region extends over at least one stride, each cell is weighted by the
+    share of the region's pixels that it holds; where it is smaller, the map is interpolated linearly between the
+    centres of the cells, at the region's centroid, and constant beyond the outermost centres. An irregular region is
+    treated as its bounding box would be, but with its own pixels and centroid: a mask without holes gives the window's
+    values. An image of ROIs has one axis of stride 1, and ROI k the feature of cell k.
 
     A row depends on its region alone, bit for bit: batching the regions would let their number choose the kernel.
 
@@ -81,8 +81,8 @@ class ForwardRegions(RegionReader):
         prediction Y, with respect to the weights of a last linear layer.
 
         Returns:
-            Maximum of the bottleneck over the cells that each region overlaps, shape (R, D), float32 (interpolated
-            first along the axes that are); mean over each region of one-hot(Y) - p, shape (R, C), float32.
+            Maximum of the bottleneck over the cells that each region overlaps, shape (R, D), float32 (after
+            interpolation along the axes that need it); mean over each region of one-hot(Y) - p, shape (R, C), float32.
         """
         n_classes = len(self._logits)
         pooled, probabilities = self._rows(len(regions), len(self._values)), self._rows(len(regions), n_classes)

@@ -25,7 +25,7 @@ CHUNK = {"cpu": 2**17, "cuda": 2**27}
 """Logits decoded at once: on the CPU half a megabyte, of which a few intermediates fit a second-level cache."""
 
 STRIPE = 2**24
-"""Pixels counted at once; `cv2.calcHist` answers in float32, which is exact up to here."""
+"""Pixels counted at once; `cv2.calcHist` counts in float32, which is exact up to this number."""
 
 
 def decode(logits: torch.Tensor, wanted: Wanted, bottleneck: Bottleneck | None = None) -> Prediction:
@@ -35,7 +35,7 @@ def decode(logits: torch.Tensor, wanted: Wanted, bottleneck: Bottleneck | None =
         logits: shape (C, *axes) with 1 to 3 axes and C at most 255; float32, bfloat16 or float16, on the CPU or CUDA.
             They are left as they are; the arithmetic is in float32.
         wanted: what is wanted besides the labels.
-        bottleneck: of the same forward pass; needed where `wanted.regions`.
+        bottleneck: of the same forward pass; needed where `wanted.regions` is true.
 
     Returns:
         Arrays in memory, but for levels of uncertainty decoded on CUDA, which stay there.
@@ -138,7 +138,7 @@ def decode_chunks(logits: torch.Tensor, wanted: Wanted) -> Maps:
         if levels is not None and measure is not None:
             match measure:
                 case Measure.ENTROPY:
-                    # No more than a logit of -inf notices the bound: its 0 * inf would be NaN.
+                    # The bound matters only to a logit of -inf, whose 0 * inf would be NaN.
                     moment = _class_sum(shifted.clamp_(min=-100).mul_(exponentials))
                     value = total.log().sub_(moment.div_(total))
                 case Measure.LEAST_CONFIDENCE:
@@ -152,7 +152,7 @@ def decode_chunks(logits: torch.Tensor, wanted: Wanted) -> Maps:
 
 
 def count_on_device(maps: Maps, annotated: torch.Tensor | None, tau: float, n_classes: int) -> torch.Tensor:
-    """What `count_classes` counts, by a tensor library; `annotated` has shape (P,), uint8, 1 where annotated."""
+    """Count what `count_classes` counts, in tensors; `annotated` has shape (P,), uint8, 1 where annotated."""
     assert maps.confidence is not None
     kind = (maps.confidence > float(np.float32(tau))).long().add_(1)
     if annotated is not None:

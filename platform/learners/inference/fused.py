@@ -29,7 +29,7 @@ def decode_pixels(logits: torch.Tensor, wanted: Wanted, annotated: torch.Tensor 
     """Decode the logits of P pixels.
 
     Args:
-        logits: shape (C, P) with any strides, pixels best contiguous; float32, bfloat16 or float16.
+        logits: shape (C, P) with any strides, the pixels preferably contiguous; float32, bfloat16 or float16.
         wanted: what is wanted besides the labels.
         annotated: shape (P,), uint8, 1 in annotated pixels; None where there are none.
 
@@ -73,7 +73,7 @@ def launch(logits: torch.Tensor, wanted: Wanted, annotated: torch.Tensor | None)
             COUNT=wanted.tau is not None,
             BINS=triton.next_power_of_2(3 * n_classes),
             BLOCK=BLOCK,
-            enable_fp_fusion=True,  # said because its default differs between versions of Triton
+            enable_fp_fusion=True,  # given because its default differs between versions of Triton
         )
     return Maps(labels, confidence, levels), tally
 

@@ -6,7 +6,7 @@ import torch
 
 
 class Maps(NamedTuple):
-    """What is decoded of P pixels and C classes, on the logits' device.
+    """What decoding gives for P pixels and C classes, on the logits' device.
 
     Attributes:
         labels: shape (P,), uint8.
@@ -22,5 +22,5 @@ class Maps(NamedTuple):
 
 
 def not_finite() -> FloatingPointError:
-    """The error of a diverged model; who knows its name adds it, and who has the image looks for NaN in it first."""
+    """The error of a diverged model; callers that know its name add it, and those with the image look there for NaN."""
     return FloatingPointError("The model gives NaN or infinite values; lower learning_rate.")

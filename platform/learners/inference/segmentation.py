@@ -16,7 +16,7 @@ from decomp.platform.predictions import Prediction, Wanted
 
 
 class SegmentationPredictor(Predictor):
-    """A trained network of images; `Learner.load` makes it.
+    """A trained network for images; `Learner.load` makes it.
 
     Args:
         network: in evaluation mode, on its device.
@@ -37,7 +37,7 @@ class SegmentationPredictor(Predictor):
         """Predict a whole image of shape (H, W, channels), any H and W; regions are read from the deepest map.
 
         Raises:
-            UserError: if the image has another number of channels than those trained on.
+            UserError: if the image's number of channels is not that of the training images.
             FloatingPointError: if the network's output is not finite.
         """
         with torch.inference_mode(), reproducible(self._threads, self._device, strict=self._strict):
@@ -45,7 +45,7 @@ class SegmentationPredictor(Predictor):
             return decode(logits, wanted, bottleneck)
 
     def forward(self, image: npt.NDArray[np.generic]) -> tuple[torch.Tensor, Bottleneck]:
-        """Logits, shape (C, H, W), float32, and the deepest map, still on the device; errors as of `predict`."""
+        """Logits, shape (C, H, W), float32, and the deepest map, still on the device; raises as `predict` does."""
         network = self._network
         if image.ndim != 3 or image.shape[2] != network.in_channels:
             raise UserError(

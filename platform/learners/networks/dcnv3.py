@@ -31,7 +31,7 @@ def deformable_sum(
     dilation: int = 1,
     offset_scale: float = 1.0,
 ) -> torch.Tensor:
-    """The operator's sum over the kernel's K = kernel ** 2 points, which run down the first column first.
+    """The operator's sum over the kernel's K = kernel ** 2 points, in column-by-column order.
 
     All points and groups are sampled by one `grid_sample`, whose output, K times as large as the operator's, is what
     backward needs memory for; checkpointing the block avoids that. Below float64 the arithmetic is in float32, because
@@ -44,7 +44,7 @@ def deformable_sum(
         groups: number of groups G of neighbouring channels.
         kernel: side of the kernel.
         stride: pixels of the input per pixel of the output.
-        padding: how many pixels the outermost kernel centres lie outside of where an unpadded kernel would fit.
+        padding: by how many pixels the outermost kernel centres lie outside of where an unpadded kernel would fit.
         dilation: pixels between neighbouring points of the kernel.
         offset_scale: what kernel points and offsets are multiplied by.
 

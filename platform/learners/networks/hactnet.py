@@ -29,7 +29,7 @@ AGGREGATORS = ("mean", "max", "min", "std")
 SCALERS = ("identity", "amplification", "attenuation")
 
 PUBLISHED_DEGREE = 4
-"""Neighbours that the published network supposes a node to have."""
+"""Neighbours that the published network assumes a node has."""
 
 UNUSED = re.compile(r"\.towers\.0\.(fc|attn_fc)\.")
 """Tensors that the published network never reads."""
@@ -112,7 +112,7 @@ class Network(RoiNetwork):
         layers: PNA layers of each of the two graph networks.
         width: channels of each layer, D.
         head_width: channels of the head's hidden layer, H.
-        residual: whether a PNA layer adds its input where that has D channels, which is in all layers but the first.
+        residual: whether a PNA layer adds its input where that has D channels, as it has in all layers but the first.
         dropout: share of the activations that are dropped in each PNA layer in training.
         degrees: how many cells and how many tissue areas have k neighbours, two integer tensors of shape (greatest k +
             1,); only their mean logarithm is kept.
@@ -148,7 +148,7 @@ class Network(RoiNetwork):
     def embed(self, inputs: Batch) -> torch.Tensor:
         """Activations of the hidden layer of the head, shape (B, H)."""
         cells = self.cells(inputs.cells, inputs.cell_edges, inputs.cell_scale)
-        n_tissues = len(inputs.tissues)  # one row more takes the cells that lie in no tissue area
+        n_tissues = len(inputs.tissues)  # one extra row takes the cells that lie in no tissue area
         inside = cells.new_zeros(n_tissues + 1, cells.shape[1]).index_add(0, inputs.assignment, cells)[:n_tissues]
         features = torch.cat([inside, inputs.tissues], 1)
         tissues = self.tissues(features, inputs.tissue_edges, inputs.tissue_scale)
@@ -219,7 +219,7 @@ class PnaLayer(nn.Module):
 
 
 def from_published(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights of a published HACT-Net (histocartography 0.2.1) by the names of `Network`; others as they are.
+    """Weights of a published HACT-Net (histocartography 0.2.1) under the names of `Network`; others as they are.
 
     What the published network holds but does not use is left out; the mean logarithm of degrees that it takes for
     granted is added.

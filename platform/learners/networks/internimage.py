@@ -19,13 +19,13 @@ MLP_RATIO = 4
 LAYER_SCALE = 1.0  # initial value
 
 Contexts = Callable[[], tuple[AbstractContextManager[object], AbstractContextManager[object]]]
-"""Gives the contexts of a forward pass and of its repetition in backward."""
+"""Gives the contexts of a forward pass and of its recomputation in backward."""
 
 
 class InternImage(nn.Module):
     """The encoder: (N, in_channels, H, W) to maps at 1/4, 1/8, 1/16 and 1/32 of the resolution.
 
-    Maps are channels-last inside; H and W may be any, each stride rounds up.
+    Maps are channels-last inside; H and W are arbitrary, and each stride rounds up.
 
     Args:
         in_channels: channels of the image.
@@ -33,8 +33,8 @@ class InternImage(nn.Module):
         depths: blocks per stage.
         groups: groups of the deformable convolutions per stage.
         drop_path: share of samples that skip a residual branch of the last block in training; less in earlier ones.
-        checkpointing: where backward shall compute each block again instead of keeping what is in it, `context_fn` of
-            `torch.utils.checkpoint.checkpoint`; None where it shall not.
+        checkpointing: `context_fn` of `torch.utils.checkpoint.checkpoint`, where backward is to recompute each block
+            instead of keeping its activations; None where it is not.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Stem(nn.Module):
         self.norm2 = nn.Sequential(ToChannelsLast(), nn.LayerNorm(channels, eps=EPSILON))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Embed patches of 4 x 4 pixels, which overlap."""
+        """Embed overlapping patches of 4 x 4 pixels."""
         x: torch.Tensor = self.norm2(self.conv2(self.act(self.norm1(self.conv1(pixels)))))
         return x
 
@@ -163,7 +163,7 @@ class Downsample(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training a sample's branch is 0 with probability `rate`, and larger otherwise.
+    """Stochastic depth: in training a sample's branch is 0 with probability `rate`, and scaled up otherwise.
 
     Huang et al., "Deep Networks with Stochastic Depth", ECCV 2016.
     """
@@ -181,9 +181,9 @@ class DropPath(nn.Module):
 
 
 def layers_below(name: str, depths: Sequence[int]) -> int:
-    """How many layers lie before that of an encoder's parameter, as layer-wise learning-rate decay counts them.
+    """How many layers lie before the one of an encoder's parameter, as layer-wise learning-rate decay counts them.
 
-    The stem is layer 0 and the k-th block of the encoder, from 0, layer k + 1. A stage's last norm and its way down
+    The stem is layer 0 and the k-th block of the encoder, from 0, layer k + 1. A stage's last norm and its downsampling
     belong to the next stage's first block; the last stage's norm to that stage's first block, as published.
     """
     kind, *path = name.split(".")

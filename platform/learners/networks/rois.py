@@ -15,15 +15,15 @@ class Inputs(Protocol):
     """ROIs as a network reads them, on its device."""
 
     def batches(self, order: torch.Tensor, sizes: list[int]) -> Iterable[Any]:
-        """What the network is given of each batch.
+        """What the network is given for each batch.
 
         Args:
             order: numbers of the ROIs, shape (n,), int64, on the CPU.
-            sizes: ROIs per batch, which take them in this order; they sum to n.
+            sizes: ROIs per batch, taken in this order; the sizes sum to n.
         """
 
     def chunks(self) -> list[int]:
-        """Sizes of batches of all ROIs, in their own order, that fit in memory when predicted."""
+        """Sizes of batches that fit in memory in prediction; together they hold all ROIs in their own order."""
 
 
 class RoiNetwork(nn.Module, ABC):
@@ -48,7 +48,7 @@ class RoiNetwork(nn.Module, ABC):
         return self.classify(self.embed(inputs))
 
     def descent(self) -> Descend:
-        """A function of a batch's inputs and labels, shape (B,), int64, made once for a training.
+        """A function of a batch's inputs and labels, shape (B,), int64, made once per training.
 
         It returns the mean cross-entropy and leaves the gradients in the parameters' `grad`.
         """

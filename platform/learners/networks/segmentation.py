@@ -34,7 +34,7 @@ class SegmentationNetwork(nn.Module, ABC):
         self.register_buffer("std", torch.ones(1, in_channels, 1, 1))
 
     def set_statistics(self, mean: npt.NDArray[np.float32], std: npt.NDArray[np.float32]) -> None:
-        """Note mean and standard deviation of each channel, by which pixels are standardised; shape (channels,)."""
+        """Set the mean and standard deviation of each channel that standardise the pixels; shape (channels,)."""
         self.mean.copy_(torch.from_numpy(mean)[None, :, None, None])
         self.std.copy_(torch.from_numpy(std)[None, :, None, None])
 
@@ -53,7 +53,7 @@ class SegmentationNetwork(nn.Module, ABC):
         """Logits, shape (N, C, *size), float32, of images of this size from what `encode` gave."""
 
     def padded(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Standardised pixels, continued at the lower right to a multiple of `stride` by those of the border."""
+        """Standardised pixels, extended at the lower right to a multiple of `stride` by repeating the border."""
         height, width = pixels.shape[-2:]
         x = (pixels - self.mean) / self.std
         if height % self.stride or width % self.stride:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_deprecation_warnings() -> Iterator[None]:
-    """Where such a library is imported: that it uses TorchScript is no business of the user's."""
+    """The context in which to import such a library: users need not know that it uses TorchScript."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield

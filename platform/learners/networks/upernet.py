@@ -57,7 +57,7 @@ class Network(SegmentationNetwork):
 
     @override
     def layers_above(self, name: str) -> int:
-        """As published: the decoder is one layer beyond that which follows the last block."""
+        """As published: the decoder is one layer beyond the one that follows the last block."""
         depths = self.backbone.depths
         if not name.startswith("backbone."):
             return 0
@@ -136,7 +136,7 @@ def _classifier(channels: int, n_classes: int) -> nn.Conv2d:
 
 
 def _in_float32(classifier: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-    # bfloat16 would leave steps of 1/8 between large logits, and of percents between confidences.
+    # bfloat16 would leave steps of 1/8 between large logits, and percent-sized ones between confidences.
     with torch.autocast(x.device.type, enabled=False):
         logits: torch.Tensor = classifier(x.float())
     return logits

@@ -14,7 +14,7 @@ image segmentation", Nature Methods 18, 2021.
 * `bottleneck`: one bottleneck map from those of overlapping windows.
 * `environment`: what nnU-Net expects around it: environment variables, folders, global random numbers.
 
-nnU-Net is imported by the modules that need it, when they are needed: it takes seconds.
+nnU-Net is imported by the modules that need it, and only when they are needed: importing it takes seconds.
 """
 
 from decomp.platform.learners.nnunet.learner import NnUNet

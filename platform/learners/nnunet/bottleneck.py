@@ -13,14 +13,14 @@ class Mosaic:
     """Puts the bottleneck maps of sliding windows together.
 
     The map has cells of the windows' own size, the first at the volume's first voxel. A cell is described by the window
-    whose centre is nearest to its own, by the mean of the window's cells that it overlaps, each by its share; beyond
-    the window the outermost cells go on. Windows lie on a product of places per axis, so all of this is done axis by
-    axis.
+    whose centre is nearest to its own: it is the mean of the window's cells that it overlaps, each weighted by its
+    share; beyond the window the outermost cells are repeated. Windows lie on a product of places per axis, so all of
+    this is done axis by axis.
 
     Args:
         shape: voxels of the volume per axis, without padding.
         padding: voxels that were added before the first one, per axis.
-        starts: first voxel of every window per axis, in the padded volume, in order of the network's calls.
+        starts: first voxel of every window per axis, in the padded volume, in the order of the network's calls.
         size: voxels of a window per axis.
     """
 
@@ -59,7 +59,7 @@ class Mosaic:
         return Bottleneck(self._values, tuple(self._stride))
 
     def _share(self, axis: int, start: int, n_cells: int, k: int) -> tuple[slice, npt.NDArray[np.float32]]:
-        """Along an axis the cells of the map that a window describes, and how its k cells make each, shape (n, k)."""
+        """The cells of the map that a window describes along an axis, and how its k cells make each, shape (n, k)."""
         centres = (np.arange(n_cells) + 0.5) * self._stride[axis] + self._padding[axis]
         places = np.array(self._places[axis])
         nearest = np.abs(centres[:, None] - places - self._size[axis] / 2).argmin(1)

@@ -58,7 +58,7 @@ class BuildOnce:
         return name in self._checked
 
     def _try(self, name: str, wait: bool = False) -> bool:
-        """Make a folder unless it is there; False if another process is at it and this one is not to wait."""
+        """Make a folder unless it is there; False if another process is making it and this one is not to wait."""
         place = self._place(name)
         writable(self._folder)
         try:

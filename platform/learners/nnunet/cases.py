@@ -18,11 +18,11 @@ from decomp.platform.ledger import Ledger
 class AnnotatedCases(nnUNetBaseDataset):  # type: ignore[misc]  # untyped
     """The volumes that have annotated regions: images from disk, labels in memory, `Nesting.ignore` elsewhere.
 
-    It can be pickled, for processes that make batches where these are not forked.
+    It can be pickled, for the processes that make batches, where they are not forked.
 
     Args:
         dataset: the prepared volumes.
-        ledger: the annotated regions; of the labels nothing else is kept.
+        ledger: the annotated regions; no other labels are kept.
     """
 
     def __init__(self, dataset: PreparedVolumes, ledger: Ledger) -> None:
@@ -47,7 +47,7 @@ class AnnotatedCases(nnUNetBaseDataset):  # type: ignore[misc]  # untyped
         return {**self.__dict__, "_open": {}}  # every process opens the arrays for itself
 
     def load_case(self, identifier: str) -> tuple[Any, Any, None, dict[str, Any]]:
-        """Image, labels, nothing of a previous stage, where which labels are."""
+        """The image, its labels, None for a previous stage, and where each label occurs."""
         file, labels, properties = self._cases[identifier]
         if identifier not in self._open:
             self._open[identifier] = stored(file), blosc2.ndarray_from_cframe(labels)

@@ -15,12 +15,12 @@ import torch
 from decomp.platform.learners.reproducible import reproducible
 
 NAME = "Dataset001_decomp"
-"""Name of the data set for nnU-Net, which wants this form."""
+"""Name of the data set for nnU-Net, which requires this form."""
 
 
 @contextlib.contextmanager
 def private_folders(workers: int) -> Iterator[Path]:
-    """Folders of nnU-Net's that nobody else sees and that are removed afterwards, and its environment variables.
+    """Private folders for nnU-Net, which are removed afterwards, and its environment variables.
 
     Args:
         workers: processes that nnU-Net may start to augment; 0 for none.
@@ -36,7 +36,7 @@ def private_folders(workers: int) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Swallow what nnU-Net prints, whichever of several threads does so; its errors are exceptions."""
+    """Swallow what nnU-Net prints, whichever thread prints it; its errors are exceptions."""
     _SILENCE.begin()
     try:
         yield

@@ -44,7 +44,7 @@ def nearest(array: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
 def covered(region: Region, grid: Sequence[int], volume: Sequence[int]) -> Region:
     """The voxels of a volume that a region of its grid covers, even if in part.
 
-    Along an axis where the region is one voxel thick only the voxels whose centre lies within it, or the nearest one:
+    Along an axis where the region is one voxel thick, only voxels centred within it count, or else the nearest one:
     a window in one slice stays a window in one slice if the volume's slices are that thick.
 
     Args:

@@ -54,7 +54,7 @@ class NnUNet(Learner):
     """What nnU-Net plans the grid and the network for."""
 
     spacing: tuple[Length, Length, Length] | None = None
-    """Spacing of the grid in millimetres along z, y and x, instead of the planned one; of ``2d`` z is not used."""
+    """Spacing of the grid in millimetres along z, y and x, instead of the planned one; ``2d`` does not use z."""
 
     patch: tuple[Count, ...] | None = None
     """Voxels per axis of a patch, instead of the planned ones."""
@@ -63,13 +63,13 @@ class NnUNet(Learner):
     """Patches per iteration, instead of the planned ones."""
 
     features: Annotated[tuple[Count, ...], Field(min_length=2)] | None = None
-    """Channels per stage of the network, from the finest, instead of the planned ones; as many stages."""
+    """Channels per stage of the network, from the finest, instead of the planned ones; one stage for each number."""
 
     convolutions: Count | None = None
     """Convolutions per stage, instead of the planned ones."""
 
     batch_dice: bool | None = None
-    """Whether the Dice of the loss is that of a batch instead of the mean of its patches', which says nothing for a
+    """Whether the Dice of the loss is that of a batch instead of the mean of its patches', which says nothing about a
     rare class that most patches lack; None for the planned way."""
 
     augmentation: Literal["full", "light"] = "full"
@@ -77,8 +77,8 @@ class NnUNet(Learner):
     further."""
 
     window: tuple[Annotated[float, Field(allow_inf_nan=False)], Annotated[float, Field(allow_inf_nan=False)]] = WINDOW
-    """Least and greatest Hounsfield units of the voxels that the intensity statistics come from, since what nnU-Net
-    takes, the foreground, is not known in advance."""
+    """Least and greatest Hounsfield units of the voxels that the intensity statistics come from, since the
+    foreground, which nnU-Net takes, is not known in advance."""
 
     max_epochs: Count = 1000
     """Epochs at most."""
@@ -87,7 +87,7 @@ class NnUNet(Learner):
     """Epochs at least."""
 
     epochs_per_region: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    """Epochs for each annotated region; of a full annotation every volume is one region."""
+    """Epochs for each annotated region; in a full annotation every volume is one region."""
 
     iterations_per_epoch: Count = 250
     """Batches per epoch."""
@@ -102,7 +102,7 @@ class NnUNet(Learner):
     """Weight decay of the stochastic gradient descent."""
 
     loaders: Annotated[int, Field(ge=0)] = 0
-    """Processes that make batches, where one thread is too slow for a GPU, and 0 for none; results depend on their
+    """Processes that make batches, for a GPU that one thread cannot keep busy; 0 for none. Results depend on their
     number, as they do on a seed."""
 
     mirroring: bool = True
@@ -131,7 +131,7 @@ class NnUNet(Learner):
         """The volumes in nnU-Net's grid; volumes prepared already stay as they are.
 
         Raises:
-            UserError: if these are no volumes of nested classes.
+            UserError: if these are not volumes of nested classes.
         """
         if isinstance(dataset, PreparedVolumes):
             return dataset
@@ -144,7 +144,7 @@ class NnUNet(Learner):
 
     @override
     def training_epochs(self, n_regions: int) -> int:
-        """Training epochs for so many annotated regions."""
+        """Training epochs for `n_regions` annotated regions."""
         # Rounded first, so that 0.1 * 30 is not a little more than 3.
         wanted = math.ceil(round(self.epochs_per_region * n_regions, 9))
         return min(self.max_epochs, max(self.min_epochs, wanted))
@@ -188,7 +188,7 @@ class NnUNet(Learner):
 
     @override
     def load(self, checkpoint: Path, dataset: Dataset, device: str) -> Predictor:
-        """Read a checkpoint; `UserError` if it is none of nnU-Net's or was trained for other classes."""
+        """Read a checkpoint; `UserError` if it is not one of nnU-Net's or was trained for other classes."""
         from decomp.platform.learners.nnunet.prediction import NnUNetPredictor
 
         nesting = Nesting.of_dataset(dataset)

@@ -20,7 +20,7 @@ class Nesting:
     Attributes:
         names: names of the sets, length H.
         sets: their labels, the outermost first, length H.
-        exclusive: the one label that each set has and the next has not, length H; with the background 0 these are all
+        exclusive: the one label that each set has and the next does not, length H; with the background 0 these are all
             classes.
     """
 
@@ -33,7 +33,7 @@ class Nesting:
         """Check the nesting of a data set.
 
         Raises:
-            UserError: if there are fewer than two nested classes, or they are not nested as nnU-Net needs it.
+            UserError: if there are fewer than two nested classes, or they are not nested as nnU-Net needs.
         """
         names, sets = tuple(nested), [set(labels) for labels in nested.values()]
         if len(sets) < 2 or not sets[-1]:
@@ -67,9 +67,9 @@ class Nesting:
     def dataset_json(self) -> dict[str, Any]:
         """What nnU-Net calls ``dataset.json``.
 
-        Of its ``regions_class_order`` the i-th label is painted where head i exceeds 0.5, over what the heads before it
-        have painted: the exclusive labels in order of the nesting. In the order of the labels themselves tumour and
-        cyst of KiTS23 would be swapped.
+        The i-th label of its ``regions_class_order`` is painted where head i exceeds 0.5, over what the heads before it
+        have painted, so the order is that of the exclusive labels in the nesting. In the order of the labels
+        themselves, KiTS23's tumour and cyst would be swapped.
         """
         return {
             "channel_names": {"0": "CT"},

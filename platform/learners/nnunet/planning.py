@@ -18,7 +18,7 @@ from decomp.platform.learners.nnunet.geometry import Geometry
 from decomp.platform.learners.nnunet.nesting import Nesting
 
 SMALLEST_EDGE = 4
-"""Cells that an axis of the bottleneck has at least, as in nnU-Net's planner."""
+"""Fewest cells along an axis of the bottleneck, as in nnU-Net's planner."""
 
 NARROWEST, WIDEST = 32, {2: 512, 3: 320}
 """Channels of the first stage and of the widest one, by the number of axes, as in nnU-Net's planner."""
@@ -40,7 +40,7 @@ def plan(
         volumes: geometry of every volume by id.
         nesting: the nested classes.
         configuration: ``"2d"``, ``"3d_lowres"`` or ``"3d_fullres"``.
-        spacing: of the grid along z, y and x in millimetres; None for the planner's choice. Of ``"2d"`` the slices are
+        spacing: of the grid along z, y and x in millimetres; None for the planner's choice. In ``"2d"`` the slices are
             never resampled along z.
     """
     with private_folders(workers=1) as root, quiet():  # 0 workers would crash the planner
@@ -68,18 +68,18 @@ def adapt(
     convolutions: int | None,
     batch_dice: bool | None = None,
 ) -> Plans:
-    """Plans with another patch, network or loss; what is None stays as planned.
+    """Plans with another patch, network or loss; an argument that is None leaves its part as planned.
 
     Args:
         plans: what `plan` gave.
         patch: voxels per axis of the configuration.
         batch: patches per batch.
-        features: channels per stage of the network, from the finest; as many stages.
+        features: channels per stage of the network, from the finest; one stage for each number.
         convolutions: convolutions per stage.
         batch_dice: whether the Dice of the loss is that of the batch instead of the mean of its patches'.
 
     Raises:
-        UserError: if a patch can't be halved as often as the network needs it.
+        UserError: if a patch can't be halved as often as the network needs.
     """
     plans = copy.deepcopy(plans)
     (configuration,) = plans["configurations"].values()
@@ -122,7 +122,7 @@ def adapt(
 
 
 def architecture(plans: Plans) -> Any:
-    """What of the plans the network's weights depend on."""
+    """The part of the plans that the network's weights depend on."""
     (configuration,) = plans["configurations"].values()
     return configuration["architecture"]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def new_network(plans: "Plans", nesting: Nesting) -> nn.Module:
-    """nnU-Net's network of these plans, without deep supervision, with random weights."""
+    """nnU-Net's network for these plans, without deep supervision, with random weights."""
     manager = PlansManager(plans)
     (configuration,) = plans["configurations"]
     network: nn.Module = nnUNetTrainer.build_network_architecture(
@@ -44,7 +44,7 @@ class NnUNetPredictor(Predictor):
 
     Args:
         network: its network, on the CPU.
-        plans: the plans that it was trained by.
+        plans: the plans that it was trained with.
         nesting: the nested classes.
         device: where to predict.
         mirroring: whether to average over all mirrorings of each window, at 8 times the cost (2-D: 4 times).
@@ -123,19 +123,19 @@ class NnUNetPredictor(Predictor):
 
 
 class _SlidingWindows(nnUNetPredictor):  # type: ignore[misc]  # untyped
-    """nnU-Net's predictor, of which the bottleneck can be had too."""
+    """nnU-Net's predictor, which can also give the bottleneck."""
 
     mosaic: Mosaic | None = None
     _shape: Sequence[int] | None = None
 
     def watch(self, shape: Sequence[int] | None) -> None:
-        """Whether to collect the bottleneck maps of the next volume in `mosaic`, and the volume's shape."""
+        """Collect in `mosaic` the bottleneck maps of the next volume, which has this shape; None to collect nothing."""
         self._shape = shape
 
     def _internal_predict_sliding_window_return_logits(
         self, data: torch.Tensor, slicers: Sequence[tuple[Any, ...]], do_on_device: bool = True
     ) -> torch.Tensor:
-        # Called once more when a device's memory does not suffice, so the collection starts here.
+        # Called once more when a device's memory is too small, so the collection starts here.
         self.mosaic = None
         if self._shape is not None:
             padding = [(padded - n) // 2 for padded, n in zip(data.shape[1:], self._shape, strict=True)]

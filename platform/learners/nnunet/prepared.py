@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from decomp.platform.learners.nnunet.planning import Plans
 
 FORMAT = 1
-"""Version of the prepared files; raised with every change of how they are made."""
+"""Version of the prepared files; raised with every change in how they are made."""
 
 WINDOW = (-200.0, 500.0)
 """Hounsfield units that the intensity statistics come from by default: those of soft tissue and contrast agents."""
 
 CHECKED, MOST_CLIPPED = 4, 0.5
-"""Volumes of which is asked whether they fit the default window, and the share of the body that it may clip."""
+"""How many volumes are checked against the default window, and the share of the body that it may clip."""
 
 SAMPLES, SAMPLES_PER_VOLUME = 10**7, 2 * 10**5
 """Voxels that the intensity statistics come from: of all volumes together, and of one at most."""
@@ -80,7 +80,7 @@ class PreparedVolumes(Dataset):
 
     @property
     def spacing(self) -> tuple[float, ...] | None:  # type: ignore[override]  # known once the headers are read
-        """Size of the grid's voxels in millimetres; None in 2-D, where the distance of slices differs."""
+        """Size of the grid's voxels in millimetres; None in 2-D, where the distance between slices differs."""
         spacing = self._target
         return spacing if len(spacing) == 3 else None
 
@@ -109,7 +109,7 @@ class PreparedVolumes(Dataset):
 
     @override
     def body(self, image: str) -> npt.NDArray[np.bool_]:
-        """The body, in the grid's voxels by the nearest of the volume's; shape (z, y, x), bool."""
+        """The body in the grid's voxels, each that of the volume's nearest voxel; shape (z, y, x), bool."""
         packed = np.load(self._bodies.get(image) / "body.npy")
         shape = self.shape(image)
         return np.unpackbits(packed, count=math.prod(shape)).reshape(shape).view(np.bool_)
@@ -122,7 +122,7 @@ class PreparedVolumes(Dataset):
 
     @override
     def problems(self) -> list[str]:
-        """Those of the volumes; if there are none, whether their intensities fit the default window."""
+        """The volumes' problems; if there are none, whether their intensities fit the default window."""
         return self.source.problems() or list(self._misfits())
 
     @override
@@ -185,7 +185,7 @@ class PreparedVolumes(Dataset):
         return plans, {image: Geometry(tuple(shape), tuple(voxel)) for image, (shape, voxel) in volumes.items()}
 
     def _misfits(self) -> Iterator[str]:
-        """A sentence if some volumes, evenly spread over all, are no CT, or the default window clips most of them."""
+        """A sentence if some volumes, evenly spread over all, are not CT, or the default window clips most of them."""
         shares = []
         for image in self._images[:: -(-len(self._images) // CHECKED)]:
             voxels = self.source.image(image)[..., 0]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from decomp.platform.learners.nnunet.planning import Plans
 
 NOT_ZERO = np.float32(1e-9)
-"""HU in place of 0, of which nnU-Net would crop margins; in single precision it is the same intensity."""
+"""HU in place of 0, because nnU-Net would crop margins of 0; in single precision it is the same intensity."""
 
 
 def resample(
@@ -76,5 +76,5 @@ def store(folder: Path, intensities: npt.NDArray[np.float32], labels: npt.NDArra
 
 
 def stored(file: Path) -> Any:
-    """A blosc2 array that reads from the file what is indexed."""
+    """A blosc2 array that reads from the file only what is indexed."""
     return blosc2.open(urlpath=str(file), mode="r", mmap_mode="r", dparams={"nthreads": 1})

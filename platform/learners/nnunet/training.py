@@ -61,7 +61,7 @@ LIGHT = (
     RemoveLabelTansform,
     ConvertSegmentationToRegionsTransform,
 )
-"""What a light augmentation keeps of nnU-Net's transforms: cheap ones, and those that are no augmentation."""
+"""What a light augmentation keeps of nnU-Net's transforms: cheap ones, and those that are not augmentation."""
 
 
 class SeededBatches:
@@ -83,11 +83,11 @@ class SeededBatches:
 
 
 class RegionTrainer(nnUNetTrainer):  # type: ignore[misc]  # untyped
-    """nnU-Net's trainer for labels of which only regions are known; silent, without validation and files.
+    """nnU-Net's trainer for labels that are known only in regions; silent, without validation or files.
 
     It differs from nnU-Net's in four points. Deep supervision is off, since regions of one slice get lost when labels
     are downsampled. Patches lie within the volume as far as it is large enough, since the margins with which nnU-Net
-    pads them teach nothing but distort the statistics of instance normalisation. What a patch still has beyond the
+    pads them teach nothing and distort the statistics of instance normalisation. What a patch still has beyond the
     volume is ignored, while nnU-Net makes it background, as if annotated. The last weights are the result: there is no
     validation split.
     """
@@ -96,7 +96,7 @@ class RegionTrainer(nnUNetTrainer):  # type: ignore[misc]  # untyped
     cases: AnnotatedCases
 
     def equip(self, cases: AnnotatedCases, schedule: Schedule, device: torch.device) -> None:
-        """Give what the constructor, whose signature nnU-Net inspects, can't take; before `initialize`."""
+        """Take what the constructor, whose signature nnU-Net inspects, can't; to be called before `initialize`."""
         self.cases, self.schedule, self.device = cases, schedule, device
         self.enable_deep_supervision = False
         self.num_epochs, self.num_iterations_per_epoch = schedule.epochs, schedule.iterations
@@ -125,7 +125,7 @@ class RegionTrainer(nnUNetTrainer):  # type: ignore[misc]  # untyped
             progress((epoch + 1) / self.num_epochs)
 
     def get_dataloaders(self) -> tuple[Any, Any]:
-        """nnU-Net's; in several processes their batches come in a fixed order, unlike nnU-Net's."""
+        """nnU-Net's loaders; batches from several processes come in a fixed order, unlike in nnU-Net."""
         batches, others = super().get_dataloaders()
         loader = batches.data_loader
         loader.get_bbox = partial(_bounds_within, loader.get_bbox)
@@ -136,7 +136,7 @@ class RegionTrainer(nnUNetTrainer):  # type: ignore[misc]  # untyped
         return MultiThreadedAugmenter(single, None, self.schedule.loaders, num_cached_per_queue=2, seeds=seeds), others
 
     def get_tr_and_val_datasets(self) -> tuple[AnnotatedCases, AnnotatedCases]:
-        """The annotated cases; the second ones are never looked at."""
+        """The annotated cases, twice; the second ones are never looked at."""
         return self.cases, self.cases
 
     def configure_optimizers(self) -> tuple[Any, Any]:
@@ -147,7 +147,7 @@ class RegionTrainer(nnUNetTrainer):  # type: ignore[misc]  # untyped
         return optimiser, scheduler
 
     def get_training_transforms(self, *args: Any, **options: Any) -> Any:
-        """nnU-Net's or some of them, but voxels beyond the volume (-1) become ignored ones instead of background."""
+        """nnU-Net's or some of them, but voxels beyond the volume (-1) become ignored instead of background."""
         composed = nnUNetTrainer.get_training_transforms(*args, **options)
         if self._is_light:
             composed.transforms = [one for one in composed.transforms if isinstance(_inner(one), LIGHT)]
@@ -188,7 +188,7 @@ def train(
         plans: with intensity statistics and one configuration.
         nesting: the nested classes.
         schedule: length and steps.
-        device: where to.
+        device: where to train.
         initial: network of the same plans whose weights are kept; None to train from scratch.
         progress: called with the finished share after each epoch.
 
@@ -209,7 +209,7 @@ def new_trainer(
 ) -> RegionTrainer:
     """A trainer with a new network; `root` is what `private_folders` made, the rest as for `train`."""
     (configuration,) = plans["configurations"]
-    # By the files in there nnU-Net finds out how volumes are stored.
+    # From the files in there nnU-Net finds out how volumes are stored.
     folder = root / "preprocessed" / NAME / plans["configurations"][configuration]["data_identifier"]
     folder.mkdir()
     (folder / "none.b2nd").touch()
@@ -221,7 +221,7 @@ def new_trainer(
 
 
 def _inner(transform: Any) -> Any:
-    """The transform itself, of one that is applied at random."""
+    """The transform itself, unwrapped if it is one that is applied at random."""
     return transform.transform if isinstance(transform, RandomTransform) else transform
 
 

@@ -40,7 +40,7 @@ class AnnotatedPixels:
     list of pixel positions is kept.
 
     Args:
-        images: annotated regions of each image and what `revealed` gives of them; images are numbered in this order.
+        images: annotated regions of each image and what `revealed` gives for them; images are numbered in this order.
         n_classes: number of classes C.
 
     Raises:
@@ -96,7 +96,7 @@ class AnnotatedPixels:
         return self._regions[self._row(pixel)][0]
 
     def position(self, pixel: tuple[int, int], labels: npt.NDArray[np.uint8]) -> tuple[int, ...]:
-        """Where in its image, of which `revealed` gives `labels`, a drawn pixel lies."""
+        """Where a drawn pixel lies in its image, for which `revealed` gives `labels`."""
         column, ordinal = pixel
         row = self._row(pixel)
         region = self._regions[row][1]

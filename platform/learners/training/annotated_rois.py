@@ -14,7 +14,7 @@ class Rois(NamedTuple):
     """Annotated ROIs of a split.
 
     Attributes:
-        contents: what the data set gives of each, length n.
+        contents: what the data set gives for each, length n.
         labels: their classes, shape (n,), int64.
     """
 
@@ -23,7 +23,7 @@ class Rois(NamedTuple):
 
 
 def annotated_rois(dataset: Dataset, training: Training, split: Split) -> Rois:
-    """Read the annotated ROIs of a split, but for those of no class, slide by slide in order of their ids.
+    """Read the annotated ROIs of a split, except those of no class, slide by slide in order of their ids.
 
     Raises:
         UserError: if the data set has no ROIs, or a label is beyond its classes.

@@ -35,11 +35,11 @@ def cut(
         size: rows and columns of the crop.
 
     Returns:
-        Pixels, shape (*size, channels), uint8 if they were and float32 otherwise, interpolated linearly and continued
-        by those of the border; labels, shape (*size), uint8, of the nearest pixels, `IGNORE` in the extension.
+        Pixels, shape (*size, channels), uint8 if they were and float32 otherwise, interpolated linearly and extended
+        by repeating the border; labels, shape (*size), uint8, of the nearest pixels, `IGNORE` in the extension.
     """
     extent = [part.stop - part.start for part in window]
-    # Rounding the window has changed the scale by less than a pixel; a window that fills the crop shall fill it.
+    # Rounding the window has changed the scale by less than a pixel; a window that fills the crop must still fill it.
     rows, columns = (
         most if abs(n * scale - most) <= scale else min(most, max(1, round(n * scale)))
         for n, most in zip(extent, size, strict=True)
@@ -82,7 +82,7 @@ def distorted(pixels: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.ND
 def _mapped(
     values: npt.NDArray[np.uint8], function: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 ) -> npt.NDArray[np.uint8]:
-    """Levels of 0 to 255 through a function, clipped and truncated; one look-up instead of arithmetic per pixel."""
+    """Levels 0 to 255 put through a function, clipped and truncated; one look-up instead of arithmetic per pixel."""
     table = np.clip(function(np.arange(256.0)), 0, 255).astype(np.uint8)
     return np.asarray(cv2.LUT(np.ascontiguousarray(values), table), np.uint8).reshape(values.shape)
 

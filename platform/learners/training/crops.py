@@ -34,7 +34,7 @@ class Crops:
     def _read(self, dataset: Dataset, ledger: Ledger) -> Iterator[tuple[Sequence[Region], npt.NDArray[np.uint8]]]:
         for name, regions in ledger.by_image.items():
             pixels, labels = dataset.image(name), revealed(dataset, name, regions)
-            # Images smaller than a crop are enlarged; the ignored border does not train.
+            # Images smaller than a crop are enlarged; the added border is ignored.
             room = [(0, max(0, self._size - extent)) for extent in labels.shape]
             self._labels.append(np.pad(labels, room, constant_values=IGNORE))
             self._images.append(np.pad(pixels, [*room, (0, 0)], mode="edge"))
@@ -61,7 +61,7 @@ class Crops:
     def _window(
         self, labels: npt.NDArray[np.uint8], pixel: tuple[int, int], shift: npt.NDArray[np.int64]
     ) -> tuple[slice, ...]:
-        """The crop whose pixel `shift` is the drawn one, or the next one that lies in the image."""
+        """The crop whose pixel `shift` is the drawn one, or the nearest crop to it that lies in the image."""
         starts = [
             min(max(0, at - int(back)), extent - self._size)
             for at, back, extent in zip(self._pixels.position(pixel, labels), shift, labels.shape, strict=True)

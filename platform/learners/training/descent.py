@@ -28,7 +28,7 @@ class Descent:
         group: the processes of the training.
         batch: crops of a global batch.
         rate: learning rate of an iteration, from 0.
-        weight_decay: AdamW's, of weights but not of biases and norms.
+        weight_decay: AdamW's, for weights but not for biases and norms.
         layer_decay: factor of the learning rate from an encoder's layer to the one before it.
     """
 
@@ -71,7 +71,7 @@ class Descent:
             total_weight: sum of the class weights of the labels of the global batch.
 
         Returns:
-            This process's part of the loss: their sum over the processes is the mean over the global batch.
+            This process's part of the loss; the parts of all processes sum to the mean over the global batch.
         """
         rate = self._rate(iteration)
         for layer, share in zip(self._optimiser.param_groups, self._shares, strict=True):

@@ -2,7 +2,7 @@
 
 Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel Training", VLDB 2020.
 
-A training over n processes is that of one process but for the order of floating-point additions: all draw the same
+Training in n processes equals training in one but for the order of floating-point additions: all draw the same
 batch and take their part of it, the loss is the mean over this global batch, batch norm and dropout see all of it
 (`decomp.platform.learners.training.global_batch`), and every decision rests on numbers that all processes share.
 """
@@ -25,7 +25,7 @@ from decomp.platform.learners.base import Processes
 from decomp.platform.learners.training.global_batch import GlobalBatch
 
 TIMEOUT = timedelta(minutes=10)
-"""How long a process waits for another, which may be reading its images still; a lost one is noticed earlier."""
+"""How long a process waits for another, which may still be reading its images; a lost one is noticed earlier."""
 
 
 class PeerFailed(RuntimeError):
@@ -37,7 +37,7 @@ class Group:
     """The processes of a training as one of them sees them; `process_group` makes it. Alone, it does nothing.
 
     Attributes:
-        processes: who they are.
+        processes: how many there are, and which of them this one is.
     """
 
     processes: Processes = field(default_factory=Processes)
@@ -51,15 +51,15 @@ class Group:
         """Sum of numbers of any shape over the processes, the same in all of them."""
         total = np.array(values)
         if self.processes.count > 1:
-            # On the host, for which a GPU's queue of work need not be waited for.
+            # On the host, where nothing waits for a GPU's queue of work.
             distributed.all_reduce(torch.from_numpy(total))
         return total
 
     def parallel(self, network: nn.Module) -> nn.Module:
-        """The network, to be called in its place in training: backward leaves the mean of all processes' gradients."""
+        """What to call instead of `network` in training: backward leaves the mean of all processes' gradients."""
         if self.processes.count == 1:
             return network
-        # Every iteration is alike, so which parameters get a gradient, not all of some models, is found out once.
+        # Every iteration is alike, so it is found out once which parameters get a gradient: in some models, not all.
         return DistributedDataParallel(network, static_graph=True)
 
     def backward(self, loss: torch.Tensor) -> None:
@@ -68,7 +68,7 @@ class Group:
         (loss * self.processes.count).backward()  # type: ignore[no-untyped-call]
 
     def global_batch(self, n: int) -> AbstractContextManager[object]:
-        """Where a forward pass of `part(n)` gives what a pass of the global batch of n crops gives for it."""
+        """Within it a forward pass of `part(n)` gives what a pass of the global batch of n crops gives for it."""
         return nullcontext() if self.processes.count == 1 else GlobalBatch(n, self.part(n))
 
 
@@ -77,12 +77,12 @@ def process_group(processes: Processes, device: torch.device) -> Iterator[Group]
     """Meet the other processes, and part from them at the end, however it comes.
 
     Args:
-        processes: who they are; all of them must join.
+        processes: those of the training; all of them must join.
         device: on which this process computes; on CUDA each process needs a GPU of its own.
 
     Raises:
         PeerFailed: in place of any error, if another process raised one before.
-        RuntimeError: where another process is waited for, if it is lost.
+        RuntimeError: if another process is lost while this one waits for it.
     """
     if processes.count == 1:
         yield Group(processes)
@@ -129,7 +129,7 @@ def open_rendezvous(host: str) -> tuple[TCPStore, str]:
 
 
 def _failed_before(store: TCPStore) -> bool:
-    """Note that this process fails; whether another one has."""
+    """Note that this process fails; return whether another one has failed before."""
     try:
         failures: int = store.add("failed", 1)
     except RuntimeError:  # the store is lost with its process

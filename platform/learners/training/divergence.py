@@ -7,7 +7,7 @@ from decomp.platform.errors import UserError
 
 
 def diverged(what: str, dataset: Dataset, images: Iterable[str]) -> Exception:
-    """The error to raise: of an image that is not finite, if there is one, else of too high a learning rate.
+    """The error to raise: about an image that is not finite, if there is one, else about too high a learning rate.
 
     Args:
         what: what happened, such as ``The training of the U-Net diverged by iteration 40``.

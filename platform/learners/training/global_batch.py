@@ -1,4 +1,4 @@
-"""A part of a global batch that is treated as in it, though other processes have the rest.
+"""Treats a part of a global batch as if the rest, which other processes have, were there too.
 
 Crops of a batch meet in two places only, whatever the network: batch norm mixes them, and random numbers are drawn for
 all of them in one go. Both are caught where the network calls torch, so that its layers need not be replaced.
@@ -20,7 +20,7 @@ class GlobalBatch(TorchFunctionMode):
 
     Batch norm normalises by the moments of the global batch and notes them in the running ones. Random masks, whose
     first axis is the batch, are drawn for the global batch, and this process's part is taken; so all processes must
-    draw from equal generators. It is for the forward pass; see `as_before` where backward repeats parts of that.
+    draw from equal generators. It is for the forward pass; see `as_before` where backward repeats parts of it.
 
     Args:
         n: crops of the global batch.
@@ -88,7 +88,7 @@ class GlobalBatch(TorchFunctionMode):
     def dropout(self, x: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
         """`functional.dropout`."""
         if self._draws(x, p, training):
-            # In the order of the memory, in which torch draws.
+            # In memory order, in which torch draws.
             return _times(x, self._mask(x.new_empty_strided((self._n, *x.shape[1:]), x.stride()), p), inplace)
         return functional.dropout(x, p, training, inplace)
 
@@ -120,14 +120,14 @@ HANDLERS: dict[Callable[..., Any], str] = {
 
 
 def as_before() -> tuple[AbstractContextManager[object], AbstractContextManager[object]]:
-    """`context_fn` of `torch.utils.checkpoint.checkpoint`: what holds now will hold when backward computes again."""
+    """`context_fn` of `torch.utils.checkpoint.checkpoint`: what holds now will hold again when backward recomputes."""
     return nullcontext(), GlobalBatch._entered or nullcontext()
 
 
 class _Normalised(torch.autograd.Function):
     """x less its mean, over its standard deviation, per channel over the global batch of all processes.
 
-    Ioffe and Szegedy, "Batch Normalization", ICML 2015. Gives also the mean, the biased variance, both of shape (C,)
+    Ioffe and Szegedy, "Batch Normalization", ICML 2015. Also gives the mean, the biased variance, both of shape (C,)
     and float64, and the number of values of a channel. Sums travel in float64, in which E[x^2] - E[x]^2 is harmless.
     """
 

@@ -29,7 +29,7 @@ NUMPY: list[Any] = [
         for name, function in (("scalar", np.float64(0).__reduce__()[0]), ("_reconstruct", np.ones(1).__reduce__()[0]))
     ),
 ]
-"""What numbers and arrays of NumPy are unpickled by, which mmcv puts beside the weights (``meta``); it runs no code."""
+"""What unpickles NumPy's numbers and arrays, which mmcv puts beside the weights (``meta``); it runs no code."""
 
 DAMAGES = (
     safetensors.SafetensorError,
@@ -93,7 +93,7 @@ def read_pretrained(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _reason(error: Exception) -> str:
-    """What PyTorch or safetensors say, without advice to unpickle and without colours of a terminal."""
+    """What PyTorch or safetensors says, without advice to unpickle and without terminal colours."""
     said = str(error)
     if found := re.search(r"(?:GLOBAL |<class ')([\w.]+)", said):
         return f"it holds objects of {found[1]}"
@@ -107,8 +107,8 @@ def load_pretrained(
     """Copy released weights into a network.
 
     Args:
-        network: all of whose parameters and buffers must be there.
-        tensors: of the same names.
+        network: all of its parameters and buffers must be among `tensors`.
+        tensors: under the same names.
         file: where they come from, for messages.
         optional: prefixes of names that may be missing, superfluous or of another shape; such tensors are left alone.
 

@@ -55,7 +55,7 @@ class Patience:
         self._without = 0
 
     def improved(self, score: float) -> bool:
-        """Note the score of an evaluation; whether it is the best so far, an equal one not counting."""
+        """Note the score of an evaluation; return whether it is better than all before."""
         if score > self._best:
             self._best, self._without = score, 0
             return True

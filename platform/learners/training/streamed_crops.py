@@ -17,7 +17,7 @@ from decomp.platform.ledger import Ledger
 from decomp.platform.prefetch import prefetch
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-"""Of RGB pixels from 0 to 255; released weights were trained with them."""
+"""Those of RGB pixels from 0 to 255; released weights were trained with them."""
 
 BATCHES_AHEAD = 2
 
@@ -92,7 +92,7 @@ class StreamedCrops:
         return self._pixels.class_weights(power)
 
     def batches(self, rng: np.random.Generator, n: int, part: slice | None = None) -> Generator[Batch, None, None]:
-        """The n batches of a training, or one and the same part of each; what is in a crop does not depend on it."""
+        """The n batches of a training, or the same part of each; what is in a crop does not depend on the part."""
         crops_of_part = range(self._batch)[part or slice(None)]
         jobs = (job for _ in range(n) for job in self._jobs(rng, crops_of_part))
         with closing(prefetch(jobs, self._workers, BATCHES_AHEAD * len(crops_of_part))) as crops:
