@@ -27,10 +27,10 @@ from decomp.platform.regions import Region
 from decomp.platform.storage.location import Location
 
 ATTEMPTS = 6
-"""How often a call is made when its worker is lost; a lost node's workers come back after about 15 seconds."""
+"""How many times a call is made when its worker is lost; a lost node's workers come back after about 15 seconds."""
 
 GRACE = 60.0
-"""Seconds in which it shows whether a joint training failed by itself or by the loss of a worker or its node."""
+"""Seconds within which it shows whether a joint training failed by itself or because a worker or its node was lost."""
 
 
 class LostWorker(Exception):
@@ -42,7 +42,7 @@ class LostWorker(Exception):
 
 
 def start_workers(resources: Resources, group: PlacementGroup | None = None) -> list[Any]:
-    """Start the workers of one run at a time, one per bundle of the placement group."""
+    """Start workers, one per bundle of the placement group; together they serve one run at a time."""
     device = "cuda" if resources.gpus else "cpu"
     # Wrapped here rather than decorated: a decorated class would be pickled by value, copies of its globals included.
     # Calls must not be repeated on a restarted worker behind our back: it has lost its label maps.
@@ -120,7 +120,7 @@ class WorkerGroup(Workers):
         return confusions
 
     def _fit_distributed(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
-        """Train with several workers, all anew when one of them is lost."""
+        """Train with several workers, starting all of them anew when one is lost."""
         for attempt in range(ATTEMPTS):
             address = self._call({0: ()}, "meet")[0]
             trainings = [
@@ -143,10 +143,10 @@ class WorkerGroup(Workers):
         raise AssertionError  # the last attempt returns or raises
 
     def _all(self, calls: Sequence[Any]) -> list[Any]:
-        """Answers of the calls of a joint training, the k-th being worker k's.
+        """Answers of the calls of one data-parallel training, the k-th being worker k's.
 
         When one fails, the others wait for it in vain: sooner or later they fail too, or they are restarted. The cause
-        is told, the loss of a worker above all, rather than what follows from it.
+        is raised, the loss of a worker above all, rather than what follows from it.
         """
         pending, failures = list(calls), list[Exception]()
         try:
@@ -191,8 +191,8 @@ class WorkerGroup(Workers):
     ) -> dict[int, Any]:
         """Call a method of several workers at once; answers by worker, in order of the worker's number.
 
-        A call whose worker is lost is made again on its restarted self. An exception that the called code raises is
-        no ill health and is passed on.
+        A call whose worker is lost is made again on its restarted self. An exception that the called code raises
+        does not mean that the worker was lost, and is passed on.
 
         Raises:
             LostWorker: if it is lost again and again.

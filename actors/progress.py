@@ -1,6 +1,6 @@
 """Progress of all running runs: an actor gathers what coordinators and workers report, the driver reads it.
 
-Ray is imported by what uses it, for it takes seconds, and `decomp status` needs the types alone.
+Ray is imported where it is used, for importing it takes seconds, and `decomp status` needs the types alone.
 """
 
 from dataclasses import dataclass, field, replace
@@ -11,12 +11,12 @@ from typing_extensions import override
 from decomp.platform.loop.loop import Observer
 
 PATIENCE = 1.0
-"""Seconds that the driver waits for an answer; one that comes later it takes the next time."""
+"""Seconds that the driver waits for an answer; one that comes later is taken the next time."""
 
 
 @dataclass(frozen=True)
 class Activity:
-    """What a run is at: phase of a cycle, `fraction` of which is done."""
+    """What a run is doing: a phase of a cycle, `fraction` of which is done."""
 
     cycle: int
     phase: str
@@ -60,7 +60,7 @@ class ProgressActor:
         self._committed.append(run)
 
     def warn(self, message: str) -> None:
-        """Something that the user should know of."""
+        """There is something that the user should know."""
         self._warnings.append(message)
 
     def ended(self, run: str) -> None:
@@ -75,7 +75,7 @@ class ProgressActor:
 
 
 def open_progress() -> Any:
-    """Start a `ProgressActor`, which lives as long as the driver; its handle."""
+    """Start a `ProgressActor`, which lives as long as the driver; returns its handle."""
     import ray
 
     # Wrapped here rather than decorated: a decorated class would be pickled by value, copies of its globals included.
@@ -103,7 +103,7 @@ class ProgressObserver(Observer):
 
 
 class ProgressReader:
-    """Reads a `ProgressActor` for the driver, and never waits for it long: it may be lost, and starts again empty."""
+    """Reads a `ProgressActor` for the driver, and never waits long for it: it may be lost, and starts again empty."""
 
     def __init__(self, progress: Any) -> None:
         self._progress = progress

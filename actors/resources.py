@@ -7,7 +7,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt
 from pydantic.dataclasses import dataclass
 
 LEAST = 0.0001
-"""Least part of a core or GPU that Ray counts."""
+"""Smallest part of a core or GPU that Ray counts."""
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -20,18 +20,18 @@ class Resources:
     training_workers: Annotated[StrictInt, Field(ge=1)] = 1
     """How many of them, the first ones, train one model together, each on a part of every batch.
 
-    Like a GPU in place of a CPU this changes the order of additions, hence the last bits of a model, and is no part of
-    a run's identity: a run goes on with another number, and with the same one gives the same bytes.
+    Like a GPU in place of a CPU, this changes the order of additions, hence the last bits of a model, but is no part of
+    a run's identity: a run can go on with another number, and the same number gives the same bytes.
     """
 
     cpus: Annotated[StrictFloat, Field(ge=LEAST, allow_inf_nan=False)] = 1.0
-    """CPU cores of each."""
+    """CPU cores of each worker."""
 
     gpus: Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """GPUs of each; fractions let several workers share one."""
+    """GPUs of each worker; fractions let several workers share one."""
 
     runs_at_once: Annotated[StrictInt, Field(ge=1)] | None = None
-    """Most runs at the same time; None for as many as fit."""
+    """Maximum number of runs at the same time; None for as many as fit."""
 
     autoscaling: StrictBool = False
     """Whether the cluster starts nodes on demand, so that what does not fit now may fit later."""

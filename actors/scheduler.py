@@ -22,10 +22,10 @@ from decomp.platform.storage.location import Location
 from decomp.platform.storage.runs import RunStore
 
 POLL = 0.5
-"""Seconds that are waited for a run to end before progress is read again."""
+"""Seconds to wait for a run to end before progress is read again."""
 
 RETRIES = 5
-"""How often Ray starts a lost coordinator again; the scheduler starts it anew if it got on before."""
+"""How often Ray starts a lost coordinator again; the scheduler starts it anew if its run has committed cycles since."""
 
 Listener = Callable[[ProgressReport, Sequence[Outcome]], None]
 """Called with what has happened since the last call, and with the runs that have just ended."""
@@ -118,7 +118,7 @@ class Sweep:
             slot.close()
 
     def _collect(self) -> tuple[list[Outcome], list[RunSpec]]:
-        """How runs ended, and runs to be started again: they lost processes, but had got on before."""
+        """How runs ended, and runs to start again: they lost processes, but had committed cycles since they started."""
         done, _ = ray.wait(list(self._running), num_returns=1, timeout=POLL)
         ended, again = [], []
         for reference in done:
@@ -129,7 +129,7 @@ class Sweep:
                 reason = f"its coordinator was lost again and again, for lack of memory? ({str(error).splitlines()[0]})"
                 outcome = Outcome(running.spec, reason, lost=True)
             if outcome.error is not None:
-                # Its workers may be dead, or busy for long with what they were told last.
+                # Its workers may be dead, or busy for a long time with their last call.
                 self._slots.remove(running.slot)
                 running.slot.close()
             if outcome.lost and len(RunStore(self.root, running.spec).committed()) > running.done:
@@ -142,7 +142,7 @@ class Sweep:
         """A sentence when the cluster has become too small for the runs that have started.
 
         Raises:
-            UserError: if this machine is no part of the cluster any more: nothing could ever be started again.
+            UserError: if this machine is no longer part of the cluster: nothing could ever be started again.
         """
         nodes = _living_nodes()
         if ray.get_runtime_context().get_node_id() not in (node["NodeID"] for node in nodes):
@@ -171,7 +171,7 @@ class _Slot:
 
 @dataclass(frozen=True)
 class _Running:
-    """A run that has started, with so many committed cycles."""
+    """A run that has started, when `done` of its cycles were committed."""
 
     spec: RunSpec
     slot: _Slot

@@ -13,13 +13,13 @@ import ray
 from decomp.platform.errors import UserError
 
 PATIENCE = 10.0
-"""Seconds in which a cluster's head must answer; Ray itself would try for minutes."""
+"""Seconds within which a cluster's head must answer; Ray itself would try for minutes."""
 
 TOKEN = "~/.ray/auth_token"
 """Where Ray keeps the secret that every process of a cluster must show."""
 
 LONGEST_FOLDER = 39
-"""Characters; a socket's path, which has 68 more in Ray, must have less than 108."""
+"""Characters; a socket's path, to which Ray adds 68 more, must have fewer than 108."""
 
 
 def start(address: str | None, *, verbose: bool) -> None:
@@ -30,7 +30,7 @@ def start(address: str | None, *, verbose: bool) -> None:
     """
     _protect_token()
     if address is None:
-        # Known to this process and its children alone, and no home is needed to keep it in.
+        # The token is known to this process and its children alone, and needs no home to be kept in.
         if not os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     elif address != "auto":
@@ -61,7 +61,7 @@ def start(address: str | None, *, verbose: bool) -> None:
 
 def _protect_token() -> None:
     """The token opens the cluster to whoever reads it, and Ray makes its file readable to all."""
-    with contextlib.suppress(OSError, RuntimeError):  # there is none, nor perhaps a home
+    with contextlib.suppress(OSError, RuntimeError):  # there is no token, perhaps not even a home
         file = Path(TOKEN).expanduser()
         if file.stat().st_mode & 0o077:
             file.chmod(0o600)
@@ -118,5 +118,5 @@ def _follow(folder: str) -> Callable[[], None]:
 
 
 def stop() -> None:
-    """Leave Ray; a local one ends."""
+    """Leave Ray; a local Ray is shut down."""
     ray.shutdown()

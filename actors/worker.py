@@ -1,4 +1,4 @@
-"""A worker: one process that is a shard of the pool and, if it is one of the first of its group, a trainer too.
+"""A worker: one process that holds a shard of the pool and, if it is one of the first of its group, a trainer too.
 
 Prediction and training never overlap within a run, so one process, with one model in the memory of one device, does
 both. A worker serves run after run: libraries stay imported and the data set's caches stay filled.
@@ -50,7 +50,7 @@ class Worker:
     """Does the work of `decomp.platform.loop.workers.Workers` for its share of the images, on a torch device."""
 
     def __init__(self, device: str) -> None:
-        # A worker's threads are the learner's business; window sums of small images lose by being split.
+        # A worker's threads are the learner's business; window sums of small images take longer when split.
         cv2.setNumThreads(1)
         self._device = device
         self._job: Job | None = None
@@ -61,11 +61,11 @@ class Worker:
     def fit(
         self, job: Job, training: Training, start: Checkpoint | None, checkpoint: Location, progress: Any
     ) -> Checkpoint:
-        """Train and write the checkpoint; `progress` is the handle of the `ProgressActor`, which is told."""
+        """Train and write the checkpoint; `progress` is the handle of the `ProgressActor` to report to."""
         return fit(self._shard_of(job), replace(training, progress=_Reporter(progress, job.run)), start, checkpoint)
 
     def meet(self, job: Job) -> str:
-        """Open a meeting place for one training of several workers on this node; its address."""
+        """Open a rendezvous on this node for one training of several workers; returns its address."""
         self._rendezvous, address = open_rendezvous(ray.util.get_node_ip_address())
         return address
 
@@ -82,7 +82,7 @@ class Worker:
         return self._shard_of(job).choose(task)
 
     def reveal(self, job: Job, regions: Sequence[Region]) -> Revealed:
-        """What the oracle tells of regions in the worker's images."""
+        """What the oracle reveals about regions in the worker's images."""
         return reveal(self._shard_of(job).dataset, regions)
 
     def evaluate(self, job: Job, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:

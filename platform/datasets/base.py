@@ -1,4 +1,4 @@
-"""What a pool of images is."""
+"""The contract of a data set."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,17 +15,17 @@ Split = Literal["train", "validation", "test"]
 Task = Literal["segmentation", "roi"]
 
 IGNORE = 255
-"""Label of pixels that belong to no class: they neither train nor count in a metric."""
+"""Label of pixels that belong to no class: they are left out of training and of every metric."""
 
 
 class Dataset(ABC):
     """A fully labelled data set whose labels the platform hides and reveals.
 
-    A data set is named in the experiment file (`dataset: {name: ..., option: ...}`), its options are the fields of
+    A data set is named in the experiment file (`dataset: {name: ..., option: ...}`); its options are the fields of
     the (data)class. It is built anew in every process that needs it, so building must be cheap and reading lazy, and it
-    must tell the same everywhere.
+    must give the same answers everywhere.
 
-    Of a segmentation task an image is an array of pixels; of the ROI task it is a set of ROIs (a slide), which counts
+    In a segmentation task an image is an array of pixels; in the ROI task it is a set of ROIs (a slide), which counts
     as an image of one axis whose pixels are the ROIs.
 
     Attributes:
@@ -71,7 +71,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def image(self, image: str) -> Any:
-        """What the learner reads of an image.
+        """The contents of an image, as the learner reads them.
 
         Called in the workers, from `readers` threads at once: for every candidate image that is predicted and every
         test image, in each cycle; and by `Learner.fit` for the annotated ones.
@@ -85,12 +85,12 @@ class Dataset(ABC):
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
         """The oracle: true class of every pixel, shape (*axes), uint8; `IGNORE` where there is none.
 
-        Called in the workers, in each cycle: of images of the pool for their annotated regions alone, of test images
-        for the score.
+        Called in the workers, in each cycle: for images of the pool, only to reveal their annotated regions, and for
+        test images, to compute the score.
         """
 
     def body(self, image: str) -> npt.NDArray[np.bool_] | None:
-        """Where regions drawn at random lie, shape (*axes), bool: of a CT volume the body; None for everywhere.
+        """Where regions drawn at random lie, shape (*axes), bool: the body in a CT volume; None for everywhere.
 
         Called in the workers by the region selector `random`, for each image in which it chooses.
         """
@@ -104,7 +104,7 @@ class Dataset(ABC):
         return region
 
     def problems(self) -> list[str]:
-        """Damage that would stop a run, all of it, a sentence each.
+        """All damage that would stop a run, one sentence each.
 
         Called once, by `decomp check` and when a sweep starts, before anything is computed.
         """
@@ -131,7 +131,7 @@ def not_finite(image: str) -> str:
 
 
 def annotated_splits(dataset: Dataset) -> tuple[Split, ...]:
-    """Splits in which regions are annotated: of the ROI task the validation split too (Sec. 1 of the method notes)."""
+    """Splits in which regions are annotated: for the ROI task the validation split too (Sec. 1 of the method notes)."""
     return ("train", "validation") if dataset.task == "roi" else ("train",)
 
 

@@ -11,10 +11,10 @@ AIR = -400.0
 """HU between air, or the foam of a mattress, and tissue."""
 
 COUCH = 5.0
-"""Millimetres: whatever is thinner than twice as much within a slice, such as a couch's shells, is no body."""
+"""Millimetres: whatever is thinner than twice this within a slice, such as a couch's shells, is not body."""
 
 REGROWTH = 3
-"""How often thin parts grow again by `COUCH`."""
+"""How many times thin parts grow back by `COUCH`."""
 
 WORKING = 3.0
 """Finest grid that is worked on, millimetres; finer volumes are subsampled."""
@@ -26,8 +26,8 @@ def detect_body(hu: npt.NDArray[Any], voxel: tuple[float, float, float]) -> Mask
     """Voxels of the body, gas within it included, without couch and air.
 
     Everything denser than air is opened within the slices, which cuts off the couch and its shells, blankets and tubes;
-    the largest connected part is the body. Its holes in every slice, lungs and bowel gas, belong to it. Of arms that
-    do not touch the trunk nothing is kept. A volume without anything denser than air gives an empty mask.
+    the largest connected part is the body. Its holes in every slice, lungs and bowel gas, belong to it. Arms that
+    do not touch the trunk are dropped. A volume without anything denser than air gives an empty mask.
 
     Volumes finer than `WORKING` are worked on at every n-th voxel per axis, so that time and memory hardly grow with
     the resolution; the border of the body is then as exact as that grid.
@@ -45,7 +45,7 @@ def detect_body(hu: npt.NDArray[Any], voxel: tuple[float, float, float]) -> Mask
     tissue = (coarse > AIR) & ~_padding(coarse)
     disc = _disc(*(COUCH / (step * length) for step, length in zip(steps[1:], voxel[1:], strict=True)))
     body = _largest(_sliced(cv2.MORPH_OPEN, tissue, disc))
-    # Thin parts come back as far as they lie near, so that the lungs' wall is closed; of the couch that is a stub,
+    # Thin parts come back as far as they lie near, so that the lungs' wall is closed; the couch leaves a stub,
     # which the second opening takes off again, while the wall is then backed by the lung.
     for _ in range(REGROWTH):
         body = _sliced(cv2.MORPH_DILATE, body, disc) & tissue
@@ -95,7 +95,7 @@ def _largest(mask: Mask) -> Mask:
 
 
 def _filled(mask: Mask) -> Mask:
-    """With everything that the mask encloses within a slice."""
+    """The mask with everything that it encloses within a slice."""
     result = np.empty_like(mask)
     for section, out in zip(mask, result, strict=True):
         free = np.pad((~section).astype(np.uint8), 1, constant_values=1)

@@ -52,7 +52,7 @@ GROUPS = {
 MANIFEST = "manifest.parquet"
 COLUMNS = ("slide", "split", "roi", "class", "sha256")
 STORED = {"cells": "F32", "cell_edges": "I64", "tissues": "F32", "tissue_edges": "I64", "assignment": "I64"}
-"""Arrays of an ROI's file and their types, in the words of safetensors."""
+"""The arrays in an ROI's file and their types, as safetensors names them."""
 
 REMEDY = "copy the folder again or convert anew"
 
@@ -108,7 +108,7 @@ class Bracs(Dataset):
         """The n ROIs of a slide.
 
         Raises:
-            UserError: if a file is missing or not the one that the manifest speaks of.
+            UserError: if a file is missing or not the one that the manifest lists.
         """
         return tuple(self._read(roi) for roi in self.rois(image))
 
@@ -182,7 +182,7 @@ class Bracs(Dataset):
                 data = stream.read()
         except BrokenFile as error:
             raise UserError(f"dataset.folder: {file} {error.what}; {_mend(error)}.") from error
-        # Results are filed under the fingerprint, so what is read must be what the fingerprint is of.
+        # Results are filed under the fingerprint, so what is read must be what was fingerprinted.
         if hashlib.sha256(data).hexdigest() != roi.sha256:
             raise UserError(f"dataset.folder: {file} is not the file that {MANIFEST} speaks of; {REMEDY}.")
         return RoiGraph(**safetensors.numpy.load(data))
@@ -280,7 +280,7 @@ def _schema() -> pa.Schema:
 
 def _shapes(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of every array of an ROI's file, from its header."""
-    with opened(file):  # safetensors would wait for a pipe, and tells less
+    with opened(file):  # safetensors would wait for a pipe, and its errors say less
         pass
     try:
         with safetensors.safe_open(file, framework="numpy") as arrays:

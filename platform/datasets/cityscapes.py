@@ -80,7 +80,7 @@ class Cityscapes(PairedFiles):
     """Cityscapes with fine annotations; the id of an image is its frame, such as ``aachen_000000_000019``.
 
     The published ``val`` (500 images of 3 cities) is the test split, as in the paper; labels of the published ``test``
-    are not public. Choices, such as when to stop training, may not be made by the test split, so whole cities of the
+    are not public. Choices, such as when to stop training, may not be made on the test split, so whole cities of the
     published ``train`` (2975 images of 18 cities) are set aside as the validation split: frames of a city resemble one
     another, so a city is never in two splits. With the default of Darmstadt (85 images) and Ulm (95) the pool has 2795
     images, 94 % of the paper's. With ``validation: []`` it is the paper's pool, and a learner has nothing to choose by.
@@ -97,9 +97,9 @@ class Cityscapes(PairedFiles):
     def __post_init__(self) -> None:
         for folder in FOLDERS:
             if not is_folder(self._images(folder)):
-                raise UserError(f"dataset.root: there is no {self._images(folder)}; expected are {self.expected()}.")
+                raise UserError(f"dataset.root: there is no {self._images(folder)}; expected: {self.expected()}.")
             if not _folders(self._images(folder)):
-                raise UserError(f"dataset.root: {self._images(folder)} has no cities; expected are {self.expected()}.")
+                raise UserError(f"dataset.root: {self._images(folder)} has no cities; expected: {self.expected()}.")
         cities = _folders(self._images("train"))
         for city in self.validation:
             if city not in cities:

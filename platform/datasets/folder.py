@@ -28,8 +28,8 @@ class Folder(PairedFiles):
         root/test/images/NAME.png             root/test/masks/NAME.png
 
     An image is PNG, JPEG or TIFF, its mask a PNG or TIFF of the same name before the suffix: grey, palette, or RGB;
-    the page on 2-D segmentation says in tables what is read how, and what is refused. The pool is ``train``, ``test``
-    gives the score; ``validation`` may be missing if the learner chooses nothing by it. The id of an image is its split
+    the page on 2-D segmentation has tables of what is read how and what is refused. The pool is ``train``, ``test``
+    gives the score; ``validation`` may be missing if the learner does not use it. The id of an image is its split
     and name, such as ``train-NAME``. A class may have several codes::
 
         dataset:
@@ -58,12 +58,12 @@ class Folder(PairedFiles):
         needed = (self._folder("train", "images"), self._folder("test", "images"))
         missing = [str(folder) for folder in needed if not is_folder(folder)]
         if missing:
-            raise UserError(f"dataset.root: there is no {' and no '.join(missing)}; expected are {self.expected()}.")
+            raise UserError(f"dataset.root: there is no {' and no '.join(missing)}; expected: {self.expected()}.")
 
     @property
     @override
     def code_table(self) -> Codes:
-        """What the masks say."""
+        """What the codes in the masks mean."""
         return Codes.of(self.codes, self.ignore)
 
     @override
@@ -76,7 +76,7 @@ class Folder(PairedFiles):
             place = self._folder(split, "masks")
             inside, drawn = entries(self._folder(split, "images")), entries(place)
             images = _of(inside, SUFFIXES)
-            # A JPEG in place of a mask is told when it is read; beside one it is a preview.
+            # A JPEG in place of a mask is reported when it is read; beside one it is a preview.
             named = [*_of(drawn, MASK_SUFFIXES), *_of(drawn, JPEG_SUFFIXES)]
             by_key = {key(mask.stem): mask for mask in reversed(named)}
             pairs += [

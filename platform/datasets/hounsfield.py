@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-SAMPLES = 2**18  # voxels looked at, at most about as many
+SAMPLES = 2**18  # at most about so many voxels are looked at
 
 LEAST = -10.0
 """HU below which every CT volume has voxels: fat and air, or at least the noise of fluid."""

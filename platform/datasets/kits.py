@@ -52,7 +52,7 @@ class KitsVolumes(NiftiVolumes):
 
     @abstractmethod
     def case_folder(self, image: str) -> Path:
-        """The folder of the two files of a case that there is."""
+        """The folder with the two files of a case that exists."""
 
     @override
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:

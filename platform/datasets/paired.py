@@ -40,7 +40,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in the folder: a pair for every image, all masks, and what seems meant and is neither."""
+    """What lies in the folder: a pair for every image, all masks, and problems of other files that look like them."""
 
     pairs: tuple[Pair, ...]
     masks: frozenset[Path]
@@ -67,7 +67,7 @@ class PairedFiles(Dataset):
     @property
     @abstractmethod
     def code_table(self) -> Codes:
-        """What the masks say."""
+        """What the codes in the masks mean."""
 
     @abstractmethod
     def listing(self) -> Listing:
@@ -93,7 +93,7 @@ class PairedFiles(Dataset):
 
     @override
     def image(self, image: str) -> Pixels:
-        """Upright pixels of an image, shape (H, W, 3) or (H, W, 4), red first; uint16 of a file of 16 bits, else uint8.
+        """Upright pixels of an image, shape (H, W, 3) or (H, W, 4), red first; uint16 for a 16-bit file, else uint8.
 
         Raises:
             UserError: if the file is missing, damaged or of a kind that is not read.
@@ -118,13 +118,13 @@ class PairedFiles(Dataset):
         """One sentence for everything that is damaged or does not fit, or one for the same mistake in many files.
 
         Masks are decoded and their codes looked up in background threads, which takes a core 10 ms per mask of 1024 x
-        2048 pixels. Of an image, whose decoding takes several times as long, the header and the end of the file are
-        read, which finds files that are no image, that are cut off, or whose size is not the mask's. Damage in the
+        2048 pixels. For an image, whose decoding takes several times as long, the header and the end of the file are
+        read, which finds files that are not images, that are cut off, or whose size is not the mask's. Damage in the
         middle of a PNG is found by its checksums when it is read.
         """
         listing = self.listing()
         if not listing.pairs and not listing.others:
-            return [f"dataset.root: there are no images in {self.root}; expected are {self.expected()}."]
+            return [f"dataset.root: there are no images in {self.root}; expected: {self.expected()}."]
         with ThreadPoolExecutor() as pool:
             # Every worker holds one mask; only headers and sentences are collected.
             checked = list(pool.map(lambda pair: self._check(pair, listing), listing.pairs))
@@ -139,9 +139,9 @@ class PairedFiles(Dataset):
 
     @override
     def fingerprint(self) -> str:
-        """Digest of the codes, and of the id, split, size and checksum of every file; not of the folder's place.
+        """Digest of the codes, and of the id, split, size and checksum of every file; not of the folder's path.
 
-        Of a PNG only the two ends are read, which hold the checksum of its pixels: thousands of files take a second.
+        Only the two ends of a PNG, which hold the checksum of its pixels, are read: thousands of files take a second.
         """
         listing = self.listing()
         files = [(f"{pair.split} {pair.id}", file) for pair in listing.pairs for file in (pair.image, pair.mask)]
@@ -170,7 +170,7 @@ class PairedFiles(Dataset):
         except BrokenFile as error:
             problems.append(Problem(pair.image, error.what, error.mend))
         if pair.mask not in listing.masks:
-            return header, problems  # `_unpaired` tells
+            return header, problems  # `_unpaired` reports it
         try:
             labels, unknown = self._decoded(pair.mask)
         except BrokenFile as error:
@@ -200,12 +200,12 @@ class PairedFiles(Dataset):
 
 
 def expanded(root: str) -> Path:
-    """A folder as the user wrote it, with ``~`` put into words where there is such a home."""
+    """A folder as the user wrote it, with ``~`` expanded where there is such a home."""
     return Path(os.path.expanduser(root))  # Path.expanduser raises if there is none
 
 
 def is_folder(place: Path) -> bool:
-    """Whether there is such a folder; `UserError` if one may not even know."""
+    """Whether there is such a folder; `UserError` if that cannot be found out."""
     try:
         return place.is_dir()
     except OSError as error:
@@ -227,7 +227,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def key(name: str) -> str:
-    """What two names have in common that look the same: macOS writes an umlaut as two characters, Linux as one."""
+    """The same string for names that look the same: macOS writes an umlaut as two characters, Linux as one."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -264,7 +264,7 @@ def _repeated(listing: Listing) -> Iterator[str]:
 
 
 def _mixed(images: Mapping[Path, bool], with_it: str, without: str) -> Iterator[str]:
-    """A sentence if some images have something, and others have not."""
+    """A sentence if some images have something that others lack."""
     have, lack = ([image for image, has in images.items() if has is wanted] for wanted in (True, False))
     if have and lack:
         yield (
@@ -300,4 +300,4 @@ def _digest(file: Path) -> bytes:
     try:
         return digest(file)
     except BrokenFile:
-        return b""  # `problems` tells
+        return b""  # `problems` reports it

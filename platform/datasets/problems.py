@@ -1,4 +1,4 @@
-"""What is wrong with the files of a data set, told so that the same mistake in many files is one sentence."""
+"""What is wrong with the files of a data set, with one sentence for the same mistake in many files."""
 
 import re
 from collections import Counter
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SHOWN = 5  # codes or ids in a message
-ONE_BY_ONE = 3  # files with the same mistake of which each gets a sentence
+ONE_BY_ONE = 3  # up to so many files with the same mistake get a sentence each
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Problem:
         file: the file.
         what: what is wrong, the end of a sentence that begins with the file.
         mend: what to do about it.
-        kind: the same for the same mistake in other files, if `what` or `mend` differ in more than numbers.
-        codes: those of a mask that have no meaning.
+        kind: a name of the mistake, where `what` or `mend` differ from file to file in more than numbers.
+        codes: the codes in a mask that have no meaning.
     """
 
     file: Path
@@ -38,7 +38,7 @@ def sentences(problems: Sequence[Problem]) -> list[str]:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first names, and how many there are besides."""
+    """The first names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{', '.join(names[:SHOWN])}{more}"
 

@@ -11,13 +11,13 @@ USES: dict[Split, str] = {"train": "annotate", "test": "score", "validation": "c
 
 
 def unusable(dataset: Dataset, folds: Iterable[int]) -> list[str]:
-    """A sentence for every split that has no images, but for validation, or no labelled pixel.
+    """A sentence for every split that has no labelled pixel or, except for validation, no images.
 
-    Labels are read until a labelled pixel is found, which the first image of a split mostly has.
+    Labels are read until a labelled pixel is found, usually in the first image of a split.
 
     Args:
         dataset: a data set without damage.
-        folds: the folds that are asked about.
+        folds: the folds to check.
     """
 
     @functools.cache

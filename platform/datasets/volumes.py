@@ -1,7 +1,7 @@
 """Data sets of CT volumes.
 
-To add CT volumes of one's own, stored as NIfTI files, derive a dataclass from `NiftiVolumes` and give `classes`, `ids`,
-`image_file` and `label_file`; the rest is there. Volumes stored otherwise derive from `Volumes`.
+To add your own CT volumes, stored as NIfTI files, derive a dataclass from `NiftiVolumes` and define `classes`, `ids`,
+`image_file` and `label_file`; the rest is inherited. For volumes stored otherwise, derive from `Volumes`.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ class Volumes(Dataset):
     between volumes, so it is a method, `voxel`, and `spacing` is None.
 
     Attributes:
-        hounsfield: whether intensities are HU, which is checked; False for other units, such as those of MR, of which
+        hounsfield: whether intensities are HU, which is checked; False for other units, such as those of MR, in which
             no body is found.
     """
 
@@ -120,7 +120,7 @@ class NiftiVolumes(Volumes):
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
         """True class of every voxel, shape (z, y, x), uint8; no voxel is ignored.
 
-        Labels stored as floats are rounded if they are whole numbers but for `ROUNDING`.
+        Labels stored as floats are rounded if they are within `ROUNDING` of whole numbers.
 
         Raises:
             UserError: if the file is missing or damaged, or has a label that is no class.
@@ -133,7 +133,7 @@ class NiftiVolumes(Volumes):
 
     @override
     def original(self, region: Region) -> Region:
-        """The region by the voxel indices of the volume's file, which a viewer counts: its axes in the file's order."""
+        """The region in voxel indices of the volume's file, as a viewer shows them: its axes in the file's order."""
         axes = self.file_axes(region.image)
         order = [axes.index(axis) for axis in range(3)]
         start = tuple(region.start[k] for k in order)
@@ -143,12 +143,12 @@ class NiftiVolumes(Volumes):
 
     @override
     def problems(self) -> list[str]:
-        """A sentence for every damage of every volume.
+        """A sentence for every piece of damage in every volume.
 
-        Segmentations are read as a whole, and so are images up to `READ_WHOLE` bytes of files, of larger data sets a
-        sample. Of the other images only the headers and the ends of the files are, by which missing and truncated files
-        are found (`decomp.platform.datasets.formats.nifti.check_complete`); corruption in their middle, voxels that are
-        not finite and other units than HU are told when they are read.
+        Segmentations are read as a whole, and so are images up to `READ_WHOLE` bytes of files; in larger data sets, a
+        sample of them. For the other images only the headers and the ends of the files are read, which finds missing
+        and truncated files (`decomp.platform.datasets.formats.nifti.check_complete`); corruption in their middle,
+        voxels that are not finite and units other than HU are reported when they are read.
         """
         whole = self._sample()
         by_volume = _threaded(lambda image: list(self._problems(image, image in whole)), self._all())
@@ -247,6 +247,6 @@ def _size(file: Path) -> int:
 
 
 def _threaded(work: Callable[[str], T], images: list[str]) -> list[T]:
-    # Threads suffice: zlib lets go of the interpreter.
+    # Threads suffice: zlib releases the interpreter lock.
     with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as workers:
         return list(workers.map(work, images))

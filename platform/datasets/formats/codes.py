@@ -19,7 +19,7 @@ class Codes:
     """The label of each code of a mask.
 
     Attributes:
-        labels: the label of each code, `IGNORE` where it is of no class; colours as 0xRRGGBB.
+        labels: the label of each code, `IGNORE` where it belongs to no class; colours as 0xRRGGBB.
         colours: whether the codes are colours.
     """
 
@@ -32,7 +32,7 @@ class Codes:
 
         Raises:
             ValueError: if a code is malformed or stands for two classes, a class has none, numbers and colours are
-                mixed, or there are more classes than labels; the message is a sentence without its end.
+                mixed, or there are more classes than labels; the message is a sentence without its full stop.
         """
         if len(classes) > IGNORE:
             raise ValueError(
@@ -64,13 +64,13 @@ class Codes:
             mask: numbers, shape (H, W), uint8 or uint16, or colours, shape (H, W, 3) in the order red, green, blue,
                 uint8.
             step: grey levels that are shown per number, where a mask of less than 8 bits may mean either: programs
-                that make files smaller write 0 and 255 as 0 and 1. Whichever are all codes is taken.
+                that make files smaller write 0 and 255 as 0 and 1. The reading by which all are codes is taken.
 
         Returns:
             Labels, shape (H, W), uint8, `IGNORE` also where the code is unknown; the unknown codes, sorted.
 
         Raises:
-            ValueError: if both the numbers and the levels are codes; the message is a sentence without its end.
+            ValueError: if both the numbers and the levels are codes; the message is a sentence without its full stop.
         """
         if self.colours:
             return self._decode_colours(mask)

@@ -1,4 +1,4 @@
-"""What the header of an image file says, and how a file that cannot be read is told."""
+"""What the header of an image file says, and the error for one that cannot be read."""
 
 import errno
 import os
@@ -42,8 +42,8 @@ class Header:
         container: the format, by the contents of the file.
         height: rows as stored.
         width: columns as stored.
-        bits: per sample; 1, 2 and 4 of grey and palette images only.
-        colours: what the samples are; "four" of four channels none of which is transparency.
+        bits: per sample; 1, 2 and 4 for grey and palette images only.
+        colours: what the samples are; "four" for four channels none of which is transparency.
         alpha: whether the file can hold transparent pixels.
         key: the stored grey value that is transparent.
         orientation: how the stored pixels are to be turned, 1 to 8 as in EXIF.
@@ -74,7 +74,7 @@ def opened(file: Path) -> Iterator[BinaryIO]:
     """The file, open for reading; a special file, such as a FIFO, is not waited for.
 
     Raises:
-        BrokenFile: if it is none, or the system does not let it be read.
+        BrokenFile: if it is not a file, or the system does not let it be read.
     """
     try:
         if not stat.S_ISREG(mode := file.stat().st_mode):
@@ -104,7 +104,7 @@ def tail(stream: BinaryIO) -> bytes:
 
 
 def exif_orientation(data: bytes) -> int:
-    """Orientation that EXIF data tell, 1 to 8; 1 where they are damaged or tell none, as viewers have it."""
+    """Orientation according to EXIF data, 1 to 8; 1 where they are damaged or give none, as in viewers."""
     data = data.removeprefix(EXIF)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     try:

@@ -50,7 +50,7 @@ def header(stream: BinaryIO) -> Header:
 
 
 def check_end(stream: BinaryIO) -> None:
-    """Raise `BrokenFile` if the end of the picture is missing; anything may follow it, as behind a phone's pictures.
+    """Raise `BrokenFile` if the end of the picture is missing; anything may follow it, as in a phone's pictures.
 
     A decoder fills what is missing with grey, and a small picture within the header has an end of its own.
     """

@@ -73,7 +73,7 @@ class Header:
         dtype: how a voxel is stored.
         offset: where the voxels begin, bytes.
         slope: factor on the stored values.
-        intercept: to be added then.
+        intercept: added to the product.
     """
 
     raw: bytes
@@ -129,7 +129,7 @@ def read_voxels(file: Path) -> Voxels:
 
 
 def read_trailer(file: Path) -> bytes:
-    """CRC-32 and size modulo 2^32 of the contents, 8 bytes: they differ where the contents do, and cost no reading.
+    """CRC-32 and size modulo 2^32 of the contents, 8 bytes: they tell contents apart without reading them.
 
     Raises:
         DamageError: if there is no such file, or it cannot be read.
@@ -140,10 +140,10 @@ def read_trailer(file: Path) -> bytes:
 
 
 def check_complete(file: Path) -> None:
-    """Tell a truncated file without decompressing it.
+    """Detect a truncated file without decompressing it.
 
-    A truncated file ends in compressed data in the place of the size, which then differs from the size that the header
-    speaks of (by chance it agrees once in 2^32). A file whose size differs is decompressed to be sure, since gzip files
+    A truncated file has compressed data in the place of the size, which then differs from the size that the header
+    states (it agrees by chance once in 2^32). A file whose size differs is decompressed to be sure, since gzip files
     may be concatenated.
 
     Raises:
@@ -220,7 +220,7 @@ def _read_header(file: Path, mtime_ns: int, size: int) -> Header:
 
 
 def _decompress(file: Path, header: Header, into: npt.NDArray[np.uint8] | None = None) -> None:
-    """Decompress the whole file, so that its CRC is verified, and keep what the header speaks of."""
+    """Decompress the whole file, so that its CRC is verified, and keep as much as the header states."""
     size = 0
     with _opened(file) as packed, gzip.open(packed) as stream:
         while part := stream.read(CHUNK):
@@ -236,7 +236,7 @@ def _decompress(file: Path, header: Header, into: npt.NDArray[np.uint8] | None =
 
 @contextmanager
 def _opened(file: Path) -> Iterator[IO[bytes]]:
-    """The compressed file; whatever goes wrong while it is read is told as `DamageError`."""
+    """The compressed file; whatever goes wrong while it is read is raised as `DamageError`."""
     try:
         with opened(file) as stream:
             magic = stream.read(len(GZIP))

@@ -12,7 +12,7 @@ END = b"IEND" + zlib.crc32(b"IEND").to_bytes(4, "big")
 COLOURS: Mapping[int, Colours] = {0: "grey", 2: "rgb", 3: "palette", 4: "grey", 6: "rgb"}
 WITH_ALPHA = (4, 6)
 CHECKED = (b"tRNS", b"eXIf")  # besides all chunks that a decoder must understand
-OPTIONAL = 0x20  # of the first letter of a chunk's kind: it is a small one
+OPTIONAL = 0x20  # bit of the first letter of a chunk's kind: it is lower case
 PIECE = 1 << 20  # bytes
 IHDR_LENGTH = 13
 EXIF_LIMIT = 1 << 20  # bytes
@@ -73,7 +73,7 @@ def check_end(stream: BinaryIO) -> None:
 
 
 def check_sums(stream: BinaryIO) -> None:
-    """Raise `BrokenFile` unless the file is whole and the checksums of all that makes the pixels are right."""
+    """Raise `BrokenFile` unless the file is whole and the checksums of all that determines the pixels are right."""
     for chunk in _chunks(stream):
         if (not chunk.kind[0] & OPTIONAL or chunk.kind in CHECKED) and not _is_intact(stream, chunk):
             raise BrokenFile("is damaged (a checksum is wrong)")

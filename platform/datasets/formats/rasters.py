@@ -35,7 +35,7 @@ OTHER_PICTURE = re.compile(
     r"|tga|webp)$",
     re.IGNORECASE,
 )
-"""How names of pictures end that are not read."""
+"""Endings of the names of pictures that are not read."""
 
 MOST_PIXELS, LONGEST_SIDE = 2**30, 1_000_000
 """What OpenCV and libpng decode at most."""
@@ -77,7 +77,7 @@ def size(file: Path) -> tuple[int, int]:
 
 
 def inspect(file: Path) -> Header:
-    """The header of an image whose end is there too and which has no transparent pixels.
+    """The header of an image, checked to be complete at its end and to have no transparent pixels.
 
     Pixels are decoded only if some could be transparent.
 
@@ -108,7 +108,7 @@ def read_mask(file: Path, colours: bool) -> Mask:
     """Stored grey values or palette indices of an upright mask, or its colours.
 
     Raises:
-        BrokenFile: if it is missing, cannot be decoded whole, or cannot hold numbers or colours, whichever are asked.
+        BrokenFile: if it is missing, cannot be decoded whole, or cannot hold what is asked for, numbers or colours.
     """
     stream, header = _contents(file)
     if header.container == "JPEG" or (header.container == "TIFF" and tiff.is_lossy(stream)):
@@ -130,10 +130,10 @@ def read_mask(file: Path, colours: bool) -> Mask:
 
 
 def digest(file: Path) -> bytes:
-    """What tells the contents of a file from others, made of its size and a checksum.
+    """What tells the contents of a file from those of others, made of its size and a checksum.
 
-    A PNG ends in the Adler-32 checksum of all its pixels, so of a PNG the first and last `EDGE` bytes are taken
-    (header, palette, checksum); of any other file all bytes.
+    A PNG ends in the Adler-32 checksum of all its pixels, so the first and last `EDGE` bytes of a PNG are taken
+    (header, palette, checksum), and all bytes of any other file.
 
     Raises:
         BrokenFile: if it cannot be read.
@@ -151,7 +151,7 @@ def _bytes_of_pixels(stream: BinaryIO) -> bytes:
 
 
 def _reading(stream: BinaryIO) -> bytes:
-    """What else the pixels depend on: depth and orientation, which early versions ignored, and a palette far behind."""
+    """What else the pixels depend on: depth and orientation, which early versions ignored; a palette beyond `EDGE`."""
     try:
         header = _header(stream)
     except BrokenFile:
@@ -166,7 +166,7 @@ def _reading(stream: BinaryIO) -> bytes:
 
 
 def _module(stream: BinaryIO) -> ModuleType:
-    """What knows the format, by the first bytes."""
+    """The module that reads the format, by the file's first bytes."""
     stream.seek(0)
     head = stream.read(64)
     for module, signatures in ((png, (png.SIGNATURE,)), (jpeg, (jpeg.SIGNATURE,)), (tiff, tiff.SIGNATURES)):
@@ -224,7 +224,7 @@ def _colours(stream: BinaryIO, header: Header) -> Pixels:
     if header.key is not None:
         _check_opaque(pixels != header.key * header.step)
         return np.repeat(pixels[..., None], 3, axis=2)
-    _check_opaque(pixels[..., 3:])  # none if libpng passes over a chunk of transparency that is out of its place
+    _check_opaque(pixels[..., 3:])  # none if libpng passes over a chunk of transparency that is out of place
     return np.ascontiguousarray(pixels[..., 2::-1])
 
 
@@ -271,12 +271,12 @@ def _check_opaque(alpha: npt.NDArray[np.uint8 | np.uint16] | npt.NDArray[np.bool
     if (alpha != opaque).any():
         raise BrokenFile(
             "has transparent pixels",
-            "save it without transparency; channels of data, such as infrared, belong into a TIFF of 4 channels",
+            "save it without transparency; channels of data, such as infrared, belong in a TIFF of 4 channels",
         )
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Stored pixels turned as their orientation tells, which is what viewers and annotation programs show."""
+    """Stored pixels turned as their orientation says, which is what viewers and annotation programs show."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     rows = slice(None, None, -1 if orientation in (3, 4, 7, 8) else 1)

@@ -33,7 +33,7 @@ def header(stream: BinaryIO) -> Header:
 
 
 def is_lossy(stream: BinaryIO) -> bool:
-    """Whether the pixels are compressed as a JPEG's are; `BrokenFile` as of `header`."""
+    """Whether the pixels are compressed as a JPEG's are; `BrokenFile` as for `header`."""
     with _page(stream) as page:
         return int(page.compression) == JPEG
 
@@ -64,16 +64,16 @@ def palette(stream: BinaryIO) -> npt.NDArray[np.uint8]:
     """Colours of a palette image, shape (2 ** bits, 3)."""
     with _page(stream) as page:
         colours = np.asarray(page.colormap).T
-        # Meant to be of 16 bits; some programs write 8 into them.
+        # Meant to have 16 bits; some programs write only 8.
         return np.asarray(colours >> 8 if colours.max() > 255 else colours, np.uint8)
 
 
 @contextmanager
 def _page(stream: BinaryIO) -> Iterator["TiffPage"]:
-    """The one page that is no smaller copy of another."""
+    """The one page that is not a reduced copy of another."""
     import tifffile
 
-    tifffile.logger().setLevel(logging.CRITICAL)  # what it logs of a damaged file is told by a sentence
+    tifffile.logger().setLevel(logging.CRITICAL)  # our own sentence says what it would log of a damaged file
     stream.seek(0)
     try:
         with tifffile.TiffFile(stream) as file:
@@ -128,7 +128,7 @@ def _header(page: "TiffPage") -> Header:
 
 
 def _check_segments(page: "TiffPage", size: int) -> None:
-    """Without this tifffile fills what is missing with zeros."""
+    """Raise `BrokenFile` if pixels are missing, which tifffile would fill with zeros."""
     lengths = page.databytecounts
     if len(page.dataoffsets) != math.prod(page.chunked) or len(lengths) != len(page.dataoffsets) or 0 in lengths:
         raise BrokenFile("is damaged (pixels are missing)")

@@ -1,7 +1,8 @@
 """A drawn abdomen: generated CT of the trunk with kidneys, tumours and cysts among organs of similar density.
 
-Everything is drawn in millimetres on whatever grid is asked for, so a patient can be had coarse or fine. The axes are
-those of a CT slice on the screen: z from the head down, y from front to back, x from the patient's right to the left.
+Everything is drawn in millimetres on whatever grid is asked for, so a patient can be drawn coarsely or finely. The axes
+are those of a CT slice on the screen: z from the head down, y from front to back, x from the patient's right to the
+left.
 """
 
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ class _Trunk:
         return cls(x * rng.uniform(0.66, 0.76), x, rng.uniform(10, 26))
 
     def ellipse(self, depth: float) -> tuple[float, float]:
-        """Half axes along y and x of the surface that lies so deep under the skin."""
+        """Half axes along y and x of the surface that lies `depth` mm under the skin."""
         return self.y - depth, self.x - depth
 
 

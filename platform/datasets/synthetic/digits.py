@@ -41,7 +41,7 @@ LABEL_DILATION = 5  # diameter in pixels of the disc that widens a digit's strok
 PLACEMENT_TRIES = 30
 TRAIN_SHARE, VALIDATION_SHARE = 0.55, 0.10  # of the digits; the rest is for the test scenes
 
-MAX_SCENES = 10_000  # ids have four figures
+MAX_SCENES = 10_000  # ids have four digits
 CACHED_SCENES = 512  # 74 kB each
 
 Floats = npt.NDArray[np.float32]
@@ -128,7 +128,7 @@ def _handwriting() -> tuple[Floats, npt.NDArray[np.int64]]:
     package = importlib.util.find_spec("sklearn")
     assert package is not None
     assert package.submodule_search_locations is not None
-    # As its `load_digits` reads them; but importing it takes a second.
+    # Read as its `load_digits` reads them, since importing that takes a second.
     table = np.loadtxt(Path(package.submodule_search_locations[0]) / "datasets/data/digits.csv.gz", delimiter=",")
     return (table[:, :-1] / 16).astype(np.float32).reshape(-1, 8, 8), table[:, -1].astype(np.int64)
 

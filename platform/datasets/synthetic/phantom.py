@@ -88,7 +88,7 @@ class Phantom(KitsVolumes):
 
     @override
     def fingerprint(self) -> str:
-        """Digest of the options but for the place, and of the generator's version; makes no case."""
+        """Digest of all options except `root`, and of the generator's version; makes no case."""
         options = {name: value for name, value in dataclasses.asdict(self).items() if name != "root"}
         return _digest([VERSION, options])
 

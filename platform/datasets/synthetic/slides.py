@@ -37,7 +37,7 @@ GROUP_OF_LESION = np.array(
 # ROIs per slide: median 8 and 8, quartiles 4, 15 and 4, 15, 90 % quantile 33 and 29, 99 % 98 and 82, mean 14 and 13;
 # classes per slide: mean 1.98 and 1.95; slides of one class 41 and 44 %, of two 35 and 32 %, of three 14 and 15 %;
 # ROIs per class in %, from N to IC: 12, 17, 11, 13, 18, 17, 13 and 14, 19, 12, 12, 17, 15, 12;
-# how much oftener than by chance two classes meet, mean over pairs 1, 2, 3 and 4 steps apart: 1.4, 1.1, 0.9, 0.6 and
+# how much more often than by chance two classes meet, mean over pairs 1, 2, 3 and 4 steps apart: 1.4, 1.1, 0.9, 0.6 and
 # 1.2, 1.0, 0.9, 0.8. All splits follow one model, though the real training slides are the largest (mean 16.4).
 DOMINANT = (0.17, 0.26, 0.14, 0.085, 0.135, 0.10, 0.11)  # how often a lesion is the slide's main one
 TYPICAL_ROIS = (5.0, 6.5, 5.5, 9.0, 12.5, 14.0, 9.0)  # median number of ROIs by the slide's main lesion
@@ -49,23 +49,23 @@ NORMAL_ODDS = 0.55  # normal tissue lies beside every lesion alike
 FEA_ODDS = 0.5  # relative to what its place on the spectrum suggests
 MAIN_WEIGHT = 4.0  # share of the main lesion, relative to a companion's
 
-# The features were calibrated with a multilayer perceptron that trains on all training ROIs and whose regularisation
-# and duration the validation slides choose. Its weighted F1 on the test slides, mean over 16 seeds, is 0.55 for 7
+# The features were calibrated with a multilayer perceptron that trains on all training ROIs; its regularisation and
+# duration are chosen on the validation slides. Its weighted F1 on the test slides, mean over 16 seeds, is 0.55 for 7
 # classes (0.554 was published for the real slides; a linear model reaches 0.47) and 0.74 for 3 (0.732; linear 0.70),
 # with a standard deviation of 0.04 between seeds. Per class from N to IC: 0.81, 0.58, 0.32, 0.31, 0.46, 0.51, 0.78.
 FEATURES = 32
 SPECTRUM = (0.0, 2.3, 3.5, 4.0, 4.8, 5.6, 8.0)  # place of each lesion; the nearer two are, the harder to tell apart
-BEND = 2.5  # radius of the helix to which the spectrum is curled, so that the borders between lesions are curved
+BEND = 2.5  # radius of the helix into which the spectrum is curled, so that the borders between lesions are curved
 GRADE_SPREAD = 0.6  # shift along the spectrum that a slide's ROIs of one class share
-ROI_GRADE_SPREAD, ROI_GRADE_TAIL = 0.5, 3  # further shift of every ROI, scale and freedom of Student's t: some mislead
+ROI_GRADE_SPREAD, ROI_GRADE_TAIL = 0.5, 3  # shift per ROI: scale and degrees of freedom of Student's t; some mislead
 SUBTYPES = 3
 SUBTYPE_SPREAD = 0.5  # how far the subtypes of a class lie from its place, per feature
-SUBTYPE_LOYALTY = 0.85  # how often a ROI has its slide's favourite subtype; else it is any of them
+SUBTYPE_LOYALTY = 0.85  # how often an ROI has its slide's favourite subtype; else it is any of them
 LOOK_SPREAD = 0.7  # shift that a slide's ROIs of one class share, per feature
 STAIN_SPREAD = 0.35  # shift that all ROIs of a slide share, per feature
 NOISE = 0.5  # per ROI and feature
 
-MAX_SLIDES = 10_000  # ids have four figures
+MAX_SLIDES = 10_000  # ids have four digits
 CACHED_SLIDES = 1024  # 2 kB each, at most 15 kB
 
 Floats = npt.NDArray[np.float64]

@@ -158,7 +158,7 @@ def _paint_wood(canvas: Canvas, x: float, side: int, zs: tuple[float, float], lo
 
 
 def _paint_barrier(canvas: Canvas, kind: str, x: float, zs: tuple[float, float], rng: Rng) -> None:
-    """A wall or a fence; both are grey or brown and as high."""
+    """A wall or a fence; both are grey or brown and equally high."""
     base = np.array([[140.0, 134.0, 126.0], [112.0, 92.0, 74.0]])[int(rng.random() < 0.5)]
     colour, height = near(rng, base, 0.15), rng.uniform(1.3, 2.8)
     _face(canvas, ID[kind], colour, x, zs, (0, height))

@@ -55,7 +55,7 @@ REACH = {
 }
 """Depths between which a kind of thing is found, in metres; (7, 45) for all others."""
 
-GRAIN = {  # strength of the texture by label id: fine, coarse; the rest has the first
+GRAIN = {  # strength of the texture by label id: fine, coarse; all others have that of label 0
     0: (0.025, 0.04),
     ID["road"]: (0.03, 0.05),
     ID["sidewalk"]: (0.05, 0.06),

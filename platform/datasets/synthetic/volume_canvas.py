@@ -56,7 +56,7 @@ class Canvas:
             label: its label; None leaves the labels as they are.
             lumps: per voxel, by how much of the radius the surface is moved outwards, shape (z, y, x).
             tilt: by how many mm along x the axis along z shifts per mm.
-            inside: what must not be left, shape (z, y, x).
+            inside: where it may be drawn, shape (z, y, x).
         """
         reach = [radius * 1.3 for radius in radii]
         reach[2] += abs(tilt) * reach[0]
