@@ -1,4 +1,4 @@
-"""What the user is told of a plan before anything is computed."""
+"""What the user is told about a plan before anything is computed."""
 
 from collections.abc import Sequence
 
@@ -48,7 +48,7 @@ def occupation(plan: Plan) -> str:
 
 
 def notes(plan: Plan, histories: Sequence[RunHistory]) -> list[str]:
-    """What takes how long and what starts anew, a line each."""
+    """How long training takes and what starts anew, a line each."""
     resources, changes = plan.experiment.resources, plan.changes(histories)
     if resources.seconds_per_epoch is None:
         return changes

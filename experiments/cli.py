@@ -74,7 +74,7 @@ def main() -> None:
 
 @app.command()
 def run(file: File, overrides: Overrides = None, address: Address = None, verbose: Verbose = False) -> None:
-    """Compute what is missing of an experiment, then report. The same command resumes after any interruption."""
+    """Compute what is missing from an experiment, then report. The same command resumes after any interruption."""
     prepare_environment(verbose=verbose)
     with stoppable():
         plan = _plan(file, overrides)
@@ -112,7 +112,7 @@ def check(file: File, overrides: Overrides = None) -> None:
 
 @app.command()
 def status(file: File, overrides: Overrides = None) -> None:
-    """Show what a running sweep is at, from any terminal that sees its results."""
+    """Show how far a running sweep has come, from any terminal that sees its results."""
     from decomp.experiments.lock import is_driven
     from decomp.experiments.status import Status, progress_of
 
@@ -281,7 +281,7 @@ def _plan(file: Path, overrides: list[str] | None) -> Plan:
 
 
 def _if_missing(experiment: Experiment) -> str:
-    """What to add where the results' folder is named, if there is none: commands are typed in other folders, too."""
+    """What messages add if the results' folder that they name does not exist: commands are typed elsewhere, too."""
     folder = experiment.root.local
     if folder is None or folder.exists():
         return ""
@@ -290,7 +290,7 @@ def _if_missing(experiment: Experiment) -> str:
 
 
 def _find_own_classes() -> None:
-    """The user's own classes are found beside where the command is typed, as with `python -m`."""
+    """Find the user's own classes in the folder where the command is typed, as with `python -m`."""
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
 

@@ -117,7 +117,7 @@ class SweepProgress:
         self._progress.stop()
 
     def update(self, report: Any, ended: Sequence[Any]) -> None:
-        """`decomp.actors.scheduler.Listener`."""
+        """Show how runs get on, as a `decomp.actors.scheduler.Listener`."""
         for label, activity in report.active.items():
             self._started.setdefault(label, time.monotonic())
             if label not in self._bars:

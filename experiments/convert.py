@@ -37,7 +37,7 @@ SPLITS: dict[str, Split] = {"train": "train", "val": "validation", "test": "test
 NAME = re.compile(r"BRACS_(?P<slide>[0-9]+)_(?P<subtype>[A-Za-z]+)_[0-9]+")
 
 Progress = Callable[[int, int], None]
-"""Called after each ROI with the number of ROIs done and of all."""
+"""Called after each ROI with the number of ROIs done and the number of all."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,8 +64,8 @@ def convert_bracs(source: Path, target: Path, progress: Progress = lambda done, 
 
     Args:
         source: folder of the published graphs.
-        target: folder to make; there must be none yet.
-        progress: told of every ROI.
+        target: folder to make; it must not exist yet.
+        progress: called after every ROI.
 
     Returns:
         The data set in `target`.
@@ -195,7 +195,7 @@ def _readers() -> tuple[Any, Any]:
     try:
         import dgl
         import h5py
-    except Exception as error:  # what a compiled package raises that meets versions it does not know is anything
+    except Exception as error:  # a compiled package that meets versions it does not know may raise anything
         raise UserError(
             f"The published graphs are read by DGL and h5py, which cannot be imported here "
             f"({type(error).__name__}: {error}); run: pip install 'decomp[dgl]' (Python 3.11); if that clashes with "
@@ -282,7 +282,7 @@ class _Reader:
                 f"{file}: the matrix has the shape {matrix.shape}, but there are {cells} cells and {tissues} tissue "
                 f"areas; take the ROI's three files from one source."
             )
-        # Published matrices are (cells, tissues), which hence decides where both numbers are equal.
+        # Published matrices are (cells, tissues), so that is assumed where both numbers are equal.
         if matrix.shape != (cells, tissues):
             matrix = matrix.T
         if not np.isin(matrix, (0, 1)).all():

@@ -15,7 +15,8 @@ from decomp.experiments.console import CONSOLE
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 WAKE = signal.SIGURG
-"""Interrupts the main thread: nobody else uses it, and it is not ignored where a shell ignores Ctrl-C (``&``)."""
+"""The signal that interrupts the main thread: nobody else uses it, and it is not ignored where a shell ignores Ctrl-C
+(``&``)."""
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status of a command that Ctrl-C has ended."""
@@ -65,14 +66,14 @@ def heed_signals() -> None:
 
 
 def interrupter() -> Callable[[], None]:
-    """What interrupts the main thread, which calls this, from any other one, as Ctrl-C does."""
+    """Called in the main thread; the result interrupts it from any other thread, as Ctrl-C does."""
     signal.signal(WAKE, signal.default_int_handler)
     main = threading.get_ident()
     return lambda: signal.pthread_kill(main, WAKE)
 
 
 def _leave_lost_terminal() -> None:
-    """Whatever is still said to a terminal that is gone would be an error."""
+    """Discard further output to a terminal that is gone, where writing would be an error."""
     for descriptor in (1, 2):
         try:
             os.write(descriptor, b"")

@@ -41,7 +41,7 @@ KINDS = (
 
 
 def table_of_names() -> Table:
-    """All samplers, selectors, partitions, data sets and learners that come along, a line each."""
+    """All samplers, selectors, partitions, data sets and learners that come with decomp, a line each."""
     table = Table(box=None, show_header=False, padding=(0, 2))
     for name, (images, regions) in SAMPLERS.items():
         table.add_row("sampler", name, f"images: {images}, regions: {regions}")
@@ -52,13 +52,13 @@ def table_of_names() -> Table:
 
 
 def tables_of_options(name: str) -> RenderableType:
-    """The options of everything that has a name; of a sampler also those of its two selectors.
+    """The options of everything that has a name; for a sampler, also those of its two selectors.
 
     Args:
         name: of a sampler, selector, partition, data set or learner, or ``module:Class``.
 
     Raises:
-        UserError: if there is none of that name.
+        UserError: if nothing has that name.
     """
     if ":" in name:
         cls = resolve("class", name, {}, object)

@@ -39,7 +39,7 @@ class Plan:
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:
-        """Everything, in order of preference: what others wait for first, then what takes longest."""
+        """All runs, in order of preference: first those that others wait for, then those that take longest."""
         return (*self.firsts, *self.references, *self.runs)
 
     def stores(self, specs: Sequence[RunSpec]) -> list[RunStore]:
@@ -152,7 +152,7 @@ def make_plan(experiment: Experiment) -> Plan:
 
 
 def _began(plan: Plan, other: Plan) -> bool:
-    """Whether a run is there that the other plan has not."""
+    """Whether any run has begun that is not in the other plan."""
     others = {spec.key for spec in other.specs}
     alone = plan.stores([spec for spec in plan.specs if spec.key not in others])
     return any((store.path / "run.json").exists() for store in alone)
@@ -203,7 +203,7 @@ def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], finger
 
 
 def _difference(old: Mapping[str, Any], new: RunSpec) -> str:
-    """What tells two runs of one name apart, in words; of options that have no part in it, what was written."""
+    """What differs between two runs of one name, in words; options outside the identity are shown as written."""
     before, after = flatten(old), flatten(new.identity())
     written = after | flatten(canonical(asdict(new)))
     changes = []

@@ -34,7 +34,7 @@ def learner_problems(experiment: Experiment) -> list[str]:
 
 
 def axes_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
-    """Whether the learner, which can be made, is for images like these."""
+    """Why the learner, which can be made, is not for images like these; nothing if it is."""
     learner = build_learner(experiment.learner)
     images = dataset.ids("train", 0)[:1]
     axes = len(dataset.shape(images[0])) if images else learner.axes[0]

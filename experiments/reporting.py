@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from decomp.experiments.tracking.mirror import MirrorThread
 
 MLFLOW_PATIENCE = 600.0
-"""Seconds that the end of a command waits for MLflow while it takes what is left."""
+"""Seconds that a command waits at its end for MLflow to take what is left."""
 
 
 def write_report(plan: Plan, histories: "Sequence[RunHistory]") -> "Report":

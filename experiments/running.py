@@ -18,7 +18,7 @@ from decomp.platform.storage.runs import RunStore
 def compute_all(
     plan: Plan, missing: Mapping[str, RunStore], mirror: MirrorThread, address: str | None, *, verbose: bool
 ) -> tuple[list[Outcome], tuple[RunHistory, ...]]:
-    """Compute the missing runs, then read all that is committed, and compute again what is damaged of it.
+    """Compute the missing runs, then read all that is committed, and compute again whatever is damaged.
 
     Args:
         plan: the experiment's plan.
@@ -28,7 +28,7 @@ def compute_all(
         verbose: whether Ray may write to the console.
 
     Returns:
-        How runs ended that failed, and what is committed of all runs.
+        How the runs that failed ended, and what all runs have committed.
     """
     failed = _compute(plan, missing, mirror, address, verbose=verbose) if missing else []
     histories = plan.histories()
@@ -53,7 +53,7 @@ def _compute(
 
         def listen(report: ProgressReport, ended: Sequence[Outcome]) -> None:
             progress.update(report, ended)
-            # Runs that end too: what the progress actor knew is lost with it.
+            # Runs that have ended, too: if the progress actor is lost, so is what it knew of their commits.
             for label in dict.fromkeys([*report.committed, *(outcome.spec.label for outcome in ended)]):
                 mirror.submit(missing[label])
             failures = {outcome.spec.label: outcome.error for outcome in ended if outcome.error is not None}

@@ -27,7 +27,7 @@ class BudgetOfCycles(Budget):
     """The budget of a cycle and the number of cycles."""
 
     cycles: Annotated[StrictInt, Field(ge=1, le=100_000)]
-    """Cycles of a run; no part of its identity, so a longer experiment goes on where it stopped."""
+    """Cycles of a run; not part of its identity, so a longer experiment goes on where it stopped."""
 
     @property
     def of_cycle(self) -> Budget:
@@ -62,7 +62,7 @@ class AnnotationSeconds:
 
 
 MOST_SEEDS = 10_000
-"""Repeats of an experiment at most."""
+"""Most repeats of an experiment."""
 
 
 class Experiment(pydantic.BaseModel):
@@ -104,7 +104,7 @@ class Experiment(pydantic.BaseModel):
     """Folder for all results, the same on all nodes, or ``s3://bucket/prefix`` (``gs://``, ``az://``)."""
 
     annotation_seconds: AnnotationSeconds = Field(default_factory=AnnotationSeconds)
-    """What an expert's time is reckoned from in reports; no part of a run's identity."""
+    """What an expert's time is reckoned from in reports; not part of a run's identity."""
 
     @pydantic.field_validator("seeds", mode="before")
     @classmethod
@@ -169,7 +169,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
 
 
 def _read(file: Path, readers: tuple[Path, ...] = ()) -> dict[Any, Any]:
-    """The file's keys, and of the file that it extends those that it does not give itself."""
+    """The file's keys, and those that it does not give itself from the file that it extends."""
     with mistakes_of(file):
         values = read_file(file)
         extended = values.pop("extends", None)

@@ -94,7 +94,7 @@ class StatusWriter:
 
 @contextmanager
 def driving(root: Location) -> Iterator[None]:
-    """Work alone on an experiment; another terminal's request to stop raises `KeyboardInterrupt` in this, main thread.
+    """Work alone on an experiment; another terminal's request to stop raises `KeyboardInterrupt` here (main thread).
 
     Raises:
         UserError: if another process works on it.
@@ -167,7 +167,7 @@ def ask_to_stop(root: Location) -> None:
 
 
 def withdraw_request(root: Location) -> bool:
-    """Whether there was a request to stop; there is none any more."""
+    """Remove a request to stop; returns whether there was one."""
     if not (root / STOP).exists():
         return False
     (root / STOP).discard()
@@ -184,7 +184,7 @@ def _progress(history: RunHistory, metric: str, active: Mapping[str, Activity], 
         doing = "finished"
     elif label in active:
         doing = _doing(active[label])
-        # A cycle takes as long as those just before it; what is trained already of the present one is not deducted.
+        # A cycle takes as long as those just before it; how far the present one has got is not deducted.
         seconds = sum(sum(cycle.timing.phases.values()) for cycle in recent)
         left = seconds / len(recent) * (history.spec.cycles - len(cycles)) if recent else None
     else:

@@ -21,13 +21,13 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from decomp.platform.errors import UserError, shown
 
 LARGEST = 1_000_000
-"""Bytes of an experiment file."""
+"""Most bytes of an experiment file."""
 
 MOST = 10_000
-"""Values of an experiment file, those behind an alias counted wherever it is used."""
+"""Most values of an experiment file, those behind an alias counted wherever it is used."""
 
 DEEPEST = 50
-"""How deep values are nested."""
+"""How deep values may be nested."""
 
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 HASH = "\ue000"  # of private use; stands for '#', which begins no comment on the command line

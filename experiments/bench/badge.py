@@ -1,4 +1,4 @@
-"""What it saves to keep gradient embeddings as two factors: BADGE's kernels against the same on the N x D x C matrix.
+"""What keeping gradient embeddings as two factors saves: BADGE's kernels against the same on the N x D x C matrix.
 
     python -m decomp.experiments.bench.badge [--candidates 3000] [--features 768] [--classes 19] [--chosen 1000]
 
@@ -85,7 +85,7 @@ RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass
 class Inputs:
-    """A pool: features (N, D), residuals (N, C), uncertainty (N,)."""
+    """Candidate regions: features (N, D), residuals (N, C), uncertainty (N,)."""
 
     features: Matrix
     residuals: Matrix

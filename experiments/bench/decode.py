@@ -137,7 +137,7 @@ def has_triton() -> bool:
 
 
 def device_name(device: str) -> str:
-    """What the maker calls it."""
+    """Name of the device, as its maker calls it."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")

@@ -9,7 +9,7 @@ tables, pictures and the report, into
 - `--sqlite-runs` of them into a SQLite file, which is what a user has without `MLFLOW_TRACKING_URI`;
 - two of them into the same server as `MlflowClient` suggests: a call per metric, parameter, tag and file.
 
-Prints seconds, metrics and files per second, rows of the tables, the size of the database and this process's greatest
+Prints seconds, metrics and files per second, rows of the tables, the size of the database and this process's peak
 memory. At the end the first is mirrored again, which must add nothing. With `--keep` the server stays until Enter is
 pressed, so that its pages can be looked at.
 
@@ -199,7 +199,7 @@ def classes_for(metrics: int) -> int:
     """How many classes make that many metrics per cycle, at most.
 
     Raises:
-        UserError: if one class makes more already.
+        UserError: if a single class already makes more.
     """
     one, two = (_metrics_of(n) for n in (1, 2))
     if metrics < one:

@@ -149,7 +149,7 @@ def read_rates(data: Cityscapes, images: tuple[str, ...], cores: int) -> float:
 
 
 def read(data: Cityscapes, images: tuple[str, ...], threads: int) -> Generator[Any, None, None]:
-    """The images, read as a shard reads them, by so many background threads (0: in line)."""
+    """The images, read as a shard reads them, by that many background threads (0: in line)."""
     return prefetch((partial(data.image, image) for image in images), threads, threads)
 
 
@@ -167,7 +167,7 @@ def per_second(items: Iterator[Any], n: int) -> float:
 
 
 def whole(data: Cityscapes, images: tuple[str, ...], model: Model, threads: int) -> float:
-    """Images per second of all stages, read by so many background threads (0: in line)."""
+    """Images per second of all stages, read by that many background threads (0: in line)."""
     start = time.perf_counter()
     with closing(read(data, images, threads)) as all_pixels:
         for image, pixels in zip(images, all_pixels, strict=True):

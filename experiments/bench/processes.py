@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 TITLES = {"worker": b"ray::Worker", "coordinator": b"ray::coordinate", "progress": b"ray::ProgressActor"}
-"""How the processes of Ray are called that run our code."""
+"""What Ray calls the processes that run our code."""
 
 
 def descendants(roots: Sequence[int]) -> list[int]:
-    """Living processes that descend from some, those not included."""
+    """Living processes that descend from the given ones, which are not included themselves."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -35,7 +35,7 @@ def births(pids: Sequence[int]) -> dict[int, str]:
 
 
 def title_of(pid: int) -> bytes:
-    """How a process is called; nothing where there is none."""
+    """What a process is called; empty where there is none."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
@@ -43,7 +43,7 @@ def title_of(pid: int) -> bytes:
 
 
 def outliving(family: Mapping[int, str], patience: float) -> list[int]:
-    """Those of some processes, given with when they were born, that still live after so many seconds."""
+    """Those of these processes, given with their times of birth, that still live after so many seconds."""
     end = time.monotonic() + patience
     while (left := [pid for pid, born in family.items() if _birth(pid) == born]) and time.monotonic() < end:
         time.sleep(0.2)
@@ -51,7 +51,7 @@ def outliving(family: Mapping[int, str], patience: float) -> list[int]:
 
 
 def _birth(pid: int) -> str | None:
-    """When a process was born, which tells it from a later one of the same number; None where there is none."""
+    """When a process was born, which tells it from a later one with the same number; None where there is none."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

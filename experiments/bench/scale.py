@@ -8,7 +8,7 @@ Prints, each in a cluster of this machine:
   the rest of a cycle;
 - parallel efficiency of the workers when the model takes `--work` ms per image: the time of one worker over k times
   that of k workers (goal on two cores: at least 0.85);
-- one cycle over a pool of `--most` images: seconds, and the greatest memory of the coordinator (goal: under 2 GB) and
+- one cycle over a pool of `--most` images: seconds, and the peak memory of the coordinator (goal: under 2 GB) and
   of the workers;
 - `--runs` tiny runs of two cycles at a time: seconds, and how many failed.
 """
@@ -200,7 +200,7 @@ def cycle(root: Location, images: int, n_workers: int, work: float) -> dict[str,
 
 
 def worker_memory() -> list[float]:
-    """Greatest memory of each living worker in GB."""
+    """Peak memory of each living worker in GB."""
     peaks = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:

@@ -104,7 +104,7 @@ def medians(functions: list[Callable[[], Any]], repeats: int, device: torch.devi
 
 
 def peak_memory(device: torch.device) -> float:
-    """GB: of tensors on CUDA, otherwise of the process."""
+    """Peak memory in GB: of tensors on CUDA, otherwise of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 1e9
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

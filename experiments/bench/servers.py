@@ -35,17 +35,17 @@ def postgres_programs() -> Path:
     if not found:
         raise UserError("PostgreSQL's initdb is not on the PATH; install the server, e.g. apt-get install postgresql.")
     if importlib.util.find_spec("psycopg2") is None:
-        raise UserError("psycopg2 is not installed, by which MLflow reaches PostgreSQL; pip install decomp[bench].")
+        raise UserError("psycopg2, by which MLflow reaches PostgreSQL, is not installed; pip install decomp[bench].")
     return found[0].resolve().parent
 
 
 @contextlib.contextmanager
 def postgres(programs: Path, folder: Path) -> Iterator[str]:
-    """A fresh PostgreSQL server below a folder that only a socket in it leads to; gives the URI of its database."""
+    """A fresh PostgreSQL server in a folder, reached only through a socket there; gives the URI of its database."""
     home = folder / "postgres"
     home.mkdir()
     folder.chmod(0o755)
-    # PostgreSQL refuses to work for root.
+    # PostgreSQL refuses to run as root.
     owner = _ordinary_user() if os.geteuid() == 0 else None
     if owner is not None:
         os.chown(home, owner.pw_uid, owner.pw_gid)

@@ -7,7 +7,7 @@ to two seconds, as long as the experiment gets on: a worker, a coordinator, the 
 command is then typed again; with `--nodes` every other experiment runs on a cluster of two nodes on this machine and
 whole nodes are killed too. Each experiment has new seeds. Afterwards its results must equal, byte for byte, those of a
 single process that nobody disturbed, every cycle must be there once, nothing half-made may be left, and MLflow must
-hold every metric of every cycle once. Exits with 1 if anything differs or waits for ever.
+hold every metric of every cycle once. Exits with 1 if anything differs or hangs forever.
 """
 
 import argparse
@@ -50,7 +50,7 @@ OURS_END, ALL_END = 10.0, 150.0
 """Seconds after the death of a driver in which our processes end, and those of Ray, which look for it for a minute."""
 
 WEIGHTS = {"worker": 8, "coordinator": 6, "progress": 2, "driver": 1, "node": 2}
-"""How often each is a victim, relative to each other, where there is one."""
+"""How often each is a victim, relative to the others, where there is one."""
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Tally:
     faults: list[str] = field(default_factory=list)
 
     def outlived(self, family: Mapping[int, str], patience: float) -> None:
-        """It is a fault if some processes, given with when they were born, do not end within so many seconds."""
+        """Note it as a fault if any of the given processes does not end within so many seconds."""
         for pid in outliving(family, patience):
             self.faults.append(f"{title_of(pid).decode().partition(chr(0))[0]} outlived its driver")
 
@@ -127,9 +127,9 @@ class Torment:
         experiment: its file.
         nodes: the cluster to join, or None for a Ray of its own.
         chance: draws victims and moments.
-        tally: is kept up to date.
+        tally: what happened, kept up to date.
         most: kills after which the experiment ends in peace.
-        orphans: processes whose driver was killed, with when they were born.
+        orphans: processes whose driver was killed, with their times of birth.
     """
 
     experiment: Path
@@ -140,7 +140,7 @@ class Torment:
     orphans: dict[int, str] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Until a driver ends with success."""
+        """Start drivers, one after the other, until one ends with success."""
         log = self.experiment.with_suffix(".log")
         address = ["--address", self.nodes.address] if self.nodes else []
         seen = 0
@@ -245,7 +245,7 @@ class _Nodes:
         return os.environ | {"RAY_ADDRESS": self.address}
 
     def raylets(self) -> list[int]:
-        """Process ids of what runs the nodes, the head's included."""
+        """Ids of the processes that run the nodes, the head's included."""
         return [info.process.pid for node in [self._cluster.head_node, *self._nodes] for info in _processes(node)]
 
     def kill(self, chance: random.Random) -> None:
@@ -291,7 +291,7 @@ def plan_of(experiment: Path, *overrides: str) -> Plan:
 def compare(experiment: Path, undisturbed: Path, tally: Tally) -> None:
     """Compare a finished experiment with what this process computes."""
     calm, disturbed = plan_of(experiment, f"storage={undisturbed}"), plan_of(experiment)
-    learner = Means(seconds=0.0)  # naps are no part of results
+    learner = Means(seconds=0.0)  # naps are not part of the results
     for store in calm.stores(calm.specs):
         Loop(store, calm.dataset, LocalWorkers(PoolShard(calm.dataset, learner, "cpu"))).run()
     files, expected = (_files(plan.experiment.folder) for plan in (disturbed, calm))

@@ -5,7 +5,7 @@
 Phantoms in the layout of KiTS23 are generated in the folder, prepared there for the network that nnU-Net plans, and
 kept. Timed are some iterations of training, from which an epoch of 250 is projected, prediction and counting of a
 volume, the choice of 10 windows of 32 x 32 by DECOMP and by UNCERT, and the evaluation of a volume in its own geometry.
-On CUDA where there is one, else on the CPU, where --patch, --batch and --features make it bearable.
+It runs on CUDA where there is a GPU, else on the CPU, where --patch, --batch and --features make it bearable.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def seconds_per_iteration(learner: NnUNet, volumes: PreparedVolumes, device: str, checkpoint: Path) -> float:
-    """From two trainings of different length, so that start-up does not count."""
+    """Seconds per iteration, from two trainings of different length, so that start-up does not count."""
     rng = np.random.default_rng(0)
     annotations = []
     for image in volumes.ids("train", 0):

@@ -86,7 +86,7 @@ def annotated_class_table(
                 rows.append((cohort.budget, cohort.cycle, name, class_, share, *mean_sd(annotated), enrichment))
     heads = ("budget", "cycle", "sampler", "class", "pool_share", "annotated_mean", "annotated_sd", "enrichment")
     note = (
-        "Of the annotated pixels (voxels, ROIs), those of the class; mean and sd over repeats. "
+        "Share of the annotated pixels (voxels, ROIs) that are of the class; mean and sd over repeats. "
         "enrichment: annotated_mean / pool_share, above 1 where a sampler prefers the class."
     )
     return Table("annotated_classes", "Annotated share by class", heads, tuple(rows), note)

@@ -72,7 +72,7 @@ def axes_of(metric: str, seconds: AnnotationSeconds | None = None) -> tuple[Axis
 
 
 def find_axis(axes: tuple[Axis, ...], name: str) -> Axis:
-    """The axis of a name.
+    """The axis of that name.
 
     Raises:
         UserError: if there is none.

@@ -125,7 +125,7 @@ def confidences(history: RunHistory, classes: Sequence[str], score: str, last: i
 
 
 def samplers_confidences(cohort: Cohort, classes: Sequence[str], score: str) -> dict[str, list[Confidence]]:
-    """`confidences` of each sampler, of all repeats up to the last common cycle; none of those that need no delta."""
+    """`confidences` of each sampler, all repeats up to the last common cycle; none for those that need no delta."""
     return {
         name: [point for run in cohort.of(name) for point in confidences(run, classes, score, cohort.cycle)]
         for name in cohort.names

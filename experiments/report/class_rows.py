@@ -40,12 +40,12 @@ def lanes_of(cohort: Cohort) -> list[tuple[str, Style, float]]:
 
 
 def mark(panel: Axes, x: float, y: float, style: Style) -> None:
-    """A sampler's marker."""
+    """Draw a sampler's marker."""
     panel.plot([x], [y], **_marker(style), linestyle="none", zorder=3, clip_on=False)
 
 
 def mark_across(panel: Axes, x: float, row: int) -> None:
-    """A grey line across a row, for what holds for all samplers."""
+    """Draw a grey line across a row, for what holds for all samplers."""
     panel.plot([x] * 2, [row - 0.42, row + 0.42], color=GREY, linewidth=2.2, solid_capstyle="butt")
 
 

@@ -17,10 +17,10 @@ class Cohort:
         budget: label of the budget.
         cycle: the last common cycle: the greatest that all samplers have reached in at least one repeat.
         repeats: repeats that all samplers have brought to this cycle, sorted.
-        samplers: the samplers, in order of their first run; those only that have got at least half as far as the
-            furthest, so that one which fails early does not hold the others back.
+        samplers: the samplers, in order of their first run; only those that have got at least half as far as the
+            furthest, so that one that fails early does not hold the others back.
         behind: names of the other samplers.
-        histories: history by sampler and repeat; of the former samplers and repeats only.
+        histories: history by sampler and repeat; of these samplers and repeats only.
     """
 
     budget: str

@@ -7,7 +7,7 @@ nothing from the others; its own means are over those that it has (see `learning
 
 The annotation that a score needs is known in no repeat whose first cycle reaches it, only that it is no more than that
 cycle's. All samplers share that cycle, so its amount, the same for all, leaves their order as it is; but the mean of
-such amounts is an upper bound, told as "at most", without a deviation. Repeats that never reach it are counted.
+such amounts is an upper bound, given as "at most", without a deviation. Repeats that never reach it are counted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ class Needed:
 
     @classmethod
     def of(cls, amounts: Sequence[float | None], by_first: int) -> "Needed":
-        """From the amount of every repeat, None where it does not reach the target."""
+        """Build it from the amount of every repeat, None where it does not reach the target."""
         known = [amount for amount in amounts if amount is not None]
         mean = Spread.of(known) if len(known) == len(amounts) else None
         if by_first:
@@ -187,7 +187,7 @@ def compare(histories: Sequence[RunHistory], metric: str, axis: Axis | None = No
     """Compare the committed cycles of runs of one experiment; shared first cycles among them are skipped.
 
     Args:
-        histories: of runs and references; of unfinished and not yet started ones too, so that they are named.
+        histories: of runs and references, unfinished and not yet started ones included, so that they are named.
         metric: the test metric.
         axis: what measures the annotation; by default the metric's first of `axes_of`.
 

@@ -114,7 +114,7 @@ def shared(repeats: Mapping[str, Sequence[Repeat]]) -> tuple[Repeat, ...]:
 
 
 def averaged(repeats: Mapping[str, Sequence[Repeat]]) -> dict[str, tuple[Repeat, ...]]:
-    """By sampler, the repeats that its means are over: of the shared ones those that it has, or else all its own."""
+    """By sampler, the repeats that its means are over: those of the shared ones that it has, or else all its own."""
     common = shared(repeats)
     return {s: tuple(r for r in common if r in own) or tuple(own) for s, own in repeats.items()}
 

@@ -93,7 +93,7 @@ def page(title: str, about: Mapping[str, str], sections: Sequence[Section]) -> s
 
     Args:
         title: heading of the page.
-        about: what the report is of, by key.
+        about: what the report is about, by key.
         sections: its parts, in order.
     """
     environment = jinja2.Environment(

@@ -63,7 +63,7 @@ def page_sections(report: Report, dataset: Dataset) -> list[Section]:
 
 
 def about(plan: Plan, histories: Sequence[RunHistory]) -> dict[str, str]:
-    """What a report is of, by key.
+    """What a report is about, by key.
 
     Args:
         plan: the experiment.
@@ -86,7 +86,7 @@ def about(plan: Plan, histories: Sequence[RunHistory]) -> dict[str, str]:
 
 
 def _placeless(component: Component) -> Component:
-    """A component whose options name folders and files without the way to them, which is nobody else's business."""
+    """A component whose options name folders and files without their paths, which are nobody else's business."""
     return replace(component, options={key: _last_part(value) for key, value in component.options.items()})
 
 

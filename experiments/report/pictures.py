@@ -89,7 +89,7 @@ def picture_of_samplers(dataset: Dataset, ledgers: Mapping[str, Ledger], limit: 
     """The annotated regions of several samplers on the same images, as PNG: a row per image, a column per sampler.
 
     The images are those that most samplers have opened after the first cycle, whose images and regions are common to
-    all; of equally many, the first by id. The true classes are shown within all annotated regions.
+    all; ties are broken by id. The true classes are shown within all annotated regions.
 
     Args:
         dataset: where images and labels are read. A volume is shown by the slice with most regions of all samplers
@@ -120,7 +120,7 @@ def picture_of_samplers(dataset: Dataset, ledgers: Mapping[str, Ledger], limit: 
 
 
 def opened_by_most(ledgers: Mapping[str, Ledger]) -> list[str]:
-    """Images annotated after cycle 1, those of most samplers first; of equally many by id."""
+    """Images annotated after cycle 1, those of most samplers first; ties by id."""
     openers: dict[str, int] = {}
     for ledger in ledgers.values():
         for image in {row.region.image for row in ledger.annotations() if row.cycle > 1}:

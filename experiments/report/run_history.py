@@ -93,7 +93,7 @@ class RunHistory:
         return ledger
 
     def set_aside_damaged(self) -> list[str]:
-        """Read all of the run's own cycles; the first one that is damaged is set aside, which a sentence says."""
+        """Read all of the run's own cycles; set the first damaged one aside, and say so in a sentence."""
         for cycle in self.own_cycles:
             try:
                 cycle.check()

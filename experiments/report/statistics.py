@@ -115,8 +115,8 @@ def sign_flip_test(differences: Floats) -> float:
     """Two-sided p of a mean difference as far from zero as this one if every sign is as likely as the other.
 
     The share of all 2^m assignments of signs to the m non-zero differences whose absolute sum is at least the observed
-    one. Above `EXACT` of them ``(1 + count) / (1 + FLIPS)`` of `FLIPS` assignments drawn from a keyed stream, so the
-    same differences always give the same p.
+    one. With more than `EXACT` of them, ``(1 + count) / (1 + FLIPS)`` of `FLIPS` assignments drawn from a keyed stream,
+    so the same differences always give the same p.
 
     Args:
         differences: shape (n,).

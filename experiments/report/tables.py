@@ -69,7 +69,7 @@ class Table:
         return (f"{self.name}.csv", f"{self.name}.tex") if self.has_latex else (f"{self.name}.csv",)
 
     def csv(self) -> str:
-        """Comma-separated values with a line of heads; floats as short as reads back the same, undefined as nothing."""
+        """Comma-separated values with a line of heads; floats in their shortest exact form, undefined cells empty."""
         stream = io.StringIO()
         csv.writer(stream, lineterminator="\n").writerows([map(inert, row) for row in (self.heads, *self.rows)])
         return stream.getvalue()
@@ -96,7 +96,7 @@ class Table:
 
 
 def inert(cell: Cell) -> Cell:
-    """A cell of CSV, in which a spreadsheet must not take a text, such as the name of a class, for a formula."""
+    """A cell of CSV whose text, such as the name of a class, no spreadsheet takes for a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULAS) else cell
 
 

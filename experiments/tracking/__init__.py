@@ -1,4 +1,4 @@
-"""Everything of MLflow, which mirrors what is committed and which nothing else reads.
+"""Everything that concerns MLflow, which mirrors what is committed and which nothing else reads.
 
 uris                    where MLflow's store is, and how that is shown
 fields                  what MLflow is told about a run: names, parameters, tags and metrics, as plain data

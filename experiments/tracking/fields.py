@@ -37,7 +37,7 @@ class Point:
     Attributes:
         key: the metric's name.
         value: a finite number.
-        timestamp: when the cycle was committed, in milliseconds; MLflow takes the same point twice for one.
+        timestamp: when the cycle was committed, in milliseconds; MLflow takes two equal points for one.
         step: what a chart runs over: the cycle or, in `curve_points`, the annotation so far.
         cycle: the cycle.
     """
@@ -60,7 +60,7 @@ def group_name(spec: RunSpec) -> str:
 
 
 def group_key(spec: RunSpec) -> str:
-    """Equal for runs that differ in seed and fold only."""
+    """A key that is equal for runs that differ in seed and fold only."""
     return replace(spec, seed=0, fold=0).key
 
 

@@ -22,13 +22,13 @@ MAX_METRICS, MAX_STRINGS, MAX_PARAMETER_LENGTH = 1000, 100, 6000
 """What MLflow takes in one call: metrics, parameters or tags, and characters of a parameter."""
 
 MAX_DIGEST_LENGTH = 36
-"""Most characters of a data set's digest that MLflow takes."""
+"""Most characters that MLflow takes in a data set's digest."""
 
 PRIMARY_METRIC = "mlflow.experiment.primaryMetric.name"
 """Tag of an experiment that says by which metric its runs are judged."""
 
 SOURCE_TYPE = "decomp"
-"""How MLflow's pages call the source of a data set that is one of decomp's components."""
+"""What MLflow's pages call the source of a data set that is one of decomp's components."""
 
 CALLS_AT_ONCE = 4
 """Calls under way at a time: one with metrics, the others with files."""
@@ -98,7 +98,7 @@ class MlflowExperiment:
             self._client.log_batch(run_id, metrics=batch)
 
     def log_dataset(self, run_id: str, name: str, digest: str, source: Mapping[str, str]) -> None:
-        """Log what a run was trained on, so that the pages show and filter by it; again, it adds nothing."""
+        """Log what a run was trained on, so that the pages show and filter by it; doing it again adds nothing."""
         entities = importlib.import_module("mlflow.entities")
         dataset = entities.Dataset(name, digest[:MAX_DIGEST_LENGTH], SOURCE_TYPE, json.dumps(source, sort_keys=True))
         context = entities.InputTag("mlflow.data.context", "training")
@@ -180,7 +180,7 @@ def calls(sizes: Sequence[int]) -> Iterator[slice]:
     """Neighbours whose points MLflow takes in one call together.
 
     Args:
-        sizes: number of points of each; one of too many is alone and takes several calls.
+        sizes: number of points of each; one with too many is alone and takes several calls.
     """
     start, total = 0, 0
     for end, size in enumerate(sizes):

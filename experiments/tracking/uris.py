@@ -17,7 +17,7 @@ def tracking_uri(storage: Path) -> str:
     """``MLFLOW_TRACKING_URI`` where it is set, else the SQLite file ``mlflow.db`` in the folder of all results.
 
     Raises:
-        UserError: if it names a plain folder, which MLflow gives up.
+        UserError: if it names a plain folder, which MLflow no longer supports.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
@@ -26,7 +26,7 @@ def tracking_uri(storage: Path) -> str:
     if folder and os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() not in ("true", "1"):
         path = Path(unquote(re.sub("^file:(//)?", "", uri))).absolute()
         raise UserError(
-            f"MLFLOW_TRACKING_URI={uri}: MLflow keeps runs in plain folders no longer; unset it, or set it to a file, "
+            f"MLFLOW_TRACKING_URI={uri}: MLflow no longer keeps runs in plain folders; unset it, or set it to a file, "
             f"{sqlite_uri(path / 'mlflow.db')}, or to the address of a server."
         )
     return uri
