@@ -122,32 +122,32 @@ class Loop:
             revealed = self.workers.reveal(regions)
             for of_split in candidates.values():
                 of_split.annotate(selection.images, regions)
-        staged = self.store.stage(cycle)
-        with phases.timed("train"):
-            purpose = "reference" if spec.kind == "reference" else "training"
-            training = Training(
-                ledger=ledger,
-                rng=stream(spec.seed, purpose, fold=spec.fold, cycle=cycle),
-                fold=spec.fold,
-            )
-            model = self.workers.fit(training, previous if spec.warm_start else None, staged.checkpoint)
-        with phases.timed("evaluate"):
-            confusion = self.workers.evaluate(model, self.dataset.ids("test", spec.fold))
-        metrics, class_metrics = score(self.dataset, confusion)
+        with self.store.staging(cycle) as staged:
+            with phases.timed("train"):
+                purpose = "reference" if spec.kind == "reference" else "training"
+                training = Training(
+                    ledger=ledger,
+                    rng=stream(spec.seed, purpose, fold=spec.fold, cycle=cycle),
+                    fold=spec.fold,
+                )
+                model = self.workers.fit(training, previous if spec.warm_start else None, staged.checkpoint)
+            with phases.timed("evaluate"):
+                confusion = self.workers.evaluate(model, self.dataset.ids("test", spec.fold))
+            metrics, class_metrics = score(self.dataset, confusion)
 
-        record = CycleRecord(
-            cycle=cycle,
-            metrics=metrics,
-            class_metrics=class_metrics,
-            annotated=_annotated(ledger, all_shapes, revealed, records[-1].annotated if records else None),
-            class_confidence=_floats(selection.class_confidence),
-            class_weights=_floats(selection.class_weights),
-            checkpoint_sha256=model.sha256,
-            selected=selection.images,
-            exhausted=bool(candidates) and all(of_split.exhausted for of_split in candidates.values()),
-        )
-        timing = Timing(phases.seconds, time.time_ns() // 1_000_000, package_version(), git_commit())
-        return self.store.commit(staged, record, timing, selection.ledger)
+            record = CycleRecord(
+                cycle=cycle,
+                metrics=metrics,
+                class_metrics=class_metrics,
+                annotated=_annotated(ledger, all_shapes, revealed, records[-1].annotated if records else None),
+                class_confidence=_floats(selection.class_confidence),
+                class_weights=_floats(selection.class_weights),
+                checkpoint_sha256=model.sha256,
+                selected=selection.images,
+                exhausted=bool(candidates) and all(of_split.exhausted for of_split in candidates.values()),
+            )
+            timing = Timing(phases.seconds, time.time_ns() // 1_000_000, package_version(), git_commit())
+            return self.store.commit(staged, record, timing, selection.ledger)
 
     def _shapes(self, split: Split) -> dict[str, tuple[int, ...]]:
         return {image: self.dataset.shape(image) for image in self.dataset.ids(split, self.store.spec.fold)}

@@ -92,6 +92,10 @@ class FilePath(PosixPath, Location):
         return staged
 
     @override
+    def abandon(self) -> None:
+        shutil.rmtree(self, ignore_errors=True)
+
+    @override
     def publish(self, staged: Self, files: Mapping[str, bytes]) -> Self:
         for name, content in files.items():
             (staged / name).write_bytes(content)

@@ -118,6 +118,10 @@ class Location(ABC):
         """A fresh place for the files of this folder in the making; every call returns another, see `publish`."""
 
     @abstractmethod
+    def abandon(self) -> None:
+        """Delete this staged folder; called on what `stage` returned when its files will never be published."""
+
+    @abstractmethod
     def publish(self, staged: Self, files: Mapping[str, bytes]) -> Self:
         """Add small files to those that are staged already, then make all visible at once as this folder.
 

@@ -115,6 +115,11 @@ class ObjectPath(Location):
         return self / uuid.uuid4().hex
 
     @override
+    def abandon(self) -> None:
+        for entry in self.walk():
+            entry.discard()
+
+    @override
     def publish(self, staged: Self, files: Mapping[str, bytes]) -> Self:
         for name, content in files.items():
             (staged / name).write_atomically(content)

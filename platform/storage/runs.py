@@ -17,7 +17,7 @@ they are read as they are, and continued.
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from itertools import count, takewhile
 from typing import Any
@@ -194,6 +194,17 @@ class RunStore:
     def stage(self, number: int) -> CycleFolder:
         """A fresh folder for the files of a cycle in the making."""
         return CycleFolder((self.path / _name(number)).stage())
+
+    @contextmanager
+    def staging(self, number: int) -> Iterator[CycleFolder]:
+        """A fresh folder for a cycle that the context commits; gone if the context ends in an error."""
+        staged = self.stage(number)
+        try:
+            yield staged
+        except BaseException:
+            with suppress(OSError):  # the error that ended it counts
+                staged.path.abandon()
+            raise
 
     def commit(self, staged: CycleFolder, record: CycleRecord, timing: Timing, ledger: Ledger) -> CycleFolder:
         """Add the results to a staged cycle (whose checkpoint is there already) and make it visible at once.
