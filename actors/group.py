@@ -26,8 +26,9 @@ from decomp.platform.predictions import PoolCounts
 from decomp.platform.regions import Region
 from decomp.platform.storage.location import Location
 
-ATTEMPTS = 6
-"""How many times a call is made when its worker is lost; a lost node's workers come back after about 15 seconds."""
+ATTEMPTS = 10
+"""How many times a call is made when its worker is lost: for 48 seconds, of which a lost node's workers need about 15
+where the machine has nothing else to do."""
 
 GRACE = 60.0
 """Seconds within which it shows whether a joint training failed by itself or because a worker or its node was lost."""

@@ -26,7 +26,7 @@ from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Processes, Training
 from decomp.platform.learners.training.annotated import revealed
 from decomp.platform.ledger import Annotation, Ledger
-from decomp.platform.options import ByContent, NotIdentity
+from decomp.platform.marks import ByContent, NotIdentity
 from decomp.platform.partitions import Partition
 from decomp.platform.predictions import Measure, Prediction, UncertaintyMap, Wanted
 from decomp.platform.randomness import stream

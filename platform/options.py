@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import annotated_types as at
 from pydantic.fields import FieldInfo
 
+from decomp.platform.marks import ByContent, NotIdentity
+
 REQUIRED = inspect.Parameter.empty
 """Stands in place of the default of an option that must be given."""
 
@@ -29,22 +31,6 @@ WORDS = {
 """Types as an experiment file shows them."""
 
 COMPARISONS = {at.Ge: ("ge", "at least"), at.Gt: ("gt", "above"), at.Le: ("le", "at most"), at.Lt: ("lt", "below")}
-
-
-@dataclass(frozen=True)
-class NotIdentity:
-    """Marks an option that changes no result, such as where data lie whose fingerprint is taken.
-
-    It does not identify a run: ``root: Annotated[str, NotIdentity()]``.
-    """
-
-    stand_in: Any = None
-    """What takes its place in a run's identity; None for nothing."""
-
-
-@dataclass(frozen=True)
-class ByContent:
-    """Marks an option that is the path of a file: a digest of its content identifies a run, wherever it lies."""
 
 
 def mark_of(hint: Any) -> NotIdentity | ByContent | None:

@@ -34,10 +34,9 @@ from typing_extensions import override
 from decomp.platform.datasets.base import Dataset, Split
 from decomp.platform.datasets.formats.graphs import RoiGraph
 from decomp.platform.datasets.formats.header import REMEDY as COPY
-from decomp.platform.datasets.formats.header import BrokenFile, opened
-from decomp.platform.datasets.paired import expanded
+from decomp.platform.datasets.formats.header import BrokenFile, expanded, opened
 from decomp.platform.errors import UserError, nearest
-from decomp.platform.options import NotIdentity
+from decomp.platform.marks import NotIdentity
 
 SUBTYPES = ("N", "PB", "UDH", "ADH", "FEA", "DCIS", "IC")
 """Normal, pathological benign, usual ductal hyperplasia, atypical ductal hyperplasia, flat epithelial atypia, ductal

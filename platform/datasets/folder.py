@@ -10,11 +10,12 @@ from typing_extensions import override
 
 from decomp.platform.datasets.base import IGNORE, Split
 from decomp.platform.datasets.formats.codes import Code, Codes
+from decomp.platform.datasets.formats.header import expanded
 from decomp.platform.datasets.formats.rasters import JPEG_SUFFIXES, MASK_SUFFIXES, OTHER_PICTURE, SUFFIXES
-from decomp.platform.datasets.paired import Listing, Pair, PairedFiles, entries, expanded, is_folder, key
+from decomp.platform.datasets.paired import Listing, Pair, PairedFiles, entries, is_folder, key
 from decomp.platform.datasets.problems import Problem
 from decomp.platform.errors import UserError
-from decomp.platform.options import NotIdentity
+from decomp.platform.marks import NotIdentity
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,11 @@ from pydantic import Field
 from typing_extensions import override
 
 from decomp.platform.datasets.base import Split
-from decomp.platform.datasets.paired import entries, expanded, is_folder
+from decomp.platform.datasets.formats.header import expanded
+from decomp.platform.datasets.paired import entries, is_folder
 from decomp.platform.datasets.volumes import NiftiVolumes
 from decomp.platform.errors import UserError
-from decomp.platform.options import NotIdentity
+from decomp.platform.marks import NotIdentity
 from decomp.platform.randomness import stream
 
 IMAGE, LABELS = "imaging.nii.gz", "segmentation.nii.gz"

@@ -4,7 +4,6 @@ import errno
 import functools
 import hashlib
 import json
-import os
 import unicodedata
 from abc import abstractmethod
 from collections import Counter
@@ -197,11 +196,6 @@ class PairedFiles(Dataset):
 
     def _strange(self, mask: Path, unknown: Iterable[int]) -> Problem:
         return strange(mask, [self.code_table.name(code) for code in unknown], self.mend())
-
-
-def expanded(root: str) -> Path:
-    """A folder as the user wrote it, with ``~`` expanded where there is such a home."""
-    return Path(os.path.expanduser(root))  # Path.expanduser raises if there is none
 
 
 def is_folder(place: Path) -> bool:

@@ -20,7 +20,7 @@ from decomp.platform.learners.networks.hactnet import Batch, Network, from_publi
 from decomp.platform.learners.networks.rois import Inputs, RoiNetwork
 from decomp.platform.learners.rois import RoiLearner
 from decomp.platform.learners.training.pretrained import check_pretrained, load_pretrained, read_pretrained
-from decomp.platform.options import ByContent
+from decomp.platform.marks import ByContent
 
 
 @dataclass(frozen=True)

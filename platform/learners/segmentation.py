@@ -28,8 +28,8 @@ from decomp.platform.learners.training.divergence import diverged
 from decomp.platform.learners.training.pretrained import check_pretrained, read_pretrained
 from decomp.platform.learners.training.schedules import Patience, warmed_polynomial
 from decomp.platform.learners.training.streamed_crops import StreamedCrops
+from decomp.platform.marks import ByContent, NotIdentity
 from decomp.platform.metrics import confusion_matrix, iou, mean_iou
-from decomp.platform.options import ByContent, NotIdentity
 from decomp.platform.predictions import Wanted
 from decomp.platform.prefetch import prefetch
 

@@ -42,7 +42,7 @@ def test_a_call_whose_worker_or_answer_is_lost_is_made_again(worker, loss):
 
 def test_a_worker_that_is_lost_again_and_again_is_given_up_with_a_sentence(worker):
     worker.ends = [GONE] * ATTEMPTS
-    with pytest.raises(LostWorker, match=r"worker 0 was lost 6 times in 'reveal'.*it is restarting"):
+    with pytest.raises(LostWorker, match=r"worker 0 was lost 10 times in 'reveal'.*it is restarting"):
         call(worker)
 
 

@@ -1,9 +1,9 @@
 from unittest.mock import Mock
 
 import pytest
+import ray
 from ray.exceptions import ActorUnavailableError
 
-import decomp.actors.progress
 from decomp.actors.progress import Activity, ProgressActor, ProgressReader, ProgressReport
 
 
@@ -24,8 +24,8 @@ def ends(monkeypatch):
         ends.pop(0)
         return [], references
 
-    monkeypatch.setattr(decomp.actors.progress.ray, "get", get)
-    monkeypatch.setattr(decomp.actors.progress.ray, "wait", wait)
+    monkeypatch.setattr(ray, "get", get)
+    monkeypatch.setattr(ray, "wait", wait)
     return ends
 
 

@@ -12,7 +12,7 @@ import decomp.experiments
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.platform.errors import UserError
-from decomp.platform.options import ByContent, NotIdentity
+from decomp.platform.marks import ByContent, NotIdentity
 from decomp.platform.samplers import Choice, ImageSelector, RegionSelector
 from decomp.platform.storage.runs import RunStore
 
@@ -351,7 +351,7 @@ def test_a_default_that_has_changed_is_part_of_the_identity_also_where_it_is_lef
     for plan in plans:
         for spec in plan.specs:
             assert spec.learner.options == {"residual": True}
-            assert spec.key != replace(spec, learner=replace(spec.learner, options={})).key
+            assert spec.key != replace(spec, learner=replace(spec.learner, options={}, identifying={})).key
     assert [spec.key for spec in plans[0].specs] == [spec.key for spec in plans[1].specs]
     without = plan_of(preset, f"dataset.folder={data}", budget, "learner={name: hactnet, residual: false}")
     assert without.runs[0].learner.options == {"residual": False}

@@ -117,3 +117,8 @@ def exif_orientation(data: bytes) -> int:
     except struct.error:
         return 1
     return 1
+
+
+def expanded(root: str) -> Path:
+    """A folder as the user wrote it, with ``~`` expanded where there is such a home."""
+    return Path(os.path.expanduser(root))  # Path.expanduser raises if there is none

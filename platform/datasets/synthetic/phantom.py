@@ -23,7 +23,7 @@ from typing_extensions import override
 from decomp.platform.datasets.kits import IMAGE, LABELS, KitsVolumes, case_name
 from decomp.platform.datasets.synthetic.abdomen import draw_scan
 from decomp.platform.errors import UserError
-from decomp.platform.options import NotIdentity
+from decomp.platform.marks import NotIdentity
 
 VERSION = 2
 """Part of the fingerprint; to be raised with every change of the generator that changes a byte."""

@@ -20,7 +20,7 @@ from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoi
 from decomp.platform.learners.nnunet.environment import seeded
 from decomp.platform.learners.nnunet.nesting import Nesting
 from decomp.platform.learners.nnunet.prepared import WINDOW, Preparation, PreparedVolumes
-from decomp.platform.options import NotIdentity
+from decomp.platform.marks import NotIdentity
 from decomp.platform.predictions import Measure
 
 if TYPE_CHECKING:

@@ -72,6 +72,6 @@ def test_every_sampler_has_its_own_colour(cohort):
 def test_a_class_that_nobody_annotates_is_a_nought_and_no_error(cohort):
     without_trees = (SimpleNamespace(record=record([0.5, 0.5, 0.5], (1, 2, 0))),) * cohort.cycle
     histories = {key: RunHistory(run.store, without_trees) for key, run in cohort.histories.items()}
-    bare = Cohort(cohort.budget, cohort.cycle, cohort.repeats, cohort.samplers, histories)
+    bare = Cohort(cohort.budget, cohort.cycle, cohort.repeats, cohort.samplers, cohort.behind, histories)
     assert annotated_class_drawing(bare, Tiny.classes, [0.9, 0.09, 0.01]).svg.count(">0<") == len(SAMPLERS)
     assert annotated_class_drawing(bare, Tiny.classes, [None] * 3).png

@@ -66,7 +66,7 @@ def test_the_experiment_file_names_it() -> None:
     ],
 )
 def test_unfit_options_are_the_users_mistakes(option: str, value: object, rule: str) -> None:
-    with pytest.raises(UserError, match=rf"learner\.{option}: .*{rule}"):
+    with pytest.raises(UserError, match=rf"learner\.{option}(\[\d\])?: .*{rule}"):
         build_learner(Component("nnunet", {option: value}))
 
 

@@ -56,7 +56,6 @@ def test_shapes_are_known_from_headers_alone(learner: NnUNet, monkeypatch: pytes
         volumes = replace(learner, cache=str(tmp_path)).prepare(Ellipsoids(seed=7))
         shapes = {image: volumes.shape(image) for image in every(volumes)}
         assert volumes.spacing == (5.0, 3.0, 3.0)
-        assert volumes.problems() == []
         assert len(volumes.fingerprint()) == 32
     assert len(set(shapes.values())) > 1 or len({volumes.source.shape(image) for image in shapes}) > 1
     for image, shape in shapes.items():
