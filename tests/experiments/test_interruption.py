@@ -22,6 +22,12 @@ with signals_as_interruptions(), stoppable():
 """
 
 
+def _heed_all():
+    """Some signals are ignored where the tests run in the background."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_signals_end_a_command_as_ctrl_c_does_and_its_status_tells_which(number):
     process = subprocess.Popen(
@@ -29,9 +35,7 @@ def test_signals_end_a_command_as_ctrl_c_does_and_its_status_tells_which(number)
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # ignored where the tests run in the background
+        preexec_fn=_heed_all,
     )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
