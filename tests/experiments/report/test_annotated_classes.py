@@ -1,7 +1,7 @@
 from types import SimpleNamespace
 
 import pytest
-from helpers.fake_runs import Tiny, fake_reference, fake_run
+from helpers.fake_runs import Tiny, fake_reference
 from helpers.records import record
 from helpers.report_contents import colour_pixels, rows
 
@@ -17,23 +17,6 @@ from decomp.experiments.report.figures import style_of
 from decomp.experiments.report.run_history import RunHistory, read_histories
 
 SAMPLERS = ("rand", "decomp", "uncert")
-
-
-@pytest.fixture
-def histories(tmp_path):
-    return read_histories(
-        [
-            *(fake_run(tmp_path, [0.2, 0.4, 0.6 + 0.1 * seed], seed=seed) for seed in range(2)),
-            *(fake_run(tmp_path, [0.2, 0.5, 0.7], seed=seed, sampler="decomp") for seed in range(2)),
-            fake_reference(tmp_path, 0.72),
-        ]
-    )
-
-
-@pytest.fixture
-def cohort(tmp_path):
-    stores = [fake_run(tmp_path, [0.2, 0.4, 0.6], sampler=name, seed=seed) for name in SAMPLERS for seed in (0, 1)]
-    return join_cohorts(read_histories(stores))[0]
 
 
 def test_the_pool_is_what_the_full_annotations_of_all_folds_hold_each_fold_once(tmp_path):
