@@ -26,10 +26,15 @@ class Measure(StrEnum):
     """1 - p_1, from 0 to 1."""
     MARGIN = "margin"
     """1 - (p_1 - p_2), from 0 to 1."""
+    EXPECTED_ENTROPY = "expected_entropy"
+    """Mean entropy of several predictions of the pixel, from 0 to ln C (Sec. 10); that of the only one if it is one."""
+    MUTUAL_INFORMATION = "mutual_information"
+    """Entropy of the mean of several predictions less their mean entropy (BALD), from 0 to ln C (Sec. 10)."""
 
     def greatest(self, n_classes: int) -> float:
         """The value that stands for `LEVELS` steps."""
-        return float(np.log(max(n_classes, 2))) if self is Measure.ENTROPY else 1.0
+        bounded = self in (Measure.LEAST_CONFIDENCE, Measure.MARGIN)
+        return 1.0 if bounded else float(np.log(max(n_classes, 2)))
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Wanted:
         measure: the uncertainty wanted, if any.
         confidence: whether the confidence map is wanted.
         regions: whether features of regions will be read.
+        maps: whether further maps will be read, while the forward pass is in memory.
     """
 
     tau: float | None = None
@@ -49,6 +55,7 @@ class Wanted:
     measure: Measure | None = None
     confidence: bool = False
     regions: bool = False
+    maps: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,16 @@ class RegionReader(Protocol):
         """
 
 
+class MapReader(Protocol):
+    """Makes maps of a prediction one by one while its forward pass is in memory, so that they never are all at once."""
+
+    def measure(self, measure: Measure) -> UncertaintyMap:
+        """An uncertainty of every pixel."""
+
+    def class_entropy(self, class_: int) -> UncertaintyMap:
+        """The class's share p_c H(p) of every pixel's entropy, from 0 to ln C (Sec. 10 of the method notes)."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """Prediction of one image (Sec. 2 of the method notes), made from logits by `decomp.platform.learners.inference`.
@@ -98,6 +115,7 @@ class Prediction:
         uncertainty: None unless wanted.
         confidence: probability P(j) of the predicted class, shape (*axes), float32; None unless wanted.
         regions: reads features of regions; None unless wanted. Holds the forward pass in memory.
+        maps: makes further maps; None unless wanted. Holds the forward pass in memory.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -105,6 +123,7 @@ class Prediction:
     uncertainty: UncertaintyMap | None = None
     confidence: npt.NDArray[np.float32] | None = None
     regions: RegionReader | None = None
+    maps: MapReader | None = None
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:

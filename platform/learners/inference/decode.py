@@ -9,16 +9,17 @@ CUDA (`decomp.platform.learners.inference.fused`), and large chunks on CUDA wher
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, cached_property
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from typing_extensions import override
 
 from decomp.platform.learners.inference.bottleneck import Bottleneck, ForwardRegions
 from decomp.platform.learners.inference.maps import Maps, not_finite
-from decomp.platform.predictions import LEVELS, Measure, Prediction, UncertaintyMap, Wanted
+from decomp.platform.predictions import LEVELS, MapReader, Measure, Prediction, UncertaintyMap, Wanted
 from decomp.platform.regions import Region
 
 CHUNK = {"cpu": 2**17, "cuda": 2**27}
@@ -58,9 +59,7 @@ def decode(logits: torch.Tensor, wanted: Wanted, bottleneck: Bottleneck | None =
     labels = maps.labels.cpu().numpy().reshape(axes)
     uncertainty = confidence = None
     if maps.levels is not None and wanted.measure is not None:
-        levels = maps.levels.reshape(axes)
-        unit = wanted.measure.greatest(n_classes) / LEVELS
-        uncertainty = UncertaintyMap(levels if levels.is_cuda else levels.numpy(), unit)
+        uncertainty = _uncertainty(maps.levels.reshape(axes), wanted.measure.greatest(n_classes))
     if maps.confidence is not None and wanted.confidence:
         confidence = maps.confidence.cpu().numpy().reshape(axes)
     return Prediction(
@@ -69,7 +68,55 @@ def decode(logits: torch.Tensor, wanted: Wanted, bottleneck: Bottleneck | None =
         uncertainty,
         confidence,
         None if bottleneck is None or not wanted.regions else ForwardRegions(logits, labels, bottleneck),
+        ForwardMaps(logits) if wanted.maps else None,
     )
+
+
+class ForwardMaps(MapReader):
+    """Makes maps from the logits of one image.
+
+    Args:
+        logits: shape (C, *axes), float, on any device; kept, not copied.
+    """
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        self._logits = logits
+
+    @override
+    def measure(self, measure: Measure) -> UncertaintyMap:
+        with torch.inference_mode():
+            uncertainty = decode(self._logits, Wanted(measure=measure)).uncertainty
+        assert uncertainty is not None
+        return uncertainty
+
+    @override
+    def class_entropy(self, class_: int) -> UncertaintyMap:
+        n_classes, *axes = self._logits.shape
+        with torch.inference_mode():
+            log_total, entropy = self._totals
+            share = self._logits[class_].float().reshape(-1).sub(log_total).exp_().mul_(entropy)
+            levels = torch.empty_like(share, dtype=_levels_type(share.device))
+            greatest = Measure.ENTROPY.greatest(n_classes)
+            levels.copy_(share.mul_(LEVELS / greatest).round_().clamp_(0, LEVELS))
+            return _uncertainty(levels.reshape(axes), greatest)
+
+    @cached_property
+    def _totals(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """ln sum_c exp(l_c) and the entropy of every pixel, each of shape (P,), float32."""
+        flat = self._logits.flatten(1)
+        n_classes, n_pixels = flat.shape
+        log_total, entropy = (torch.empty(n_pixels, device=flat.device) for _ in range(2))
+        size = max(1, CHUNK[flat.device.type] // n_classes)
+        for first in range(0, n_pixels, size):
+            chunk = slice(first, first + size)
+            part = flat[:, chunk].float()
+            top = part.amax(0)
+            shifted = part - top
+            exponentials = shifted.exp()
+            total = _class_sum(exponentials)
+            entropy[chunk] = _entropy(shifted, exponentials, total)
+            log_total[chunk] = total.log_().add_(top)
+        return log_total, entropy
 
 
 def count_classes(
@@ -116,8 +163,7 @@ def decode_chunks(logits: torch.Tensor, wanted: Wanted) -> Maps:
     labels = torch.empty(n_pixels, dtype=torch.uint8, device=device)
     scored = wanted.confidence or wanted.tau is not None
     confidence = torch.empty(n_pixels, device=device) if scored else None
-    kind = torch.uint16 if device.type == "cpu" else torch.int32
-    levels = torch.empty(n_pixels, dtype=kind, device=device) if measure is not None else None
+    levels = torch.empty(n_pixels, dtype=_levels_type(device), device=device) if measure is not None else None
     # The first class among the greatest has the greatest rank.
     ranks = torch.arange(n_classes, 0, -1, dtype=torch.uint8, device=device)[:, None]
     size = max(1, CHUNK[device.type] // n_classes)
@@ -137,10 +183,10 @@ def decode_chunks(logits: torch.Tensor, wanted: Wanted) -> Maps:
             torch.reciprocal(total, out=confidence[chunk])
         if levels is not None and measure is not None:
             match measure:
-                case Measure.ENTROPY:
-                    # The bound matters only to a logit of -inf, whose 0 * inf would be NaN.
-                    moment = _class_sum(shifted.clamp_(min=-100).mul_(exponentials))
-                    value = total.log().sub_(moment.div_(total))
+                case Measure.ENTROPY | Measure.EXPECTED_ENTROPY:
+                    value = _entropy(shifted, exponentials, total)
+                case Measure.MUTUAL_INFORMATION:
+                    value = torch.zeros_like(total)
                 case Measure.LEAST_CONFIDENCE:
                     value = 1 - total.reciprocal()
                 case Measure.MARGIN:
@@ -170,6 +216,21 @@ def _counts(maps: Maps, wanted: Wanted, axes: Sequence[int], n_classes: int) -> 
     assert maps.confidence is not None
     labels, confidence = (values.numpy().reshape(axes) for values in (maps.labels, maps.confidence))
     return count_classes(labels, confidence, wanted.annotated, wanted.tau, n_classes)
+
+
+def _uncertainty(levels: torch.Tensor, greatest: float) -> UncertaintyMap:
+    return UncertaintyMap(levels if levels.is_cuda else levels.numpy(), greatest / LEVELS)
+
+
+def _levels_type(device: torch.device) -> torch.dtype:
+    return torch.uint16 if device.type == "cpu" else torch.int32
+
+
+def _entropy(shifted: torch.Tensor, exponentials: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+    """ln z - sum_c e_c s_c / z; overwrites `shifted`."""
+    # The bound matters only to a logit of -inf, whose 0 * inf would be NaN.
+    moment = _class_sum(shifted.clamp_(min=-100).mul_(exponentials))
+    return total.log().sub_(moment.div_(total))
 
 
 def _class_sum(values: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,14 @@ MOST = tl.constexpr(float(LEVELS))
 ENTROPY = tl.constexpr(1)
 LEAST_CONFIDENCE = tl.constexpr(2)
 MARGIN = tl.constexpr(3)
-CODES = {Measure.ENTROPY: ENTROPY, Measure.LEAST_CONFIDENCE: LEAST_CONFIDENCE, Measure.MARGIN: MARGIN}
+MUTUAL_INFORMATION = tl.constexpr(4)
+CODES = {
+    Measure.ENTROPY: ENTROPY,
+    Measure.LEAST_CONFIDENCE: LEAST_CONFIDENCE,
+    Measure.MARGIN: MARGIN,
+    Measure.EXPECTED_ENTROPY: ENTROPY,
+    Measure.MUTUAL_INFORMATION: MUTUAL_INFORMATION,
+}
 
 
 def decode_pixels(logits: torch.Tensor, wanted: Wanted, annotated: torch.Tensor | None) -> Maps:
@@ -136,6 +143,8 @@ def _decode(
                 uncertainty = tl.log(total) - moment * sure
             elif MEASURE == LEAST_CONFIDENCE:
                 uncertainty = 1.0 - sure
+            elif MEASURE == MUTUAL_INFORMATION:
+                uncertainty = sure * 0.0  # of a single prediction
             else:
                 uncertainty = 1.0 - (1.0 - tl.exp(second - top)) * sure
             level = tl.floor(uncertainty * scale + 0.5)

@@ -45,7 +45,9 @@ def probabilities(logits):
 
 def uncertainty_of_pixel(p, measure):
     p = sorted(p.tolist(), reverse=True)
-    if measure is Measure.ENTROPY:
+    if measure is Measure.MUTUAL_INFORMATION:
+        return 0.0  # of a single prediction
+    if measure in (Measure.ENTROPY, Measure.EXPECTED_ENTROPY):
         return -sum(x * math.log(x) for x in p if x > 0)
     if measure is Measure.LEAST_CONFIDENCE:
         return 1 - p[0]
@@ -202,6 +204,23 @@ def test_regions_are_read_from_the_same_forward_pass():
     assert prediction.regions.features([Region("a", (0, 0), (4, 4))]).shape == (1, 5)
     with pytest.raises(ValueError, match="bottleneck"):
         decode(random_logits(3, (8, 6)), Wanted(regions=True))
+
+
+@given(st.integers(1, 21), st.sampled_from(TYPES), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_further_maps_are_made_one_by_one(n_classes, dtype, seed):
+    logits = random_logits(n_classes, (7, 9), dtype, seed)
+    maps = decode(logits, Wanted(maps=True)).maps
+    p = probabilities(logits.float())
+    entropy = -(p * np.log(p, where=p > 0, out=np.zeros_like(p))).sum(0)
+    quantum = Measure.ENTROPY.greatest(n_classes) / LEVELS
+    for class_ in range(n_classes):
+        share = maps.class_entropy(class_)
+        assert share.levels * share.unit == pytest.approx(p[class_] * entropy, abs=2 * quantum)
+    for measure in Measure:
+        expected = decode(logits, Wanted(measure=measure)).uncertainty
+        assert np.array_equal(maps.measure(measure).levels, expected.levels)
+    assert decode(logits, Wanted()).maps is None
 
 
 def test_gradients_of_the_logits_do_not_matter():
