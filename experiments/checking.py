@@ -1,12 +1,16 @@
 """What the user is told about a plan before anything is computed."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.table import Table
 
 from decomp.experiments.console import duration
 from decomp.experiments.plan import Plan
 from decomp.experiments.report.run_history import RunHistory
+
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Where the drivers of NVIDIA, AMD and Windows' Linux answer; without them there is no GPU to be counted."""
 
 
 def summary(plan: Plan, histories: Sequence[RunHistory]) -> str:
@@ -69,9 +73,11 @@ def missing_gpus(plan: Plan) -> list[str]:
     needed = plan.experiment.resources.gpus
     if not needed:
         return []
-    import torch  # takes seconds to load
+    available = 0
+    if any(Path(driver).exists() for driver in DRIVERS):
+        import torch  # takes seconds to load
 
-    available = torch.cuda.device_count()
+        available = torch.cuda.device_count()
     if available >= needed:
         return []
     return [

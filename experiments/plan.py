@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from decomp.experiments.problems import axes_problems, budget_problems, learner_problems, sampler_problems
@@ -57,9 +58,13 @@ class Plan:
         return self.stores((*self.references, *self.runs))
 
     def data_problems(self) -> list[str]:
-        """Damage of the data, a sentence each; if there is none, splits without an image or a labelled pixel."""
+        """Damage of the data, a sentence each; if there is none, splits without an image or a labelled pixel, and then
+        why the learner cannot train on the data."""
         folds = sorted({spec.fold for spec in self.specs})
-        return self.dataset.problems() or unusable(build_dataset(self.experiment.dataset), folds)
+        if problems := self.dataset.problems() or unusable(build_dataset(self.experiment.dataset), folds):
+            return problems
+        learners = [self.experiment.learner, *(spec.learner for spec in self.references[:1])]
+        return list(dict.fromkeys(chain(*(build_learner(learner).problems(self.dataset) for learner in learners))))
 
     def trainings(self) -> int:
         """Trainings of the whole plan: the first cycle of a seed is trained once for all samplers."""

@@ -136,6 +136,17 @@ class Learner(ABC):
         """
         return dataset
 
+    def problems(self, dataset: Dataset) -> list[str]:
+        """Why this learner cannot train on these data, a sentence each; none if it can.
+
+        Called by `decomp check` and before a sweep, once the data themselves are found to be in order. What can be
+        told from the options alone is refused when the learner is built.
+
+        Args:
+            dataset: the data set, prepared.
+        """
+        return []
+
     def training_epochs(self, n_regions: int) -> int | None:
         """Training epochs for `n_regions` annotated regions, or for as many whole images in a full annotation.
 

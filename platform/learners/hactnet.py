@@ -3,24 +3,28 @@
 Pati et al., "Hierarchical graph representations in digital pathology", Medical Image Analysis 2022.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import Field
 from typing_extensions import override
 
 from decomp.platform.datasets.formats.graphs import RoiGraph
 from decomp.platform.errors import UserError
-from decomp.platform.learners.networks.hactnet import Batch, Network, from_published
-from decomp.platform.learners.networks.rois import Inputs, RoiNetwork
 from decomp.platform.learners.rois import RoiLearner
 from decomp.platform.learners.training.pretrained import check_pretrained, load_pretrained, read_pretrained
 from decomp.platform.marks import ByContent
+
+if TYPE_CHECKING:
+    import torch
+
+    from decomp.platform.learners.networks.rois import Inputs, RoiNetwork
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,21 @@ class HactNet(RoiLearner):
         check_pretrained(self.pretrained)
 
     @override
+    def check(self, contents: Sequence[Any]) -> None:
+        _check(contents, *_feature_sizes(contents[0]))
+
+    @override
     def new_network(self, contents: Sequence[Any], n_classes: int) -> RoiNetwork:
         """A network whose scalers know how many neighbours the nodes of `contents` have."""
-        _check(contents, *(sizes := _feature_sizes(contents[0])))
+        from decomp.platform.learners.networks.hactnet import Network, from_published
+
+        self.check(contents)
         degrees = (
             _degree_histogram((len(graph.cells), graph.cell_edges) for graph in contents),
             _degree_histogram((len(graph.tissues), graph.tissue_edges) for graph in contents),
         )
         head_width = self.head_width or self.width
+        sizes = _feature_sizes(contents[0])
         network = Network(*sizes, n_classes, self.layers, self.width, head_width, self.residual, self.dropout, degrees)
         if self.pretrained is not None:
             file = self.pretrained.expanduser()
@@ -75,6 +86,8 @@ class HactNet(RoiLearner):
     @override
     def described_network(self, options: Mapping[str, Any], n_classes: int) -> RoiNetwork:
         """A network of the sizes that `options` name; the degrees are among the tensors of the checkpoint."""
+        from decomp.platform.learners.networks.hactnet import Network
+
         return Network(
             options["cell_features"],
             options["tissue_features"],
@@ -90,37 +103,17 @@ class HactNet(RoiLearner):
     @override
     def inputs(self, network: RoiNetwork, contents: Sequence[Any], device: torch.device) -> Inputs:
         """The graphs, joined and copied to the device batch by batch."""
+        from decomp.platform.learners.networks.hactnet import Graphs, Network
+
         assert isinstance(network, Network)
         _check(contents, network.options["cell_features"], network.options["tissue_features"])
-        return _Graphs(contents, device, self.nodes_per_batch)
-
-
-class _Graphs:
-    """Graphs in memory, joined when they are asked for."""
-
-    def __init__(self, graphs: Sequence[RoiGraph], device: torch.device, nodes_per_batch: int) -> None:
-        self._graphs, self._device, self._nodes_per_batch = graphs, device, nodes_per_batch
-
-    def batches(self, order: torch.Tensor, sizes: list[int]) -> Iterable[Batch]:
-        for numbers in torch.split(order, sizes):
-            yield Batch.of([self._graphs[number] for number in numbers.tolist()]).to(self._device)
-
-    def chunks(self) -> list[int]:
-        sizes: list[int] = []
-        room = 0
-        for graph in self._graphs:
-            nodes = len(graph.cells) + len(graph.tissues)
-            if sizes and nodes <= room:
-                sizes[-1] += 1
-                room -= nodes
-            else:
-                sizes.append(1)
-                room = self._nodes_per_batch - nodes
-        return sizes
+        return Graphs(contents, device, self.nodes_per_batch)
 
 
 def _degree_histogram(graphs: Iterable[tuple[int, npt.NDArray[np.int64]]]) -> torch.Tensor:
     """How many nodes have k incoming edges, shape (greatest k + 1,), int64; a graph is (number of nodes, edges)."""
+    import torch
+
     degrees = np.concatenate([np.bincount(edges[1], minlength=n) for n, edges in graphs])
     if not degrees.any():
         degrees = np.ones(1, np.int64)  # without edges the scale makes no difference, but must not be 0

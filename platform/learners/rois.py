@@ -1,32 +1,32 @@
-"""What learners of ROIs share: their options, the training loop and the predictor."""
+"""What learners of ROIs share: their options and the training loop."""
+
+from __future__ import annotations
 
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import Field
-from torch.nn import functional
 from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Training
-from decomp.platform.learners.checkpoints import read_checkpoint, read_warm_start, write_checkpoint
-from decomp.platform.learners.inference.bottleneck import Bottleneck
-from decomp.platform.learners.inference.decode import decode
-from decomp.platform.learners.networks.rois import Inputs, RoiNetwork
-from decomp.platform.learners.reproducible import reproducible
-from decomp.platform.learners.training.annotated_rois import Rois, annotated_rois, batch_sizes
+from decomp.platform.learners.training.annotated_rois import annotated_rois, batch_sizes
 from decomp.platform.learners.training.divergence import diverged
 from decomp.platform.learners.training.schedules import cosine
 from decomp.platform.metrics import confusion_matrix, weighted_f1
-from decomp.platform.predictions import Prediction, Wanted
+
+if TYPE_CHECKING:
+    import torch
+
+    from decomp.platform.learners.networks.rois import Inputs, RoiNetwork
+    from decomp.platform.learners.training.annotated_rois import Rois
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,20 @@ class RoiLearner(Learner):
     def inputs(self, network: RoiNetwork, contents: Sequence[Any], device: torch.device) -> Inputs:
         """Make ROIs ready for the network; `UserError` if they are not what it was made for."""
 
+    @abstractmethod
+    def check(self, contents: Sequence[Any]) -> None:
+        """`UserError` if ROIs are not of the kind that the network reads."""
+
+    @override
+    def problems(self, dataset: Dataset) -> list[str]:
+        """Whether the ROIs of the first slide are of the kind that the network reads."""
+        slide = dataset.ids("train", 0)[0]
+        try:
+            self.check(dataset.image(slide))
+        except UserError as error:
+            return [f"learner: {error} ({slide})"]
+        return []
+
     @override
     def training_epochs(self, n_regions: int) -> int:
         """Always the same."""
@@ -92,6 +106,11 @@ class RoiLearner(Learner):
                 checkpoint does not fit.
             RuntimeError: if the training diverges.
         """
+        import torch
+
+        from decomp.platform.learners.checkpoints import write_checkpoint
+        from decomp.platform.learners.reproducible import reproducible
+
         rois, validation = (annotated_rois(dataset, training, split) for split in ("train", "validation"))
         if not rois.contents:
             raise UserError("There is nothing to train on: no ROI of the train split is annotated with a class.")
@@ -108,11 +127,18 @@ class RoiLearner(Learner):
     @override
     def load(self, checkpoint: Path, dataset: Dataset, device: str) -> Predictor:
         """Read a checkpoint; `UserError` if another learner wrote it or it was trained for other classes."""
+        import torch
+
+        from decomp.platform.learners.checkpoints import read_checkpoint
+        from decomp.platform.learners.inference.rois import RoiPredictor
+
         network, _ = read_checkpoint(checkpoint, self.format, self.title, dataset.classes, self._described)
-        return RoiPredictor(self, network.to(device).eval(), torch.device(device))
+        return RoiPredictor(network.to(device).eval(), self.inputs, torch.device(device), self.threads)
 
     def train(self, network: RoiNetwork, rois: Rois, validation: Rois, training: Training) -> None:
         """Train a network that is on the training's device; `FloatingPointError` if the loss is not finite."""
+        import torch
+
         device = torch.device(training.device)
         inputs, labels = self.inputs(network, rois.contents, device), torch.from_numpy(rois.labels).to(device)
         judges = self.inputs(network, validation.contents, device) if validation.contents else None
@@ -142,6 +168,8 @@ class RoiLearner(Learner):
             network.load_state_dict(kept)
 
     def _initial_network(self, dataset: Dataset, training: Training, rois: Rois) -> RoiNetwork:
+        from decomp.platform.learners.checkpoints import read_warm_start
+
         # Made for a warm start too: it tells what the checkpoint must hold, and draws as many random numbers.
         network = self.new_network(rois.contents, len(dataset.classes))
         if training.warm_start is None:
@@ -153,31 +181,9 @@ class RoiLearner(Learner):
         return self.described_network(description["options"], len(description["classes"]))
 
 
-class RoiPredictor(Predictor):
-    """A trained network for ROIs; `RoiLearner.load` makes it."""
-
-    def __init__(self, learner: RoiLearner, network: RoiNetwork, device: torch.device) -> None:
-        self._learner = learner
-        self._network = network
-        self._device = device
-
-    @override
-    def predict(self, image: Any, wanted: Wanted) -> Prediction:
-        """Predict the n ROIs of a slide; the features of a ROI are the penultimate activations, of Euclidean norm 1.
-
-        Raises:
-            UserError: if the ROIs are not of the kind trained on.
-            FloatingPointError: if the network's output is not finite.
-        """
-        with torch.inference_mode(), reproducible(self._learner.threads, self._device):
-            inputs, order = self._learner.inputs(self._network, image, self._device), torch.arange(len(image))
-            embedded = torch.cat([self._network.embed(batch) for batch in inputs.batches(order, inputs.chunks())])
-            logits = self._network.classify(embedded).T.contiguous()
-            features = functional.normalize(embedded).T.contiguous()
-            return decode(logits, wanted, Bottleneck(features, (1.0,)))
-
-
 def _score(network: RoiNetwork, inputs: Inputs, labels: npt.NDArray[np.int64]) -> float:
+    import torch
+
     with torch.inference_mode():
         order = torch.arange(len(labels))
         logits = torch.cat([network(batch) for batch in inputs.batches(order, inputs.chunks())])

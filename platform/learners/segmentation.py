@@ -1,5 +1,7 @@
 """What learners of large 2-D images share: their options, the training loop, early stopping and the checkpoint."""
 
+from __future__ import annotations
+
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -7,23 +9,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import Field
 from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Training
-from decomp.platform.learners.checkpoints import read_checkpoint, read_warm_start, write_checkpoint
-from decomp.platform.learners.inference.segmentation import SegmentationPredictor
-from decomp.platform.learners.networks.segmentation import SegmentationNetwork
-from decomp.platform.learners.reproducible import reproducible
-from decomp.platform.learners.training.descent import Descent
-from decomp.platform.learners.training.distributed import Group, process_group
 from decomp.platform.learners.training.divergence import diverged
 from decomp.platform.learners.training.pretrained import check_pretrained, read_pretrained
 from decomp.platform.learners.training.schedules import Patience, warmed_polynomial
@@ -32,6 +27,14 @@ from decomp.platform.marks import ByContent, NotIdentity
 from decomp.platform.metrics import confusion_matrix, iou, mean_iou
 from decomp.platform.predictions import Wanted
 from decomp.platform.prefetch import prefetch
+
+if TYPE_CHECKING:
+    import torch
+
+    from decomp.platform.learners.inference.segmentation import SegmentationPredictor
+    from decomp.platform.learners.networks.segmentation import SegmentationNetwork
+    from decomp.platform.learners.training.descent import Descent
+    from decomp.platform.learners.training.distributed import Group
 
 REPORT_EVERY = 10  # iterations between two looks at the loss, which make a GPU wait
 WARMUP_RATIO = 1e-6
@@ -160,6 +163,12 @@ class Segmentation(Learner):
             UserError: if nothing is annotated, or pretrained weights or the warm start's checkpoint do not fit.
             RuntimeError: if the training diverges.
         """
+        import torch
+
+        from decomp.platform.learners.checkpoints import write_checkpoint
+        from decomp.platform.learners.reproducible import reproducible
+        from decomp.platform.learners.training.distributed import process_group
+
         if dataset.task != "segmentation":
             raise UserError(f"The {self.title} is for images of pixels; choose a learner of ROIs, e.g. mlp.")
         crops = StreamedCrops(
@@ -191,6 +200,10 @@ class Segmentation(Learner):
     @override
     def load(self, checkpoint: Path, dataset: Dataset, device: str) -> Predictor:
         """Read a checkpoint; `UserError` if another learner wrote it or it was trained for other classes."""
+        import torch
+
+        from decomp.platform.learners.checkpoints import read_checkpoint
+
         network, _ = read_checkpoint(checkpoint, self.format, self.title, dataset.classes, self._described)
         network.to(device).to(memory_format=torch.channels_last)
         return self._predictor(network, torch.device(device))
@@ -203,6 +216,7 @@ class Segmentation(Learner):
         group: Group,
     ) -> Descent:
         """Steps of the optimiser along this learner's schedule; the arguments are those of `Descent`."""
+        from decomp.platform.learners.training.descent import Descent
 
         def rate(iteration: int) -> float:
             return self.learning_rate * warmed_polynomial(
@@ -221,6 +235,8 @@ class Segmentation(Learner):
         )
 
     def _initial_network(self, dataset: Dataset, training: Training, crops: StreamedCrops) -> SegmentationNetwork:
+        from decomp.platform.learners.checkpoints import read_warm_start
+
         if training.warm_start is not None:
             expected = {"options": self.network_options(), "in_channels": crops.channels}
             return read_warm_start(
@@ -242,6 +258,8 @@ class Segmentation(Learner):
         training: Training,
         group: Group,
     ) -> None:
+        import torch
+
         device = torch.device(training.device)
         weights = crops.class_weights(self.class_weight_power)
         descend = self.descent(network, weights[: len(dataset.classes)], device, group)
@@ -267,6 +285,8 @@ class Segmentation(Learner):
             network.load_state_dict(kept)
 
     def _predictor(self, network: SegmentationNetwork, device: torch.device) -> SegmentationPredictor:
+        from decomp.platform.learners.inference.segmentation import SegmentationPredictor
+
         return SegmentationPredictor(network.eval(), device, self.title, self.threads, self.strict)
 
     def _validate(

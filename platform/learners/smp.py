@@ -1,31 +1,33 @@
-"""Any model of segmentation-models-pytorch, by the names of its architecture and encoder.
+"""Any model of segmentation-models-pytorch, by the names of its architecture and encoder; see `networks.smp`.
 
 Iakubovskii, "Segmentation Models PyTorch", https://github.com/qubvel-org/segmentation_models.pytorch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from typing_extensions import override
 
+from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import UserError, nearest
-from decomp.platform.learners.networks.segmentation import SegmentationNetwork
-from decomp.platform.learners.networks.torchscript import without_deprecation_warnings
 from decomp.platform.learners.segmentation import Segmentation
 from decomp.platform.learners.training.pretrained import load_pretrained
 
-with without_deprecation_warnings():
-    import segmentation_models_pytorch
-    import timm
+if TYPE_CHECKING:
+    import torch
 
-ARCHITECTURES = tuple(name for name in segmentation_models_pytorch.MODEL_ARCHITECTURES_MAPPING if name != "dpt")
-"""All but the one whose encoder gives more than maps."""
+    from decomp.platform.learners.networks.segmentation import SegmentationNetwork
+    from decomp.platform.learners.networks.smp import Network
 
 CLASSIFIER = ("fc.", "last_linear.", "classifier.", "head.")
 """What follows the encoder in image classifiers."""
+
+FAILURES = (KeyError, ValueError, RuntimeError, TypeError, AttributeError, AssertionError, IndexError)
+"""What the libraries raise for an architecture and an encoder that do not go together."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +47,34 @@ class Smp(Segmentation):
     encoder: str = "resnet18"
     """Name of the encoder, e.g. ``resnet34``, ``mit_b0`` or a timm encoder ``tu-...``."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    @override
+    def problems(self, dataset: Dataset) -> list[str]:
+        """Unknown names, or an architecture and an encoder that do not go together: one crop is tried."""
+        import torch
+
+        from decomp.platform.learners.networks.smp import ARCHITECTURES, ENCODERS, is_encoder
+
         if self.architecture not in ARCHITECTURES:
-            raise UserError(
+            return [
                 f"learner.architecture: must be one of {', '.join(ARCHITECTURES)}, not {self.architecture!r}"
                 f"{nearest(self.architecture, dict.fromkeys(ARCHITECTURES))}."
-            )
-        encoders = dict.fromkeys(segmentation_models_pytorch.encoders.get_encoder_names())
-        if self.encoder not in encoders and not timm.is_model(self.encoder.removeprefix("tu-")):
-            raise UserError(
-                f"learner.encoder: there is no encoder {self.encoder!r}{nearest(self.encoder, encoders)}; give one of "
-                f"segmentation-models-pytorch, or tu- and the name of a model of timm."
-            )
+            ]
+        if not is_encoder(self.encoder):
+            return [
+                f"learner.encoder: there is no encoder {self.encoder!r}"
+                f"{nearest(self.encoder, dict.fromkeys(ENCODERS))}; give one of segmentation-models-pytorch, or tu- "
+                f"and the name of a model of timm."
+            ]
+        channels = dataset.image(dataset.ids("train", 0)[0]).shape[-1]
+        try:
+            network = self.network(self.network_options(), channels, len(dataset.classes)).eval()
+            with torch.inference_mode():
+                network(torch.zeros(1, channels, *self.crop))
+        except UserError as error:
+            return [str(error)]
+        except FAILURES as error:
+            return [str(_misfit(self.architecture, self.encoder, error))]
+        return []
 
     @override
     def network_options(self) -> dict[str, Any]:
@@ -65,12 +82,20 @@ class Smp(Segmentation):
         return {"architecture": self.architecture, "encoder": self.encoder}
 
     @override
-    def network(self, options: Mapping[str, Any], in_channels: int, n_classes: int) -> "Network":
+    def network(self, options: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:
         """The model of these names; `UserError` if there is none."""
-        return Network(options["architecture"], options["encoder"], in_channels, n_classes)
+        from decomp.platform.learners.networks.smp import Network
+
+        architecture, encoder = options["architecture"], options["encoder"]
+        try:
+            return Network(architecture, encoder, in_channels, n_classes)
+        except FAILURES as error:
+            raise _misfit(architecture, encoder, error) from error
 
     @override
     def take_pretrained(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+        from decomp.platform.learners.networks.smp import Network
+
         assert isinstance(network, Network)
         if any(name.startswith("encoder.") for name in tensors):
             load_pretrained(network.model, tensors, file, ("segmentation_head.",))
@@ -78,33 +103,8 @@ class Smp(Segmentation):
             load_pretrained(network.model.encoder, tensors, file, CLASSIFIER)
 
 
-class Network(SegmentationNetwork):
-    """The model between normalisation and cropping; images are padded to a size that its encoder can divide."""
-
-    def __init__(self, architecture: str, encoder: str, in_channels: int, n_classes: int) -> None:
-        super().__init__(in_channels)
-        try:
-            self.model = segmentation_models_pytorch.create_model(
-                architecture, encoder, encoder_weights=None, in_channels=in_channels, classes=n_classes
-            )
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"learner.encoder: {architecture} cannot be made with {encoder!r} ({error}); choose another encoder."
-            ) from error
-        self.stride = int(self.model.encoder.output_stride)
-
-    @override
-    def encode(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """The encoder's maps, the first of which is the padded image."""
-        return list(self.model.encoder(self.padded(pixels)))
-
-    @override
-    def decode(self, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-        """Logits of the image without its padding."""
-        logits: torch.Tensor = self.model.segmentation_head(self.model.decoder(maps))
-        return logits.float()[..., : size[0], : size[1]]
-
-    @override
-    def layers_above(self, name: str) -> int:
-        """The encoder counts as one layer."""
-        return int(name.startswith("model.encoder."))
+def _misfit(architecture: str, encoder: str, error: Exception) -> UserError:
+    said = str(error).split("\n", 1)[0].rstrip(".") or type(error).__name__
+    return UserError(
+        f"learner.encoder: {architecture} cannot be made with {encoder!r} ({said}); choose another encoder."
+    )

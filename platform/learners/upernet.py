@@ -4,22 +4,25 @@ The defaults are those of the published configuration ``upernet_internimage_t_51
 "InternImage: Exploring Large-Scale Vision Foundation Models with Deformable Convolutions", CVPR 2023.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import torch
 from pydantic import Field
 from typing_extensions import override
 
 from decomp.platform.errors import UserError
-from decomp.platform.learners.networks.internimage import InternImage
-from decomp.platform.learners.networks.segmentation import SegmentationNetwork
-from decomp.platform.learners.networks.upernet import Network
 from decomp.platform.learners.segmentation import Segmentation
-from decomp.platform.learners.training.global_batch import as_before
 from decomp.platform.learners.training.pretrained import load_pretrained
+
+if TYPE_CHECKING:
+    import torch
+
+    from decomp.platform.learners.networks.segmentation import SegmentationNetwork
+    from decomp.platform.learners.networks.upernet import Network
 
 CLASSIFIER = ("conv_head.", "head.", "fc_norm.", "clip_projector.")
 """What follows the encoder in released image classifiers."""
@@ -88,8 +91,12 @@ class UperNet(Segmentation):
         }
 
     @override
-    def network(self, options: Mapping[str, Any], in_channels: int, n_classes: int) -> "Network":
+    def network(self, options: Mapping[str, Any], in_channels: int, n_classes: int) -> Network:
         """A network of the sizes in `options`."""
+        from decomp.platform.learners.networks.internimage import InternImage
+        from decomp.platform.learners.networks.upernet import Network
+        from decomp.platform.learners.training.global_batch import as_before
+
         backbone = InternImage(
             in_channels,
             options["channels"],
@@ -102,6 +109,8 @@ class UperNet(Segmentation):
 
     @override
     def take_pretrained(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+        from decomp.platform.learners.networks.upernet import Network
+
         assert isinstance(network, Network)
         if any(name.startswith("backbone.") for name in tensors):
             load_pretrained(network, tensors, file, HEADS)

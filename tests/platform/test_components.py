@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -7,6 +9,7 @@ from pydantic import Field
 
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.errors import UserError
+from decomp.platform.learners import LEARNERS
 from decomp.platform.spec import Component
 
 
@@ -80,3 +83,17 @@ class None_(Blobs):
 def test_numbers_of_classes_that_labels_cannot_tell_are_refused(name, count):
     with pytest.raises(UserError, match=f"{name} has {count} classes, but labels are 0 to 254, since 255 means"):
         build_dataset(Component(f"{__name__}:{name}", {}))
+
+
+def test_learners_are_built_without_importing_torch():
+    code = (
+        "import sys\n"
+        "from decomp.platform.components import build_learner\n"
+        "from decomp.platform.learners import LEARNERS\n"
+        "from decomp.platform.spec import Component\n"
+        "for name in LEARNERS:\n"
+        "    build_learner(Component(name))\n"
+        "    print([name for library in ('torch', 'nnunetv2', 'timm') if library in sys.modules])\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["[]"] * len(LEARNERS)

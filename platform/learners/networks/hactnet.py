@@ -8,7 +8,7 @@ size: Dwivedi et al., "Benchmarking Graph Neural Networks", 2020.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from decomp.platform.datasets.formats.graphs import RoiGraph
-from decomp.platform.learners.networks.rois import RoiNetwork
+from decomp.platform.learners.networks.rois import Inputs, RoiNetwork
 from decomp.platform.learners.networks.torchscript import without_deprecation_warnings
 
 with without_deprecation_warnings():
@@ -97,6 +97,32 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> "Batch":
         """The same on a device."""
         return Batch(self.n_rois, *(tensor.to(device) for tensor in self[1:]))
+
+
+class Graphs(Inputs):
+    """Graphs in memory, joined when they are asked for."""
+
+    def __init__(self, graphs: Sequence[RoiGraph], device: torch.device, nodes_per_batch: int) -> None:
+        self._graphs, self._device, self._nodes_per_batch = graphs, device, nodes_per_batch
+
+    @override
+    def batches(self, order: torch.Tensor, sizes: list[int]) -> Iterable[Batch]:
+        for numbers in torch.split(order, sizes):
+            yield Batch.of([self._graphs[number] for number in numbers.tolist()]).to(self._device)
+
+    @override
+    def chunks(self) -> list[int]:
+        sizes: list[int] = []
+        room = 0
+        for graph in self._graphs:
+            nodes = len(graph.cells) + len(graph.tissues)
+            if sizes and nodes <= room:
+                sizes[-1] += 1
+                room -= nodes
+            else:
+                sizes.append(1)
+                room = self._nodes_per_batch - nodes
+        return sizes
 
 
 class Network(RoiNetwork):

@@ -1,5 +1,7 @@
 """The learner: nnU-Net v2 on annotated regions."""
 
+from __future__ import annotations
+
 import math
 import os
 from collections.abc import Mapping
@@ -7,23 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import nn
 from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.datasets.volumes import Volumes
 from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Training
-from decomp.platform.learners.checkpoints import read_checkpoint, write_checkpoint
-from decomp.platform.learners.nnunet.environment import seeded
 from decomp.platform.learners.nnunet.nesting import Nesting
 from decomp.platform.learners.nnunet.prepared import WINDOW, Preparation, PreparedVolumes
 from decomp.platform.marks import NotIdentity
 from decomp.platform.predictions import Measure
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from decomp.platform.learners.nnunet.planning import Plans
 
 FORMAT, TITLE = "decomp-nnunet-1", "nnU-Net"
@@ -157,7 +157,11 @@ class NnUNet(Learner):
             UserError: if nothing is annotated, or the warm start's checkpoint does not fit.
             RuntimeError: if the training diverges.
         """
+        import torch
+
+        from decomp.platform.learners.checkpoints import write_checkpoint
         from decomp.platform.learners.nnunet.cases import AnnotatedCases
+        from decomp.platform.learners.nnunet.environment import seeded
         from decomp.platform.learners.nnunet.training import Schedule, train
 
         prepared = self.prepare(dataset)
@@ -189,18 +193,20 @@ class NnUNet(Learner):
     @override
     def load(self, checkpoint: Path, dataset: Dataset, device: str) -> Predictor:
         """Read a checkpoint; `UserError` if it is not one of nnU-Net's or was trained for other classes."""
+        import torch
+
         from decomp.platform.learners.nnunet.prediction import NnUNetPredictor
 
         nesting = Nesting.of_dataset(dataset)
         network, plans = _read(checkpoint, dataset.classes, nesting)
         return NnUNetPredictor(network.eval(), plans, nesting, torch.device(device), self.mirroring, self.threads)
 
-    def _plans(self, prepared: PreparedVolumes) -> "Plans":
+    def _plans(self, prepared: PreparedVolumes) -> Plans:
         from decomp.platform.learners.nnunet.planning import adapt
 
         return adapt(prepared.plans, self.patch, self.batch, self.features, self.convolutions, self.batch_dice)
 
-    def _warm_start(self, file: Path, prepared: PreparedVolumes, plans: "Plans") -> nn.Module:
+    def _warm_start(self, file: Path, prepared: PreparedVolumes, plans: Plans) -> nn.Module:
         from decomp.platform.learners.nnunet.planning import architecture
 
         network, stored = _read(file, prepared.classes, prepared.nesting)
@@ -218,7 +224,8 @@ class NnUNet(Learner):
         return Path(home).expanduser().absolute() / "decomp" / "nnunet"
 
 
-def _read(file: Path, classes: tuple[str, ...], nesting: Nesting) -> tuple[nn.Module, "Plans"]:
+def _read(file: Path, classes: tuple[str, ...], nesting: Nesting) -> tuple[nn.Module, Plans]:
+    from decomp.platform.learners.checkpoints import read_checkpoint
     from decomp.platform.learners.nnunet.prediction import new_network
 
     def build(description: Mapping[str, Any]) -> nn.Module:

@@ -1,13 +1,16 @@
 """Nested classes: sets of labels, each within the one before (Sec. 2 of the method notes)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 SMALLEST = 1e-30
 """Stands for the probability 0, whose logarithm would be infinite."""
@@ -29,7 +32,7 @@ class Nesting:
     exclusive: tuple[int, ...]
 
     @classmethod
-    def of(cls, classes: tuple[str, ...], nested: Mapping[str, tuple[int, ...]]) -> "Nesting":
+    def of(cls, classes: tuple[str, ...], nested: Mapping[str, tuple[int, ...]]) -> Nesting:
         """Check the nesting of a data set.
 
         Raises:
@@ -55,7 +58,7 @@ class Nesting:
         )
 
     @classmethod
-    def of_dataset(cls, dataset: Dataset) -> "Nesting":
+    def of_dataset(cls, dataset: Dataset) -> Nesting:
         """The nesting of a data set; raises as `of` does."""
         return cls.of(dataset.classes, dataset.nested)
 
@@ -93,6 +96,8 @@ class Nesting:
         Returns:
             Logarithms of the probabilities, shape (H + 1, *axes), float32, in order of the labels.
         """
+        import torch
+
         marginals = heads.sigmoid()
         for head in range(1, len(marginals)):
             torch.minimum(marginals[head], marginals[head - 1], out=marginals[head])

@@ -1,20 +1,23 @@
 """Pretrained weights of other code bases, read without unpickling and matched by name and shape."""
 
+from __future__ import annotations
+
 import codecs
 import pickle
 import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors
-import safetensors.torch
-import torch
-from torch import nn
 
 from decomp.platform.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 NAMED = 4  # tensors named in an error
 
@@ -62,6 +65,9 @@ def read_pretrained(file: Path) -> dict[str, torch.Tensor]:
     Raises:
         UserError: if the file cannot be read, needs unpickling of more than tensors, or holds no tensors.
     """
+    import safetensors.torch
+    import torch
+
     if file.exists() and not file.is_file():
         raise UserError(f"learner.pretrained: {file} is no file; give the path of released weights.")
     try:

@@ -4,9 +4,13 @@ One-cycle schedule: Smith and Topin, "Super-Convergence", 2018; cosine annealing
 2017.
 """
 
-import math
+from __future__ import annotations
 
-from torch import nn
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def warmed_polynomial(iteration: int, total: int, warmup: int, warmup_ratio: float, power: float) -> float:

@@ -15,7 +15,8 @@ from decomp.platform.datasets import Dataset, Split
 from decomp.platform.datasets.base import Task
 from decomp.platform.datasets.formats.graphs import RoiGraph
 from decomp.platform.errors import UserError
-from decomp.platform.learners.mlp import Mlp, Network
+from decomp.platform.learners.mlp import Mlp
+from decomp.platform.learners.networks.mlp import Network
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.randomness import stream

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,8 @@ from decomp.platform.components import build_learner
 from decomp.platform.datasets import Dataset
 from decomp.platform.errors import UserError
 from decomp.platform.learners import Training
-from decomp.platform.learners.smp import ARCHITECTURES, Network, Smp
+from decomp.platform.learners.networks.smp import ARCHITECTURES, Network
+from decomp.platform.learners.smp import Smp
 from decomp.platform.ledger import Ledger
 from decomp.platform.predictions import Wanted
 from decomp.platform.randomness import stream
@@ -108,19 +110,32 @@ def test_weights_of_encoder_and_model_load_from_local_files(tmp_path):
         replace(TINY, pretrained=tmp_path / "encoder.pth").load_pretrained(Network("unet", "resnet18", 3, 2))
 
 
-def test_unknown_names_are_user_errors():
-    with pytest.raises(UserError, match=r"learner.architecture.*did you mean 'unet'"):
-        build_learner(Component("smp", {"architecture": "unett"}))
-    with pytest.raises(UserError, match=r"learner.encoder.*resnet19"):
-        Network("unet", "resnet19", 3, 2)
-
-
 def test_it_is_built_from_an_experiment_file():
     learner = build_learner(Component("smp", {"architecture": "fpn", "encoder": "mit_b0", "crop": [64, 64]}))
     assert learner == Smp(architecture="fpn", encoder="mit_b0", crop=(64, 64))
 
 
-@pytest.mark.parametrize("encoder", ["resnet999", "tu-resnet999", "tu-"])
-def test_an_unknown_encoder_is_refused_before_any_compute(encoder):
-    with pytest.raises(UserError, match="there is no encoder"):
-        Smp(encoder=encoder)
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"architecture": "unett"}, "learner.architecture: must be one of .*did you mean 'unet'"),
+        ({"encoder": "resnet999"}, "learner.encoder: there is no encoder 'resnet999'"),
+        ({"encoder": "tu-resnet999"}, "learner.encoder: there is no encoder 'tu-resnet999'"),
+        ({"encoder": "tu-"}, "learner.encoder: there is no encoder 'tu-'"),
+        ({"architecture": "unet", "encoder": "mit_b0x"}, "learner.encoder: there is no encoder 'mit_b0x'"),
+        ({"architecture": "pan", "encoder": "vgg11"}, "learner.encoder: pan cannot be made with 'vgg11'"),
+        ({"architecture": "linknet", "encoder": "mit_b0"}, "learner.encoder: linknet cannot be made with 'mit_b0'"),
+    ],
+)
+def test_names_that_are_unknown_or_do_not_go_together_are_problems(options, sentence):
+    (problem,) = replace(TINY, **options).problems(Halves())
+    assert re.match(sentence, problem)
+
+
+def test_names_that_go_together_are_no_problem():
+    assert TINY.problems(Halves(channels=5)) == []
+
+
+def test_a_checkpoint_of_unknown_names_is_a_user_error():
+    with pytest.raises(UserError, match=r"learner.encoder.*resnet19"):
+        TINY.network({"architecture": "unet", "encoder": "resnet19"}, 3, 2)

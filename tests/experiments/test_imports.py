@@ -1,0 +1,58 @@
+"""What answers at once imports no library that takes seconds to load."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from decomp.platform.datasets.synthetic.phantom import write_phantom
+from decomp.platform.datasets.synthetic.streets import write_streets
+
+ROOT = Path(__file__).parents[2]
+SLOW = ("torch", "torchvision", "ray", "mlflow", "nnunetv2", "segmentation_models_pytorch", "matplotlib")
+PROGRAM = f"""
+import sys
+from decomp.experiments.cli import app
+for preset in sys.argv[1].split():
+    for command in ("check", "status"):
+        app([command, preset, *sys.argv[2:]], standalone_mode=False)
+print("imported:", [name for name in {SLOW} if name in sys.modules])
+"""
+VOLUMES = (
+    "budgets=[{n_image: 2, n_region: 2, region: [1, 8, 8], cycles: 2}]",
+    "learner={name: nnunet, patch: [8, 32, 32]}",
+)
+SMALL = {
+    "bracs": (
+        f"dataset.folder={ROOT}/tests/data/bracs/portable",
+        "budgets=[{n_image: 1, n_region: 2, region: [1], cycles: 2}]",
+    ),
+    "cityscapes": ("dataset.root=streets", "budgets=[{n_image: 2, n_region: 2, region: [32, 32], cycles: 3}]"),
+    "digits": (),
+    "kits23": ("dataset.root=volumes", *VOLUMES),
+    "phantom": ("dataset={name: phantom, cases: 6, size: [20, 32, 32], folds: 2}", *VOLUMES),
+    "slides": (),
+}
+"""What presets are given here, by the first word of their names."""
+
+
+def imported_by_check_and_status(folder, family):
+    presets = sorted(str(path) for path in (ROOT / "experiments").glob(f"{family}*.yaml"))
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
+    command = [sys.executable, "-c", PROGRAM, " ".join(presets), *SMALL[family], "resources.gpus=0"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("family", sorted({path.stem.split("-")[0] for path in (ROOT / "experiments").glob("*.yaml")}))
+def test_check_and_status_of_the_presets_import_no_slow_library(tmp_path, family):
+    if family == "cityscapes":
+        write_streets(tmp_path / "streets", {"train": 16, "val": 2}, (96, 192))
+    if family == "kits23":
+        write_phantom(tmp_path / "volumes", 10, size=(20, 32, 32))
+    if family in ("kits23", "phantom"):
+        imported_by_check_and_status(tmp_path, family)  # nnU-Net plans the grid, once per data set and machine
+    assert imported_by_check_and_status(tmp_path, family) == "imported: []"
