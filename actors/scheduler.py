@@ -1,9 +1,11 @@
 """The scheduler of runs: keeps as many runs going as fit into the cluster.
 
 A run needs a slot: a placement group with its workers, so that either all of a run's workers are there or none, and
-half-started runs cannot block each other. A slot serves run after run, for starting a worker takes seconds.
+half-started runs cannot block each other. A slot serves run after run, for starting a worker takes seconds. How many
+runs go on at once follows the cluster: nodes that join are used from then on.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -41,14 +43,17 @@ class Sweep:
         root: folder of the experiment, absolute and the same on all nodes.
         specs: runs, first cycles and references in order of preference.
         resources: what one run occupies.
+        patience: seconds that are waited for nodes if not even one run fits at the start.
     """
 
     root: Location
     specs: Sequence[RunSpec]
     resources: Resources
+    patience: float = 0.0
     _running: dict[Any, "_Running"] = field(default_factory=dict)
     _slots: list["_Slot"] = field(default_factory=list)
-    _room: int = 0
+    _room: int | None = None
+    _begun: bool = False
 
     def run(self, listen: Listener) -> list[Outcome]:
         """Compute everything that is not finished; returns how each of these runs ended, in order of ending.
@@ -56,11 +61,7 @@ class Sweep:
         Raises:
             UserError: if not even one run fits into the cluster, or this machine is cut off from it.
         """
-        limit = self.resources.runs_at_once
-        if not self.resources.autoscaling:
-            room = capacity(self.resources)
-            limit = limit or room
-        assert limit is not None
+        deadline = time.monotonic() + self.patience
         waiting = [spec for spec in self.specs if not RunStore(self.root, spec).finished]
         blocking = {spec.key for spec in waiting if spec.kind == "first"}
         outcomes: list[Outcome] = []
@@ -68,8 +69,9 @@ class Sweep:
         reader = ProgressReader(progress)
         try:
             while waiting or self._running:
+                warnings = self._follow_cluster(deadline)
                 ready = [spec for spec in waiting if spec.kind != "run" or spec.first.key not in blocking]
-                for spec in ready[: max(0, limit - len(self._running))]:
+                for spec in ready[: max(0, self._limit - len(self._running))]:
                     waiting.remove(spec)
                     self._start(spec, progress)
                 ended, again = self._collect()
@@ -84,7 +86,7 @@ class Sweep:
                 if not waiting:
                     self._release_idle()
                 report = reader.read()
-                listen(replace(report, warnings=[*report.warnings, *self._lost_room()]), ended)
+                listen(replace(report, warnings=[*report.warnings, *warnings]), ended)
         finally:
             for slot in self._slots:
                 slot.close()
@@ -105,6 +107,7 @@ class Sweep:
         group = placement_group([self.resources.bundle] * self.resources.workers, strategy="PACK")
         slot = _Slot(group, start_workers(self.resources, group))
         self._slots.append(slot)
+        self._begun = True
         return slot
 
     def _idle(self) -> list["_Slot"]:
@@ -119,6 +122,9 @@ class Sweep:
 
     def _collect(self) -> tuple[list[Outcome], list[RunSpec]]:
         """How runs ended, and runs to start again: they lost processes, but had committed cycles since they started."""
+        if not self._running:  # no room at the moment
+            time.sleep(POLL)
+            return [], []
         done, _ = ray.wait(list(self._running), num_returns=1, timeout=POLL)
         ended, again = [], []
         for reference in done:
@@ -138,11 +144,23 @@ class Sweep:
                 ended.append(outcome)
         return ended, again
 
-    def _lost_room(self) -> list[str]:
-        """A sentence when the cluster has become too small for the runs that have started.
+    @property
+    def _limit(self) -> int:
+        """How many runs may go on at once now."""
+        most, fitting = self.resources.runs_at_once, self._room or 0
+        if most is None:
+            return fitting
+        return most if self.resources.autoscaling else min(most, fitting)
+
+    def _follow_cluster(self, deadline: float) -> list[str]:
+        """Count how many runs fit now that nodes may have joined or left.
+
+        Returns:
+            A sentence when not even one run fits yet, or no longer all that have started.
 
         Raises:
-            UserError: if this machine is no longer part of the cluster: nothing could ever be started again.
+            UserError: if nothing ever fitted until the deadline, or if this machine is no longer part of the cluster,
+                so that nothing could ever be started again.
         """
         nodes = _living_nodes()
         if ray.get_runtime_context().get_node_id() not in (node["NodeID"] for node in nodes):
@@ -150,8 +168,14 @@ class Sweep:
                 "Ray's own process on this machine has died, for lack of memory? Committed cycles are kept; the same "
                 "command goes on from there."
             )
-        before, self._room = self._room, _room(nodes, self.resources)
-        if self.resources.autoscaling or not self._room < min(before, len(self._slots)):
+        before, self._room = self._room, room(nodes, self.resources)
+        if self.resources.autoscaling:
+            return []
+        if not self._room and not self._begun:
+            if time.monotonic() >= deadline:
+                raise _too_small(nodes, self.resources)
+            return [] if before is not None else [f"{_shortage(nodes, self.resources)}; more nodes are waited for."]
+        if before is None or self._room >= min(before, len(self._slots)):
             return []
         return [
             f"a node was lost, which leaves room for {self._room} of the {len(self._slots)} runs that have started; "
@@ -186,33 +210,29 @@ def _give_up(waiting: list[RunSpec], failed: Outcome) -> list[Outcome]:
     return [Outcome(spec, "the first cycle that it shares failed", failed.details) for spec in lost]
 
 
-def capacity(resources: Resources) -> int:
-    """How many runs fit into the cluster at the same time.
+def room(nodes: Sequence[dict[str, Any]], resources: Resources) -> int:
+    """How many runs fit into the nodes, which are as Ray describes them, at the same time."""
+    return _bundles(nodes, resources) // resources.workers
 
-    Raises:
-        UserError: if not even one does.
-    """
-    nodes = _living_nodes()
-    room = _room(nodes, resources)
-    if not room:
-        totals = {name: sum(node["Resources"].get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
-        raise UserError(
-            f"resources: one run needs {resources.workers} worker(s) of {resources.cpus:g} CPU and "
-            f"{resources.gpus:g} GPU each, but the cluster has {totals['CPU']:g} CPU and {totals['GPU']:g} GPU on "
-            f"{len(nodes)} node(s), which makes room for {_bundles(nodes, resources)}; lower resources.workers, "
-            f".cpus or .gpus, or use a larger cluster."
-        )
-    return room
+
+def _too_small(nodes: Sequence[dict[str, Any]], resources: Resources) -> UserError:
+    return UserError(
+        f"{_shortage(nodes, resources)}; lower resources.workers, .cpus or .gpus, or use a larger cluster."
+    )
+
+
+def _shortage(nodes: Sequence[dict[str, Any]], resources: Resources) -> str:
+    totals = {name: sum(node["Resources"].get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
+    return (
+        f"resources: one run needs {resources.workers} worker(s) of {resources.cpus:g} CPU and {resources.gpus:g} GPU "
+        f"each, but the cluster has {totals['CPU']:g} CPU and {totals['GPU']:g} GPU on {len(nodes)} node(s), which "
+        f"makes room for {_bundles(nodes, resources)}"
+    )
 
 
 def _living_nodes() -> list[dict[str, Any]]:
     """The cluster's nodes as Ray describes them."""
     return [node for node in ray.nodes() if node["Alive"]]
-
-
-def _room(nodes: Sequence[dict[str, Any]], resources: Resources) -> int:
-    """How many runs fit into the nodes at the same time."""
-    return _bundles(nodes, resources) // resources.workers
 
 
 def _bundles(nodes: Sequence[dict[str, Any]], resources: Resources) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import ray
 
+from decomp.actors.cores import usable_cores
 from decomp.platform.errors import UserError
 
 PATIENCE = 10.0
@@ -23,7 +24,9 @@ LONGEST_FOLDER = 39
 
 
 def start(address: str | None, *, verbose: bool) -> None:
-    """Start a local Ray, or join the cluster at `address` (``auto`` for the one of this machine).
+    """Start a local Ray on the cores that this process may use, or join the cluster at `address`.
+
+    The address ``auto`` is that of a cluster of this machine.
 
     Raises:
         UserError: if Ray cannot start, there is no cluster at the address, or it does not let us in.
@@ -38,6 +41,8 @@ def start(address: str | None, *, verbose: bool) -> None:
     try:
         ray.init(
             address=address or "local",
+            # Ray itself counts the node's cores, which other jobs may share; GPUs it counts by CUDA_VISIBLE_DEVICES.
+            num_cpus=None if address else usable_cores(),
             include_dashboard=None if address else False,
             log_to_driver=verbose,
             logging_level=logging.INFO if verbose else logging.ERROR,

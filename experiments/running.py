@@ -14,6 +14,10 @@ from decomp.experiments.status import StatusWriter
 from decomp.experiments.tracking.mirror import MirrorThread
 from decomp.platform.storage.runs import RunStore
 
+NODES_PATIENCE = 60.0
+"""Seconds that a cluster has, if not even one run fits, until more of its nodes have joined: a batch job starts as soon
+as the head answers."""
+
 
 def compute_all(
     plan: Plan, missing: Mapping[str, RunStore], mirror: MirrorThread, address: str | None, *, verbose: bool
@@ -59,8 +63,8 @@ def _compute(
             failures = {outcome.spec.label: outcome.error for outcome in ended if outcome.error is not None}
             status_writer.update(report.active, failures)
 
-        outcomes = Sweep(root, [spec for spec in plan.specs if spec.label in missing], plan.experiment.resources).run(
-            listen
-        )
+        specs = [spec for spec in plan.specs if spec.label in missing]
+        patience = 0.0 if address is None else NODES_PATIENCE
+        outcomes = Sweep(root, specs, plan.experiment.resources, patience).run(listen)
     session.stop()
     return [outcome for outcome in outcomes if outcome.error is not None]

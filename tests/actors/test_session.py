@@ -82,3 +82,11 @@ def test_whatever_keeps_ray_from_starting_is_one_sentence(error, settings, monke
     assert "\n" not in str(said.value)
     with pytest.raises(UserError, match=r"^--address auto: the cluster cannot be joined .*auth_token here is the head"):
         session.start("auto", verbose=False)
+
+
+def test_a_local_ray_has_the_cores_of_this_process_and_a_cluster_its_own(settings, monkeypatch):
+    monkeypatch.setattr(session, "usable_cores", lambda: 3)
+    session.start(None, verbose=False)
+    assert settings["num_cpus"] == 3
+    session.start("auto", verbose=False)
+    assert settings["num_cpus"] is None

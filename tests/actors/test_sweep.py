@@ -1,13 +1,18 @@
+import itertools
+import time
 from dataclasses import replace
 
 import pytest
 import ray
 from helpers.toy_runs import DECOMP, REFERENCE, ROI_RUNS, RUNS, results, run_locally
+from ray.util import placement_group_table
 
+from decomp.actors import scheduler
+from decomp.actors.coordinator import Outcome
 from decomp.actors.group import WorkerGroup, start_workers
 from decomp.actors.progress import ProgressObserver, open_progress
 from decomp.actors.resources import Resources
-from decomp.actors.scheduler import Sweep, capacity
+from decomp.actors.scheduler import Sweep, room
 from decomp.actors.worker import Job
 from decomp.platform.components import build_dataset
 from decomp.platform.errors import UserError
@@ -116,26 +121,85 @@ def test_a_worker_killed_after_predicting_predicts_again(cluster, oracle, tmp_pa
     assert results(RunStore(tmp_path, spec).path) == results(RunStore(oracle, spec).path)
 
 
-def test_what_can_never_fit_is_refused_with_the_arithmetic(cluster):
-    assert capacity(Resources(workers=2, cpus=1)) == 2
-    with pytest.raises(UserError, match=r"needs 1 worker.* 1 GPU each, but the cluster has 4 CPU and 0 GPU"):
-        capacity(Resources(gpus=1))
-    with pytest.raises(UserError, match="room for 4"):
-        capacity(Resources(workers=5))
+@pytest.mark.parametrize(
+    ("resources", "sentence"),
+    [
+        (Resources(gpus=1), r"needs 1 worker.* 1 GPU each, but the cluster has 4 CPU and 0 GPU.*lower resources"),
+        (Resources(workers=5), "room for 4; lower resources"),
+    ],
+)
+def test_what_can_never_fit_is_refused_with_the_arithmetic(cluster, tmp_path, resources, sentence):
+    with pytest.raises(UserError, match=sentence):
+        Sweep(tmp_path, [REFERENCE], resources).run(lambda report, ended: None)
 
 
 @pytest.mark.parametrize(
-    ("workers", "gpus", "room"), [(1, 0.1, 20), (1, 0.25, 8), (2, 0.25, 4), (1, 0.6, 2), (1, 1.0, 2), (2, 1.0, 1)]
+    ("workers", "gpus", "fitting"),
+    [
+        (1, 0, 32),
+        (2, 0, 16),
+        (1, 0.1, 20),
+        (1, 0.25, 8),
+        (2, 0.25, 4),
+        (1, 0.6, 2),
+        (3, 0.6, 0),
+        (1, 1.0, 2),
+        (2, 1.0, 1),
+    ],
 )
-def test_small_runs_share_a_gpu(monkeypatch, workers, gpus, room):
-    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 32.0, "GPU": 2.0}}])
-    assert capacity(Resources(workers=workers, gpus=gpus)) == room
+def test_small_runs_share_a_gpu_but_fractions_of_two_gpus_make_no_third(workers, gpus, fitting):
+    assert room([{"Resources": {"CPU": 32.0, "GPU": 2.0}}], Resources(workers=workers, gpus=gpus)) == fitting
 
 
-def test_fractions_of_two_gpus_make_no_third(monkeypatch):
-    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 32.0, "GPU": 2.0}}])
-    with pytest.raises(UserError, match=r"3 worker.* 0.6 GPU each, but the cluster has 32 CPU and 2 GPU.*room for 2"):
-        capacity(Resources(workers=3, gpus=0.6))
+def node(cpus, name=None):
+    return {"NodeID": name or ray.get_runtime_context().get_node_id(), "Resources": {"CPU": float(cpus)}}
+
+
+@pytest.fixture
+def slots_by_look(cluster, monkeypatch, tmp_path):
+    """A sweep of six runs that compute nothing: how many slots it has at every look at the nodes, and what it tells."""
+
+    def sweep(nodes, patience=0.0):
+        def pretend(spec, *_):
+            time.sleep(0.5)
+            return Outcome(spec)
+
+        last, looks, slots, told = len(nodes) - 1, itertools.count(), [], []
+        monkeypatch.setattr(scheduler, "_living_nodes", lambda: nodes[min(last, next(looks))])
+        monkeypatch.setattr(scheduler, "coordinate", pretend)
+        monkeypatch.setattr(scheduler, "start_workers", lambda resources, group: [])
+
+        def listen(report, ended):
+            slots.append(sum(group["state"] != "REMOVED" for group in placement_group_table().values()))
+            told.extend(report.warnings)
+
+        specs = [replace(REFERENCE, seed=seed) for seed in range(6)]
+        outcomes = Sweep(tmp_path, specs, Resources(cpus=1), patience).run(listen)
+        assert len(outcomes) == 6
+        return slots, told
+
+    return sweep
+
+
+def test_nodes_that_join_are_used_from_then_on(slots_by_look):
+    slots, told = slots_by_look([*3 * [[node(1)]], [node(1), node(2, "joined")]])
+    assert slots[:3] == [1, 1, 1]
+    assert max(slots) == slots[3] == 3
+    assert told == []
+
+
+def test_no_more_runs_start_than_the_remaining_nodes_have_room_for(slots_by_look):
+    slots, told = slots_by_look([[node(1), node(1, "lost")], [node(1)]])
+    assert max(slots) == 2
+    (sentence,) = told
+    assert sentence.startswith("a node was lost, which leaves room for 1 of the 2 runs that have started;")
+
+
+def test_a_cluster_has_time_until_the_nodes_of_the_first_run_have_joined(slots_by_look):
+    slots, told = slots_by_look([*3 * [[node(0)]], [node(0), node(3, "joined")]], patience=60.0)
+    assert slots[:4] == [0, 0, 0, 3]
+    (sentence,) = told
+    assert sentence.endswith("has 0 CPU and 0 GPU on 1 node(s), which makes room for 0; more nodes are waited for.")
 
 
 def test_a_cluster_that_grows_on_demand_is_waited_for(cluster, tmp_path):
