@@ -104,6 +104,10 @@ class WorkerGroup(Workers):
         return Proposals.from_arrow(list(tables.values()), task.images)
 
     @override
+    def count_classes(self, images: Sequence[str]) -> npt.NDArray[np.int64]:
+        return self._each_image(images, "count_classes")
+
+    @override
     def reveal(self, regions: Sequence[Region]) -> Revealed:
         regions_of: dict[int, list[Region]] = {}
         for region in regions:
@@ -112,13 +116,16 @@ class WorkerGroup(Workers):
 
     @override
     def evaluate(self, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:
+        return self._each_image(images, "evaluate", model)
+
+    def _each_image(self, images: Sequence[str], method: str, *first: Any) -> npt.NDArray[np.int64]:
+        """Answers for images dealt out to all workers, one row for each image."""
         n = min(len(self.workers), len(images))
-        arguments = {k: (model, tuple(images[k::n])) for k in range(n)}
-        answers = self._call(arguments, "evaluate")
-        confusions = np.empty((len(images), *answers[0].shape[1:]), np.int64)
-        for k, confusions_of_worker in answers.items():
-            confusions[k::n] = confusions_of_worker
-        return confusions
+        answers = self._call({k: (*first, tuple(images[k::n])) for k in range(n)}, method)
+        rows = np.empty((len(images), *answers[0].shape[1:]), np.int64)
+        for k, rows_of_worker in answers.items():
+            rows[k::n] = rows_of_worker
+        return rows
 
     def _fit_distributed(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
         """Train with several workers, starting all of them anew when one is lost."""

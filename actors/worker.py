@@ -81,6 +81,10 @@ class Worker:
         """Choose regions in the worker's images; `Proposals` as an Arrow table."""
         return self._shard_of(job).choose(task)
 
+    def count_classes(self, job: Job, images: Sequence[str]) -> npt.NDArray[np.int64]:
+        """True pixels of each class in each of the worker's images, shape (N, C)."""
+        return self._shard_of(job).count_classes(images)
+
     def reveal(self, job: Job, regions: Sequence[Region]) -> Revealed:
         """What the oracle reveals about regions in the worker's images."""
         return reveal(self._shard_of(job).dataset, regions)

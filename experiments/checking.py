@@ -8,6 +8,7 @@ from rich.table import Table
 from decomp.experiments.console import duration
 from decomp.experiments.plan import Plan
 from decomp.experiments.report.run_history import RunHistory
+from decomp.platform.components import reads_truth
 
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Where the drivers of NVIDIA, AMD and Windows' Linux answer; without them there is no GPU to be counted."""
@@ -27,12 +28,18 @@ def plan_table(plan: Plan, histories: Sequence[RunHistory]) -> Table:
     table = Table(
         "what", "runs", "cycles each", "trainings", title=f"Plan of {plan.experiment.name}", title_justify="left"
     )
-    table.add_row("first cycles, shared by all samplers", str(len(plan.firsts)), "1", str(len(plan.firsts)))
+    start = plan.experiment.start
+    all_classes = " (start with all classes: reads the truth)" * (start is not None and start.choice == "all-classes")
+    table.add_row(
+        f"first cycles, shared by all samplers{all_classes}", str(len(plan.firsts)), "1", str(len(plan.firsts))
+    )
     for sampler in plan.experiment.samplers:
         for budget in plan.experiment.budgets:
-            count = sum(run.sampler == sampler and run.budget == budget.of_cycle for run in plan.runs)
-            trainings = count * (budget.cycles - 1)
-            table.add_row(f"{sampler.name} {budget.label}", str(count), str(budget.cycles), str(trainings))
+            runs = [run for run in plan.runs if run.sampler and run.sampler.name == sampler.name]
+            count = sum(run.budget == budget.of_cycle for run in runs)
+            if count:
+                name = f"{sampler.name} {budget.label}{' (oracle baseline: reads the truth)' * reads_truth(sampler)}"
+                table.add_row(name, str(count), str(budget.cycles), str(count * (budget.cycles - 1)))
     table.add_row("full-annotation references", str(len(plan.references)), "1", str(len(plan.references)))
     table.add_section()
     table.add_row("total", str(len(plan.specs)), "", str(plan.trainings()))

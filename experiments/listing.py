@@ -5,16 +5,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter
 from rich.box import SIMPLE
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from decomp.platform.components import resolve
+from decomp.platform.components import reads_truth, resolve
 from decomp.platform.datasets import DATASETS, Dataset
 from decomp.platform.errors import UserError, nearest
 from decomp.platform.learners import LEARNERS, Learner
-from decomp.platform.names import SAMPLERS
+from decomp.platform.names import RIVALS, SAMPLERS
 from decomp.platform.options import REQUIRED, Option, options_of
 from decomp.platform.partitions import PARTITIONS, Partition
 from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, RegionSelector
@@ -43,8 +44,8 @@ KINDS = (
 def table_of_names() -> Table:
     """All samplers, selectors, partitions, data sets and learners that come with decomp, a line each."""
     table = Table(box=None, show_header=False, padding=(0, 2))
-    for name, (images, regions) in SAMPLERS.items():
-        table.add_row("sampler", name, f"images: {images}, regions: {regions}")
+    for name, sampler in _samplers().items():
+        table.add_row("sampler", name, _in_words(sampler))
     for kind in KINDS:
         for name in kind.known:
             table.add_row(kind.name, name, _summary(resolve(kind.name, name, kind.known, kind.contract)))
@@ -68,20 +69,36 @@ def tables_of_options(name: str) -> RenderableType:
         return _table(f"{' and '.join(kinds)} {name}", _summary(cls), options_of(cls))
     tables = []
     classes = {(kind.name, name): kind for kind in KINDS if name in kind.known}
-    if name in SAMPLERS:
-        images, regions = SAMPLERS[name]
-        tables = [_table(f"sampler {name}", f"images: {images}, regions: {regions}", _sampler_options())]
-        classes = {(IMAGES.name, images): IMAGES, (REGIONS.name, regions): REGIONS} | classes
+    if name in _samplers():
+        sampler = _samplers()[name]
+        tables = [_table(f"sampler {name}", _in_words(sampler), _sampler_options())]
+        selectors = {(IMAGES.name, sampler.images.name): IMAGES, (REGIONS.name, sampler.regions.name): REGIONS}
+        classes = selectors | classes
     for (_, class_name), kind in classes.items():
         cls = resolve(kind.name, class_name, kind.known, kind.contract)
         tables.append(_table(f"{kind.name} {class_name}", _summary(cls), options_of(cls)))
     if not tables:
-        known = dict.fromkeys([*SAMPLERS, *(name for kind in KINDS for name in kind.known)])
+        known = dict.fromkeys([*_samplers(), *(name for kind in KINDS for name in kind.known)])
         raise UserError(
             f"There is nothing of the name {name!r}{nearest(name, known)}; type 'decomp list' for all names, or give a "
             f"class of your own as 'module:Class'."
         )
     return Group(*tables)
+
+
+def _samplers() -> dict[str, Sampler]:
+    """All samplers that have a name."""
+    adapter = TypeAdapter(Sampler)
+    return {name: adapter.validate_python({"sampler": name}) for name in (*SAMPLERS, *RIVALS)}
+
+
+def _in_words(sampler: Sampler) -> str:
+    """What a sampler consists of, and whether nobody could run it in practice."""
+    regions = sampler.regions
+    options = ", ".join(f"{key}: {value:.3g}" for key, value in regions.options.items())
+    words = f"images: {sampler.images.name}, regions: {regions.name}{f' ({options})' if options else ''}"
+    words += f", uncertainty: {sampler.uncertainty}" if sampler.uncertainty else ""
+    return words + " (oracle baseline: reads the truth)" * reads_truth(sampler)
 
 
 def _sampler_options() -> list[Option]:

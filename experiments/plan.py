@@ -7,15 +7,22 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from decomp.experiments.problems import axes_problems, budget_problems, learner_problems, sampler_problems
+from decomp.experiments.problems import (
+    axes_problems,
+    budget_problems,
+    fits,
+    learner_problems,
+    sampler_problems,
+    start_problems,
+)
 from decomp.experiments.report.run_history import RunHistory, read_histories
 from decomp.experiments.schema import Experiment
-from decomp.platform.components import build_dataset, build_learner, identified, stated_learner
+from decomp.platform.components import build_dataset, build_learner, identified, stated_learner, told_selections
 from decomp.platform.datasets import Dataset
 from decomp.platform.datasets.splits import unusable
 from decomp.platform.errors import UserError
 from decomp.platform.metrics import metric_of
-from decomp.platform.spec import FORMAT, Component, RunSpec
+from decomp.platform.spec import FORMAT, Component, RunSpec, Sampler
 from decomp.platform.storage.runs import DamagedCycle, RunStore, read_identity
 from decomp.platform.values import canonical, flatten
 
@@ -78,7 +85,7 @@ class Plan:
             if spec.budget is None:
                 each = [build_learner(spec.learner).training_epochs(len(self.dataset.ids("train", spec.fold)))]
             else:
-                regions = spec.budget.n_image * spec.budget.n_region
+                regions = spec.budget.regions
                 first = 2 if spec.kind == "run" else 1  # a run's first cycle is that of another spec
                 each = [learner.training_epochs(cycle * regions) for cycle in range(first, spec.cycles + 1)]
             for epochs in each:
@@ -140,6 +147,7 @@ def make_plan(experiment: Experiment) -> Plan:
         dataset = source if problems else build_learner(experiment.learner).prepare(source)
         problems += [] if problems else axes_problems(experiment, dataset)
         problems += [*sampler_problems(experiment, dataset), *budget_problems(experiment, dataset)]
+        problems += start_problems(experiment, dataset)
         fingerprint = dataset.fingerprint()
     except UserError as error:  # one file is damaged: are there more?
         raise UserError("\n".join(source.problems() or [str(error)])) from error
@@ -166,16 +174,23 @@ def _began(plan: Plan, other: Plan) -> bool:
 def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], fingerprint: str, as_written: bool) -> Plan:
     """All runs; `as_written` finds those that began before options had a canonical form."""
     of = partial(identified, as_written=as_written)
-    samplers = [
-        replace(sampler, images=of("images", sampler.images), regions=of("regions", sampler.regions))
-        for sampler in experiment.samplers
-    ]
+
+    def identified_sampler(sampler: Sampler) -> Sampler:
+        return replace(sampler, images=of("images", sampler.images), regions=of("regions", sampler.regions))
+
+    samplers = [identified_sampler(sampler) for sampler in experiment.samplers]
     budgets = [
         replace(budget, region=of("region", budget.region)) if isinstance(budget.region, Component) else budget
         for budget in experiment.budgets
     ]
     components = {"dataset": of("dataset", experiment.dataset), "learner": of("learner", experiment.learner)}
-    experiment = experiment.model_copy(update={**components, "samplers": samplers, "budgets": budgets})
+    start = experiment.start
+    if start is not None:
+        budget = start.budget or budgets[0].of_cycle
+        if isinstance(budget.region, Component):
+            budget = replace(budget, region=of("region", budget.region))
+        start = replace(start, budget=budget)
+    experiment = experiment.model_copy(update={**components, "samplers": samplers, "budgets": budgets, "start": start})
     repeats = [(seed, fold) for seed in experiment.seeds for fold in folds]
     base = RunSpec(
         kind="reference",
@@ -192,12 +207,14 @@ def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], finger
             fold=fold,
             warm_start=experiment.warm_start,
             budget=budget.of_cycle,
-            sampler=sampler,
+            sampler=identified_sampler(told_selections(sampler, budget.cycles - 1)),
+            start=experiment.start,
             cycles=budget.cycles,
         )
         for seed, fold in repeats
         for budget in experiment.budgets
         for sampler in experiment.samplers
+        if fits(sampler, budget)
     ]
     references = []
     if experiment.reference is not None:

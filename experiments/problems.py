@@ -7,9 +7,10 @@ from decomp.experiments.schema import Experiment
 from decomp.platform.components import build_learner, build_partition, build_selectors
 from decomp.platform.datasets import Dataset
 from decomp.platform.errors import UserError, nearest
+from decomp.platform.samplers import RegionSelector
 from decomp.platform.samplers.tiny import kind_of
 from decomp.platform.samplers.trial import try_selectors
-from decomp.platform.spec import Component
+from decomp.platform.spec import Budget, Component, Sampler
 
 
 def learner_problems(experiment: Experiment) -> list[str]:
@@ -62,6 +63,7 @@ def sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
             problems += [f"{key}{'.' if line.startswith(('images', 'regions')) else ': '}{line}" for line in lines]
         else:
             problems += [f"{key}.{fault}" for fault in try_selectors(*selectors, kinds, len(dataset.classes))]
+            problems += _fitting_problems(key, sampler, selectors[1], experiment.budgets)
         named = [("emphasis", name) for name in sampler.emphasis]
         named += [("background", sampler.background)] if sampler.background is not None else []
         problems += [
@@ -73,27 +75,72 @@ def sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
     return problems
 
 
+def fits(sampler: Sampler, budget: Budget) -> bool:
+    """Whether a sampler can spend a budget: one for the whole pool if it selects no images, else one by images."""
+    return (sampler.images.name == "all") == (budget.total is not None)
+
+
+def _fitting_problems(key: str, sampler: Sampler, regions: RegionSelector, budgets: Sequence[Budget]) -> list[str]:
+    problems = []
+    if not any(fits(sampler, budget) for budget in budgets):
+        wanted = "a total, the regions of the whole pool" if sampler.images.name == "all" else "n_image"
+        problems.append(f"{key}: {sampler.name} has no budget that it can spend; add one with {wanted}, to budgets.")
+    if sampler.images.name == "all" and not regions.comparable:
+        problems.append(
+            f"{key}.images: {sampler.regions.name} gives no scores that can be compared between images, so it cannot "
+            f"select in the whole pool; give an image selector, like {sampler.regions.name}."
+        )
+    return problems
+
+
+def start_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
+    """What is wrong with the start."""
+    start = experiment.start
+    if start is None:
+        return []
+    budget = start.budget or experiment.budgets[0].of_cycle
+    problems = [] if start.budget is None else _problems_of_budget("start.budget", budget, dataset)
+    least = 2 * len(dataset.classes)
+    if start.choice == "all-classes" and budget.regions < least:
+        problems.append(
+            f"start: two regions of each of {len(dataset.classes)} classes are {least}, but the budget has "
+            f"{budget.regions}; give the start a larger budget."
+        )
+    if start.choice == "all-classes" and budget.total is not None:
+        problems.append("start: all-classes selects images, so give the start a budget with n_image.")
+    return problems
+
+
 def budget_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
-    """What is wrong with the budgets, which must fit into the images."""
+    """What is wrong with the budgets, which must fit into the images and have a sampler."""
     problems = []
     for number, budget in enumerate(experiment.budgets):
         key = f"budgets[{number}]"
-        if isinstance(budget.region, Component):
-            if dataset.task == "roi":
-                problems.append(f"{key}.region: the images are sets of ROIs, so a region is [1].")
-            try:
-                build_partition(budget.region)
-            except UserError as error:
-                lines = str(error).splitlines()
-                problems += [f"{key}.{'' if line.startswith('region') else 'region: '}{line}" for line in lines]
-        for fold in range(dataset.folds):
-            pool = dataset.ids("train", fold)
-            if 0 < len(pool) < budget.n_image:
-                problems.append(
-                    f"{key}.n_image: {budget.n_image} images per cycle, but the pool has only {len(pool)}; lower it."
-                )
-            if not isinstance(budget.region, Component):
-                problems += _region_problems(key, budget.region, dataset, pool)
+        problems += _problems_of_budget(key, budget, dataset)
+        if not any(fits(sampler, budget) for sampler in experiment.samplers):
+            wanted = "images: all" if budget.total is not None else "an image selector"
+            problems.append(f"{key}: no sampler can spend this budget; add one with {wanted}.")
+    return problems
+
+
+def _problems_of_budget(key: str, budget: Budget, dataset: Dataset) -> list[str]:
+    problems = []
+    if isinstance(budget.region, Component):
+        if dataset.task == "roi":
+            problems.append(f"{key}.region: the images are sets of ROIs, so a region is [1].")
+        try:
+            build_partition(budget.region)
+        except UserError as error:
+            lines = str(error).splitlines()
+            problems += [f"{key}.{'' if line.startswith('region') else 'region: '}{line}" for line in lines]
+    for fold in range(dataset.folds):
+        pool = dataset.ids("train", fold)
+        if budget.n_image is not None and 0 < len(pool) < budget.n_image:
+            problems.append(
+                f"{key}.n_image: {budget.n_image} images per cycle, but the pool has only {len(pool)}; lower it."
+            )
+        if not isinstance(budget.region, Component):
+            problems += _region_problems(key, budget.region, dataset, pool)
     return list(dict.fromkeys(problems))
 
 

@@ -16,7 +16,7 @@ from decomp.actors.resources import Resources
 from decomp.experiments.written import interpolated, mistakes_of, override, read_file
 from decomp.platform.errors import UserError, describe, nearest, shown
 from decomp.platform.names import check_name
-from decomp.platform.spec import Budget, Component, Sampler
+from decomp.platform.spec import Budget, Component, Sampler, Start
 from decomp.platform.storage import records
 from decomp.platform.storage.address import parse_location
 from decomp.platform.storage.location import Location
@@ -32,7 +32,7 @@ class BudgetOfCycles(Budget):
     @property
     def of_cycle(self) -> Budget:
         """The budget of one cycle, which is what identifies a run."""
-        return Budget(self.n_image, self.n_region, self.region)
+        return Budget(self.n_image, self.n_region, self.region, total=self.total)
 
 
 Seconds = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
@@ -90,6 +90,10 @@ class Experiment(pydantic.BaseModel):
 
     folds: list[NonNegativeInt] | None = None
     """Cross-validation folds; all of the data set's by default."""
+
+    start: Start | None = None
+    """The first cycle, which all samplers of a seed share under all budgets; by default random, with the budget of
+    each."""
 
     warm_start: bool = False
     """Whether a cycle starts from the weights of the one before."""
@@ -204,6 +208,7 @@ def _keys_at(location: Sequence[Any]) -> dict[str, Any]:
     sections = {
         "samplers": Sampler,
         "budgets": BudgetOfCycles,
+        "start": Start,
         "resources": Resources,
         "annotation_seconds": AnnotationSeconds,
     }

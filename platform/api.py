@@ -6,10 +6,11 @@
   and the `Ledger` of annotated regions, each an `Annotation`; `revealed`, their labels as a map; `reproducible`, a
   context in which torch computes the same every time.
 - Predictions: `Wanted` says what is asked for; `decode` makes a `Prediction` from logits and a `Bottleneck`; `Measure`
-  and `UncertaintyMap` describe its uncertainty.
-- Samplers: `ImageSelector`, `RegionSelector` and `JointRegionSelector`, the contracts; `Need`, what they declare;
-  `PoolView`, `ImageView` and `CandidateRegions`, what they are shown; `Places` and `Peaks`, with which they find
-  regions; `Choice`, what they answer; `UncertaintyRegions`, with which joint selectors find candidate regions.
+  and `UncertaintyMap` describe its uncertainty; a `MapReader` makes further maps.
+- Samplers: `ImageSelector`, `JointImageSelector`, `RegionSelector` and `JointRegionSelector`, the contracts; `Need`,
+  what they declare; `PoolView`, `ImageView` and `CandidateRegions`, what they are shown; `Places` and `Peaks`, with
+  which they find regions; `Choice`, what they answer; `UncertaintyRegions`, with which joint selectors find candidate
+  regions.
 - Partitions: `Partition`, the contract of irregular regions.
 - Options: `NotIdentity` and `ByContent`, with which an annotation says what part an option plays in a run's identity.
 - For all: `Region`; `stream`, keyed random numbers; `UserError`, a mistake in what the user wrote.
@@ -28,7 +29,7 @@ from decomp.platform.learners.training.annotated import revealed
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.marks import ByContent, NotIdentity
 from decomp.platform.partitions import Partition
-from decomp.platform.predictions import Measure, Prediction, UncertaintyMap, Wanted
+from decomp.platform.predictions import MapReader, Measure, Prediction, UncertaintyMap, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
 from decomp.platform.samplers.base import (
@@ -36,6 +37,7 @@ from decomp.platform.samplers.base import (
     Choice,
     ImageSelector,
     ImageView,
+    JointImageSelector,
     JointRegionSelector,
     PoolView,
     RegionSelector,
@@ -60,9 +62,11 @@ __all__ = [
     "Dataset",
     "ImageSelector",
     "ImageView",
+    "JointImageSelector",
     "JointRegionSelector",
     "Learner",
     "Ledger",
+    "MapReader",
     "Measure",
     "Need",
     "NiftiVolumes",

@@ -69,6 +69,19 @@ def build_selectors(sampler: Sampler) -> tuple[ImageSelector, RegionSelector]:
     return cast(ImageSelector, images), cast(RegionSelector, regions)
 
 
+def reads_truth(sampler: Sampler) -> bool:
+    """Whether the sampler is an oracle baseline, which nobody could run in practice."""
+    return build_selectors(sampler)[1].reads_truth
+
+
+def told_selections(sampler: Sampler, selections: int) -> Sampler:
+    """The sampler, its region selector told how many selections a run has if it asks by an option ``selections``."""
+    asks = "selections" in defaults_of(_class_at("regions", sampler.regions))
+    if not asks or sampler.regions.options.get("selections") is not None:
+        return sampler
+    return replace(sampler, regions=sampler.regions.with_options({"selections": max(1, selections)}))
+
+
 def build_partition(component: Component) -> Partition:
     """Make the partition; `UserError` for an unknown name or wrong options (listing all)."""
     return cast(Partition, _build("region", component))

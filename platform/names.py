@@ -1,6 +1,8 @@
 """Names: the paper's samplers, pairs of selectors named after them, and what a name may consist of."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 SAMPLERS = {
     "rand": ("random", "random"),
@@ -11,6 +13,27 @@ SAMPLERS = {
     "decomp": ("decomposition", "decomposition"),
 }
 """Samplers of the paper by their usual names: image selector, region selector."""
+
+_MUTUAL_INFORMATION, _ENTROPY = {"uncertainty": "mutual_information"}, {"uncertainty": "entropy"}
+
+RIVALS: Mapping[str, Mapping[str, Any]] = {
+    "bald": {"images": "all", "regions": "uncertainty", **_MUTUAL_INFORMATION},
+    "expected-entropy": {"images": "all", "regions": "uncertainty", "uncertainty": "expected_entropy"},
+    "predictive-entropy": {"images": "all", "regions": "uncertainty", **_ENTROPY},
+    "power-bald": {"images": "all", "regions": "power", **_MUTUAL_INFORMATION},
+    "power-pe": {"images": "all", "regions": "power", **_ENTROPY},
+    "softrank-bald": {"images": "all", "regions": "softrank", **_MUTUAL_INFORMATION},
+    "clasp-pe": {"images": "all", "regions": "clasp"},
+    "clasp-pe-33": {"images": "all", "regions": {"name": "clasp", "share": 0.33}},
+    "rand-fg-33": {"images": "all", "regions": {"name": "foreground", "share": 1 / 3}},
+    "rand-fg-66": {"images": "all", "regions": {"name": "foreground", "share": 2 / 3}},
+    "rand-class": {"images": "all", "regions": "class"},
+    "rand-pred-fg": {"images": "all", "regions": {"name": "predicted-foreground", "share": 2 / 3}},
+    "rand-pool": {"images": "all", "regions": "random"},
+    "typiclust": {"images": "uncertainty", "regions": "typiclust"},
+    "probcover": {"images": "uncertainty", "regions": "probcover"},
+}
+"""Rivals beyond the paper by their usual names (Sec. 13): what each stands for in an experiment file."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Names become folders and MLflow names."""

@@ -13,6 +13,7 @@ from decomp.platform.datasets.base import Dataset
 
 PARTITIONS = {
     "slic": "decomp.platform.partitions:Slic",
+    "image": "decomp.platform.partitions:WholeImage",
 }
 
 
@@ -38,6 +39,15 @@ class Partition(ABC):
             dataset: the data set, as the learner reads it; its labels must not be read.
             image: id of the image.
         """
+
+
+@dataclass(frozen=True)
+class WholeImage(Partition):
+    """The whole image is one region: annotation image by image, to which that of regions is compared."""
+
+    @override
+    def of(self, dataset: Dataset, image: str) -> npt.NDArray[np.int32]:
+        return np.zeros(dataset.shape(image), np.int32)
 
 
 @dataclass(frozen=True)

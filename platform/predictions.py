@@ -95,7 +95,13 @@ class RegionReader(Protocol):
 
 
 class MapReader(Protocol):
-    """Makes maps of a prediction one by one while its forward pass is in memory, so that they never are all at once."""
+    """Makes maps of a prediction one by one while its forward pass is in memory, so that they never are all at once.
+
+    Attributes:
+        n_classes: number of classes C.
+    """
+
+    n_classes: int
 
     def measure(self, measure: Measure) -> UncertaintyMap:
         """An uncertainty of every pixel."""
@@ -144,6 +150,8 @@ class PoolCounts:
         confident: those of `open` whose confidence exceeds tau, shape (N, C), int64.
         uncertainty: mean uncertainty of each image, shape (N,), float64; NaN where no selector asked for it.
         axes: number of spatial axes of the images; 1 where their pixels are ROIs.
+        features: bottleneck features averaged over each image, shape (N, D), float32; None where no image selector
+            asked for them.
     """
 
     images: tuple[str, ...]
@@ -153,13 +161,15 @@ class PoolCounts:
     confident: npt.NDArray[np.int64]
     uncertainty: npt.NDArray[np.float64]
     axes: int = 2
+    features: npt.NDArray[np.float32] | None = None
 
     @classmethod
-    def of(cls, image: str, prediction: Prediction) -> "PoolCounts":
-        """Counts of one image, from a prediction made with counts."""
+    def of(cls, image: str, prediction: Prediction, features: bool = False) -> "PoolCounts":
+        """Counts of one image, from a prediction made with counts, and its features from one that reads regions."""
         assert prediction.counts is not None
         _, unsure, confident = prediction.counts[:, None]
         uncertainty = np.nan if prediction.uncertainty is None else prediction.uncertainty.mean
+        whole = Region(image, (0,) * prediction.labels.ndim, prediction.labels.shape)
         return cls(
             (image,),
             np.array([prediction.labels.size], np.int64),
@@ -168,6 +178,7 @@ class PoolCounts:
             confident,
             np.array([uncertainty], np.float64),
             prediction.labels.ndim,
+            prediction.regions.features([whole]) if features and prediction.regions else None,
         )
 
     @classmethod
@@ -185,6 +196,7 @@ class PoolCounts:
             matrix("confident"),
             matrix("uncertainty"),
             counts[0].axes,
+            None if counts[0].features is None else matrix("features"),
         )
 
     def to_arrow(self) -> pa.RecordBatch:
@@ -193,6 +205,8 @@ class PoolCounts:
         for name in ("predicted", "open", "confident"):
             columns[name] = column_of(narrowed(getattr(self, name)))
         columns["uncertainty"] = self.uncertainty
+        if self.features is not None:
+            columns["features"] = column_of(np.asarray(self.features, np.float32))
         return pa.record_batch(columns).replace_schema_metadata({"axes": str(self.axes)})
 
     @classmethod
@@ -223,4 +237,7 @@ class PoolCounts:
             counts("confident"),
             joined([batch["uncertainty"].to_numpy() for batch in batches], np.float64),
             int(batches[0].schema.metadata[b"axes"]),
+            joined([matrix_of(batch["features"]) for batch in batches], np.float32)
+            if "features" in batches[0].schema.names
+            else None,
         )

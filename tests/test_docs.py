@@ -129,14 +129,14 @@ def test_contracts_are_on_the_first_pages_of_the_reference(site, contract):
 
 
 def test_sections_that_the_code_cites_are_in_the_method_notes(site):
-    anchors = set(re.findall(r'id="sec-(\d)"', (site / "method.html").read_text()))
-    assert anchors == set("123456789")
+    anchors = set(re.findall(r'id="sec-(\d+)"', (site / "method.html").read_text()))
+    assert anchors >= set("123456789")
     cited = {
         section
         for layer in LAYERS
         for path in (ROOT / layer).rglob("*.py")
         for citation in re.findall(r"Sec\.\s+([\d and]+)\s+of\s+the\s+method\s+notes", path.read_text())
-        for section in re.findall(r"\d", citation)
+        for section in re.findall(r"\d+", citation)
     }
     assert len(cited) > 5
     assert cited <= anchors

@@ -19,9 +19,9 @@ LONGEST = 320
 MAY_IMPORT = {
     "platform": "",
     "platform.spec": "platform",
-    "platform.samplers": "platform spec",
-    "platform.storage": "platform spec",
     "platform.datasets.base": "platform",
+    "platform.samplers": "platform spec datasets.base",
+    "platform.storage": "platform spec",
     "platform.metrics": "platform datasets.base",
     "platform.partitions": "platform datasets.base",
     "platform.datasets.formats": "platform datasets.base",
@@ -59,10 +59,11 @@ MAY_IMPORT = {
     "experiments.report.run_history experiments.schema experiments.problems",
     "experiments.status": "platform storage actors experiments.report.run_history experiments.plan experiments.lock "
     "experiments.interruption",
-    "experiments.checking": "platform experiments.console experiments.report.run_history experiments.plan",
-    "experiments.report": "platform spec storage metrics datasets.base experiments.report.run_history "
+    "experiments.checking": "platform components experiments.console experiments.report.run_history experiments.plan",
+    "experiments.report": "platform components spec storage metrics datasets.base experiments.report.run_history "
     "experiments.schema experiments.plan",
-    "experiments.tracking": "platform spec storage datasets.base experiments.report.run_history experiments.report",
+    "experiments.tracking": "platform components spec storage datasets.base experiments.report.run_history "
+    "experiments.report",
     "experiments.reporting": "platform experiments.console experiments.report.run_history experiments.plan "
     "experiments.report experiments.tracking",
     "experiments.running": "platform storage actors experiments.console experiments.report.run_history "

@@ -23,6 +23,7 @@ BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK = (
     "#56B4E9",
     "#000000",
 )
+BROWN, VIOLET = "#8C6D31", "#6A3D9A"
 KNOWN = {
     "rand": (BLUE, "s", ":"),
     "uncert": (ORANGE, "^", "--"),
@@ -30,8 +31,24 @@ KNOWN = {
     "divers-core-set": (PURPLE, "v", ":"),
     "badge": (SKY, "P", "--"),
     "decomp": (VERMILLION, "o", "-"),
+    "bald": (VIOLET, "h", "-"),
+    "power-bald": (VIOLET, "h", "--"),
+    "softrank-bald": (VIOLET, "h", ":"),
+    "predictive-entropy": (BROWN, "*", "-"),
+    "expected-entropy": (BROWN, "*", ":"),
+    "power-pe": (BROWN, "*", "--"),
+    "clasp-pe": (BLACK, "X", "-"),
+    "clasp-pe-33": (BLACK, "X", "--"),
+    "rand-pool": (BLUE, "s", "--"),
+    "rand-pred-fg": ("#4D9DE0", ">", "-"),
+    "rand-fg-33": ("#7F7F7F", "<", "--"),
+    "rand-fg-66": ("#7F7F7F", "<", "-"),
+    "rand-class": ("#7F7F7F", "<", ":"),
+    "typiclust": ("#66A61E", "p", "-"),
+    "probcover": ("#E7298A", "d", "-"),
 }
-OTHERS = ((BLACK, "X", "-."), ("#8C6D31", "*", "-."), ("#6A3D9A", "h", "-."))
+"""Colour, marker and line of samplers that have a name; a family shares a colour."""
+OTHERS = ((BLACK, "X", "-."), (BROWN, "*", "-."), (VIOLET, "h", "-."))
 LINES = ("-", "--", ":", "-.")
 GREY = "#555555"
 DPI = 110

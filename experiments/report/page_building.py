@@ -20,6 +20,7 @@ from decomp.experiments.report.report import Report
 from decomp.experiments.report.run_history import RunHistory
 from decomp.experiments.report.tables import Table
 from decomp.experiments.report.wall_times import wall_time_section
+from decomp.platform.components import reads_truth
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.spec import Component
 
@@ -78,7 +79,10 @@ def about(plan: Plan, histories: Sequence[RunHistory]) -> dict[str, str]:
         "Experiment": experiment.name,
         "Data set": f"{component_in_words(_placeless(experiment.dataset))}, {len(plan.dataset.classes)} classes",
         "Learner": f"{component_in_words(_placeless(experiment.learner))}; every cycle starts {start}",
-        "Samplers": ", ".join(sampler.name for sampler in experiment.samplers),
+        "Samplers": ", ".join(
+            sampler.name + " (oracle baseline: reads the truth)" * reads_truth(sampler)
+            for sampler in experiment.samplers
+        ),
         "Budgets": ", ".join(f"{budget.label} ({budget.cycles} cycles)" for budget in experiment.budgets),
         "Repeats": f"{seeds} seed(s), {folds} fold(s)",
         "Finished": f"{finished} of {len(histories)} runs, full annotations among them",

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 from decomp.experiments.report.comparison import Comparison
 from decomp.experiments.report.figures import GREY, style_of
+from decomp.platform.components import reads_truth
 from decomp.platform.spec import RunSpec
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing
 from decomp.platform.values import flatten
@@ -110,6 +111,7 @@ def _shared_tags(spec: RunSpec) -> dict[str, str]:
         "dataset_fingerprint": spec.fingerprint,
         "mlflow.source.name": "decomp",
         "mlflow.runColor": style_of(spec.sampler.name).colour if spec.sampler else GREY,
+        **({"oracle_baseline": "reads the truth"} if spec.sampler and reads_truth(spec.sampler) else {}),
     }
 
 

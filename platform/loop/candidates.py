@@ -6,23 +6,24 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from decomp.platform.ledger import Ledger
 from decomp.platform.regions import Region
 from decomp.platform.samplers.windows import Windows
-from decomp.platform.spec import Component, RegionShape
+from decomp.platform.spec import Budget, Component
 
 
 class Candidates:
     """The candidate images of one split, from cycle to cycle.
 
     An image selected in a cycle leaves the candidates; when none is left, a new loop starts with every image that
-    still has a free place. A split without a free place is no longer selected from; the run may go on with another.
+    still has a free place. With a budget for the whole pool an image stays until it has no free place. A split without
+    a free place is no longer selected from; the run may go on with another.
 
     Args:
         shapes: spatial shape of every image of the split.
-        region_shape: shape of the regions.
+        budget: budget of a cycle.
     """
 
-    def __init__(self, shapes: Mapping[str, Sequence[int]], region_shape: RegionShape) -> None:
+    def __init__(self, shapes: Mapping[str, Sequence[int]], budget: Budget) -> None:
         self.shapes = shapes
-        self.region_shape = region_shape
+        self.budget = budget
         self._annotated: dict[str, list[Region]] = {}
         self._left = set(shapes)
 
@@ -30,7 +31,7 @@ class Candidates:
     def replayed(
         cls,
         shapes: Mapping[str, Sequence[int]],
-        region_shape: RegionShape,
+        budget: Budget,
         ledger: Ledger,
         selected: Sequence[Collection[str]],
     ) -> "Candidates":
@@ -38,7 +39,7 @@ class Candidates:
 
         Args:
             shapes: spatial shape of every image of the split.
-            region_shape: shape of the regions.
+            budget: budget of a cycle.
             ledger: all annotated regions.
             selected: ids of the images selected in each cycle, from the first, in any split.
 
@@ -48,7 +49,7 @@ class Candidates:
         regions: dict[int, list[Region]] = {}
         for row in ledger.annotations():
             regions.setdefault(row.cycle, []).append(row.region)
-        state = cls(shapes, region_shape)
+        state = cls(shapes, budget)
         for cycle, images in enumerate(selected, start=1):
             state.annotate(images, regions.get(cycle, ()))
         return state
@@ -70,12 +71,15 @@ class Candidates:
         for region in regions:
             if region.image in selected_here:
                 self._annotated.setdefault(region.image, []).append(region)
+        if self.budget.total is not None:
+            self._left -= {image for image in selected_here if not self._has_room(image)}
+            return
         self._left -= selected_here
         if selected_here and not self._left:
             self._left = {image for image in self.shapes if self._has_room(image)}
 
     def _has_room(self, image: str) -> bool:
         shape, annotated = self.shapes[image], self._annotated.get(image, ())
-        if isinstance(self.region_shape, Component):  # a partition: what is not annotated can still be
+        if isinstance(self.budget.region, Component):  # a partition: what is not annotated can still be
             return sum(region.area for region in annotated) < math.prod(shape)
-        return Windows(image, shape, self.region_shape, annotated).any_free()
+        return Windows(image, shape, self.budget.region, annotated).any_free()

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,8 @@ from decomp.platform.learners.base import Training
 from decomp.platform.ledger import Ledger
 from decomp.platform.loop.candidates import Candidates
 from decomp.platform.loop.oracle import Revealed
-from decomp.platform.loop.selection import FIRST_CYCLE, Selection, SelectionStep
+from decomp.platform.loop.selection import FIRST_CYCLE, FIRST_CYCLE_OF_POOL, Selection, SelectionStep
+from decomp.platform.loop.start import start_with_all_classes
 from decomp.platform.loop.tasks import Checkpoint
 from decomp.platform.loop.workers import Workers
 from decomp.platform.metrics import score
@@ -160,9 +161,7 @@ class Loop:
         if budget is None:
             return {}
         selected = [record.selected for record in records]
-        return {
-            split: Candidates.replayed(of_split, budget.region, ledger, selected) for split, of_split in shapes.items()
-        }
+        return {split: Candidates.replayed(of_split, budget, ledger, selected) for split, of_split in shapes.items()}
 
     def _select(
         self,
@@ -178,10 +177,10 @@ class Loop:
         assert spec.budget is not None
         weights: npt.NDArray[np.float64] | None = None
         for split, of_split in candidates.items():
-            n_image = spec.budget.n_image if split == "train" else max(1, spec.budget.n_image // 3)
+            first = FIRST_CYCLE if spec.budget.total is None else FIRST_CYCLE_OF_POOL
             step = SelectionStep(
-                spec.sampler or FIRST_CYCLE,
-                replace(spec.budget, n_image=n_image),
+                spec.sampler or first,
+                spec.budget if split == "train" else spec.budget.third,
                 self.dataset.classes,
                 split,
                 spec.seed,
@@ -190,6 +189,10 @@ class Loop:
                 weights,
             )
             images = of_split.images()
+            if split == "train" and spec.kind == "first" and spec.start and spec.start.choice == "all-classes":
+                with phases.timed("select"):
+                    selections.append(start_with_all_classes(self.workers, images, spec.budget, spec.seed, spec.fold))
+                continue
             selections.append(step.run(self.workers, phases.timed, images, of_split.shapes, ledger, previous))
             weights = selections[0].class_weights
         joint = selections[0].ledger

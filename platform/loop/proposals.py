@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from decomp.platform.arrow import column_of, matrix_of
 from decomp.platform.ledger import SCHEMA, Annotation, Ledger
+from decomp.platform.regions import Region
 from decomp.platform.samplers import CandidateRegions
 
-FEATURES, RESIDUALS = "features", "residuals"
+FEATURES, RESIDUALS, PREDICTED, ANNOTATED = "features", "residuals", "predicted_class", "annotated"
 
 
 @dataclass(frozen=True)
@@ -22,18 +24,32 @@ class Proposals:
         ledger: N regions, by image in order of selection, then in order of choice.
         features: shape (N, D), float32, or None; see `CandidateRegions`.
         residuals: shape (N, C), float32, or None; see `CandidateRegions`.
+        predicted_class: shape (N,), int64, or None; see `CandidateRegions`.
+        annotated: features of A annotated regions, by image in order of selection, shape (A, D), float32, or None.
     """
 
     ledger: Ledger
     features: npt.NDArray[np.float32] | None = None
     residuals: npt.NDArray[np.float32] | None = None
+    predicted_class: npt.NDArray[np.int64] | None = None
+    annotated: npt.NDArray[np.float32] | None = None
 
-    def to_arrow(self) -> pa.Table:
-        """Rows of the ledger, with the features as further columns."""
-        table = self.ledger.table
-        for name, matrix in ((FEATURES, self.features), (RESIDUALS, self.residuals)):
+    def to_arrow(self, image: str = "") -> pa.Table:
+        """Rows of the ledger, with the features as further columns; rows for the annotated regions of the `image`."""
+        ledger, features = self.ledger, self.features
+        n, n_annotated = len(ledger), 0 if self.annotated is None else len(self.annotated)
+        if self.annotated is not None and features is not None:
+            ledger = ledger.extend(Ledger.of(Annotation(Region(image, (), ()), 0, 0) for _ in range(n_annotated)))
+            features = np.concatenate([features, self.annotated])
+        table = ledger.table
+        for name, matrix in ((FEATURES, features), (RESIDUALS, self.residuals)):
             if matrix is not None:
                 table = table.append_column(name, column_of(np.asarray(matrix, np.float32)))
+        if self.predicted_class is not None:
+            column = np.concatenate([self.predicted_class, np.zeros(n_annotated, np.int64)])
+            table = table.append_column(PREDICTED, pa.array(column))
+        if self.annotated is not None:
+            table = table.append_column(ANNOTATED, pa.array(np.arange(len(ledger)) >= n))
         return table
 
     @classmethod
@@ -45,18 +61,62 @@ class Proposals:
         order = np.argsort([place[image] for image in table["image"].to_pylist()], kind="stable")
         table = table.take(pa.array(order, pa.int64())).combine_chunks()
 
+        annotated = None
+        if ANNOTATED in table.column_names:
+            is_annotated = table[ANNOTATED]
+            annotated = matrix_of(table.filter(is_annotated)[FEATURES].combine_chunks())
+            table = table.filter(pc.invert(is_annotated)).combine_chunks()
         features, residuals = (
             matrix_of(table[name].combine_chunks()) if name in table.column_names else None
             for name in (FEATURES, RESIDUALS)
         )
-        return cls(Ledger(table.select(SCHEMA.names)), features, residuals)
+        predicted_class = table[PREDICTED].to_numpy() if PREDICTED in table.column_names else None
+        return cls(Ledger(table.select(SCHEMA.names)), features, residuals, predicted_class, annotated)
 
-    def candidates(self) -> CandidateRegions:
+    def candidates(self, background: int | None, cycle: int, n_region: int) -> CandidateRegions:
         """The candidate regions as a `JointRegionSelector` sees them."""
         numbers: dict[str, int] = {}
         image = [numbers.setdefault(name, len(numbers)) for name in self.ledger.table["image"].to_pylist()]
-        uncertainty = self.ledger.table["score"].to_numpy()
-        return CandidateRegions(np.array(image, np.int64), uncertainty, self.features, self.residuals)
+        return CandidateRegions(
+            np.array(image, np.int64),
+            self.scores,
+            self.ledger.table["drawn_class"].fill_null(-1).to_numpy().astype(np.int64),
+            self.features,
+            self.residuals,
+            self.predicted_class,
+            self.annotated,
+            background,
+            cycle,
+            n_region,
+        )
+
+    @property
+    def scores(self) -> npt.NDArray[np.float64]:
+        """Score of each, shape (N,), float64; NaN for those without."""
+        return np.asarray(self.ledger.table["score"].to_numpy(), np.float64)
+
+    def best(self, n: int, rng: np.random.Generator) -> list[int]:
+        """Numbers of the `n` regions of highest score, ties in seeded order; from all images in turn, in seeded order,
+        where none has a score.
+        """
+        unscored = np.isnan(self.scores)
+        if unscored.all():
+            images = self.ledger.table["image"].to_pylist()
+            turn = dict(zip(dict.fromkeys(images), rng.permutation(len(set(images))).tolist(), strict=True))
+            order = np.lexsort(([turn[image] for image in images], self.ledger.table["rank"].to_numpy()))
+        else:
+            order = np.lexsort((rng.permutation(len(unscored)), np.where(unscored, np.inf, -self.scores)))
+        return [int(number) for number in order[:n]]
+
+    def rows(self, numbers: npt.NDArray[np.int64]) -> "Proposals":
+        """Some of them, in the given order."""
+        return Proposals(
+            Ledger(self.ledger.table.take(pa.array(numbers))),
+            None if self.features is None else self.features[numbers],
+            None if self.residuals is None else self.residuals[numbers],
+            None if self.predicted_class is None else self.predicted_class[numbers],
+            self.annotated,
+        )
 
     def take(self, chosen: Sequence[int], per_image: int | None) -> Ledger:
         """The chosen regions, by image and there in order of choice.

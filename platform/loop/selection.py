@@ -1,5 +1,6 @@
 """Selection of one cycle: predict, weigh the classes, select images, choose regions in them."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from decomp.platform.predictions import PoolCounts
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
 from decomp.platform.samplers import (
+    CandidateRegions,
     ImageSelector,
+    JointImageSelector,
     JointRegionSelector,
     Need,
     RegionSelector,
@@ -25,7 +28,8 @@ from decomp.platform.samplers import (
     class_weights,
     select_images,
 )
-from decomp.platform.samplers.contract import scores_of, selected_of
+from decomp.platform.samplers.contract import scores_of, selected_images_of, selected_of
+from decomp.platform.samplers.whole_pool import AllImages
 from decomp.platform.spec import Budget, Component, Sampler
 
 Timed = Callable[[str], AbstractContextManager[None]]
@@ -33,6 +37,9 @@ Timed = Callable[[str], AbstractContextManager[None]]
 
 FIRST_CYCLE = Sampler("first-cycle", Component("random"), Component("random"))
 """The first cycle of every sampler (Sec. 1 of the method notes)."""
+
+FIRST_CYCLE_OF_POOL = Sampler("first-cycle", Component("all"), Component("random"))
+"""The same with a budget for the whole pool (Sec. 12)."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +103,13 @@ class SelectionStep:
             weighed = (unpredicted, self._weights(unpredicted)) if Need.COUNTS in needs else (None, None)
             return Selection((), Ledger(), *weighed)
         request = self._request(by_region)
-        selected = self._images(by_image, _unpredicted(candidates, shapes), None) if not by_image.needs else None
+        selected: Sequence[str] | None = None
+        if isinstance(by_image, AllImages):
+            selected = candidates
+        elif not by_image.needs:
+            selected = self._images(by_image, _unpredicted(candidates, shapes), None)
         delta, weights = None, self.weights
-        if needs:
+        if needs.predictions:
             assert model is not None
             by_all = Need.COUNTS in needs and weights is None  # class weights follow from all candidates
             predicted = candidates if selected is None or by_all else selected
@@ -109,9 +120,10 @@ class SelectionStep:
                 tau=self.sampler.tau_of(self.cycle),
                 measure=self.sampler.uncertainty,
                 needs=needs,
+                image_features=Need.FEATURES in by_image.needs,
                 ranking=by_image if by_image.needs and by_image.local else None,
                 selected=None if selected is None else frozenset(selected),
-                n_image=self.budget.n_image,
+                n_image=self.budget.n_image or len(candidates),
                 request=request,
             )
             with timed("predict"):
@@ -123,7 +135,7 @@ class SelectionStep:
                 selected = self._images(by_image, pool, weights)
         assert selected is not None
         choose = ChooseTask(
-            model=model if needs else None,
+            model=model if needs.predictions else None,
             images=tuple(selected),
             annotated=_within(ledger, selected),
             weights=weights,
@@ -132,6 +144,8 @@ class SelectionStep:
         with timed("select"):
             proposals = workers.choose(choose)
             chosen = self._among(proposals, by_region, selected, len(shapes[selected[0]]))
+        if self.budget.total is not None:
+            selected = list(chosen.by_image)
         return Selection(tuple(selected), chosen, delta, weights)
 
     def _weights(self, delta: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -140,7 +154,11 @@ class SelectionStep:
 
     def _images(self, selector: ImageSelector, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> list[str]:
         """Select images among the candidates, best first."""
+        assert self.budget.n_image is not None
         rng = stream(self.seed, self._purpose("images"), fold=self.fold, cycle=self.cycle)
+        if isinstance(selector, JointImageSelector):
+            n = min(self.budget.n_image, len(pool.images))
+            return [pool.images[k] for k in selected_images_of(selector, pool, n, rng, self._background())]
         scores = scores_of(selector, pool, weights, self._background())
         return select_images(pool.images, scores, self.budget.n_image, rng)
 
@@ -156,16 +174,43 @@ class SelectionStep:
         )
 
     def _among(self, proposals: Proposals, selector: RegionSelector, images: Sequence[str], axes: int) -> Ledger:
-        """The regions of this cycle; for a `JointRegionSelector`, those that it selects among the proposals."""
+        """The regions of this cycle: all proposals, the best of the pool, or what a `JointRegionSelector` selects."""
+        total, n_region = self.budget.total, self.budget.n_region
+        rng = stream(self.seed, self._purpose("pool"), fold=self.fold, cycle=self.cycle)
         if not isinstance(selector, JointRegionSelector):
-            return proposals.ledger
-        n = len(images) * self.budget.n_region
+            return proposals.ledger if total is None else proposals.take(proposals.best(total, rng), None)
+        if total is not None:
+            return proposals.take(self._of_pool(proposals, selector, total, rng), None)
+        n = len(images) * n_region
         chosen: Sequence[int] = range(len(proposals.ledger))
         if len(chosen) > n:
-            rng = stream(self.seed, self._purpose("pool"), fold=self.fold, cycle=self.cycle)
-            chosen = selected_of(selector, proposals.candidates(), n, rng)
+            chosen = selected_of(selector, self._candidates(proposals), n, rng)
         # Where regions are ROIs, no image gives more than its share (Sec. 6 of the method notes).
-        return proposals.take(chosen, self.budget.n_region if axes == 1 else None)
+        return proposals.take(chosen, n_region if axes == 1 else None)
+
+    def _of_pool(
+        self, proposals: Proposals, selector: JointRegionSelector, total: int, rng: np.random.Generator
+    ) -> list[int]:
+        """Numbers of `total` regions, at most `n_region` of an image; those that are too many are selected anew."""
+        image = self._candidates(proposals).image
+        given, chosen, left = Counter[int](), list[int](), np.arange(len(image))
+        while len(left) and len(chosen) < total:
+            counts = Counter(image[left].tolist())
+            room = sum(min(count, self.budget.n_region - given[k]) for k, count in counts.items())
+            n = min(total - len(chosen), room)
+            numbers = list(range(len(left)))
+            if len(left) > n:
+                numbers = selected_of(selector, self._candidates(proposals.rows(left)), n, rng)
+            for number in left[numbers].tolist():
+                if given[int(image[number])] < self.budget.n_region:
+                    given[int(image[number])] += 1
+                    chosen.append(number)
+            full = np.array([given[k] >= self.budget.n_region for k in image[left].tolist()])
+            left = left[~full & ~np.isin(left, chosen)]
+        return chosen[:total]
+
+    def _candidates(self, proposals: Proposals) -> CandidateRegions:
+        return proposals.candidates(self._background(), self.cycle, self.budget.n_region)
 
     def _purpose(self, decision: str) -> str:
         return decision if self.split == "train" else f"{self.split} {decision}"

@@ -23,7 +23,7 @@ from decomp.platform.predictions import PoolCounts, Prediction, Wanted
 from decomp.platform.prefetch import prefetch
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.samplers import ImageView, Need
+from decomp.platform.samplers import ImageView, JointRegionSelector, Need
 from decomp.platform.samplers.contract import Site, choices_of, scores_of
 from decomp.platform.spec import Component
 
@@ -73,13 +73,19 @@ class PoolShard:
             return pa.concat_tables([self._kept[image] for image in task.images])
         rows: list[Annotation] = []
         for image in task.images:
-            maps = self._kept[image].fields() if task.request.selector.needs else {}
+            maps = self._kept[image].fields() if task.request.selector.needs.predictions else {}
             rows += self._choose_in(image, task.annotated.get(image, ()), task.request, weights=task.weights, **maps)
         return Proposals(Ledger.of(rows)).to_arrow()
 
     def held(self) -> dict[str, int]:
         """Size of what the last `predict` keeps: number of images, bytes of their maps and choices."""
         return {"images": len(self._kept), "bytes": self._kept.nbytes}
+
+    def count_classes(self, images: Sequence[str]) -> npt.NDArray[np.int64]:
+        """True pixels of each class in each of the images, shape (N, C)."""
+        n_classes = len(self.dataset.classes)
+        labels = (self.dataset.labels(image) for image in images)
+        return np.array([np.bincount(of.ravel(), minlength=n_classes)[:n_classes] for of in labels], np.int64)
 
     def evaluate(self, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:
         """Confusion matrix of the model for each of the images, shape (N, C, C)."""
@@ -110,11 +116,12 @@ class PoolShard:
             measure=(task.measure or self.learner.uncertainty) if Need.UNCERTAINTY in task.needs else None,
             confidence=len(self.dataset.shape(image)) == 1 and Need.LABELS in task.needs,
             regions=bool((Need.FEATURES | Need.GRADIENTS) & task.needs),
+            maps=Need.MAPS in task.needs,
         )
         with _named(image, pixels, task.model):
             prediction = self._predictor_of(task.model).predict(pixels, wanted)
-        counts = PoolCounts.of(image, prediction)
-        if task.request.selector.needs and (task.selected is None or image in task.selected):
+        counts = PoolCounts.of(image, prediction, task.image_features)
+        if task.request.selector.needs.predictions and (task.selected is None or image in task.selected):
             score = 0.0
             if task.ranking is not None:
                 score = float(scores_of(task.ranking, counts, None, task.request.background)[0])
@@ -135,8 +142,9 @@ class PoolShard:
             uncertainty=prediction.uncertainty,
             predicted=prediction.predicted,
             confidence=prediction.confidence,
+            maps=prediction.maps,
         )
-        features = residuals = None
+        features = residuals = annotated = predicted_class = None
         regions = [row.region for row in rows]
         if Need.FEATURES in needs:
             assert prediction.regions is not None
@@ -144,7 +152,13 @@ class PoolShard:
         elif Need.GRADIENTS in needs:
             assert prediction.regions is not None
             features, residuals = prediction.regions.gradients(regions)
-        return Proposals(Ledger.of(rows), features, residuals).to_arrow()
+        if Need.ANNOTATED in needs:
+            assert prediction.regions is not None
+            annotated = prediction.regions.features(task.annotated.get(image, ()))
+        if Need.LABELS in needs and isinstance(task.request.selector, JointRegionSelector):
+            modes = [np.bincount(region.of(prediction.labels)).argmax() for region in regions]
+            predicted_class = np.array(modes, np.int64)
+        return Proposals(Ledger.of(rows), features, residuals, predicted_class, annotated).to_arrow(image)
 
     def _choose_in(
         self, image: str, annotated: Sequence[Region], request: RegionRequest, **of_prediction: Any
@@ -152,11 +166,20 @@ class PoolShard:
         """Choose regions in one image; `of_prediction` holds the predicted fields of `ImageView`."""
         places = self._partitions.places(image, request.region_shape, annotated)
         body = partial(self.dataset.body, image)
-        view = ImageView(places, background=request.background, body=body, **of_prediction)
+        view = ImageView(
+            places,
+            truth=partial(self.dataset.labels, image),
+            background=request.background,
+            body=body,
+            cycle=request.cycle,
+            n_region=request.n_region,
+            **of_prediction,
+        )
         rng = stream(request.seed, "regions", fold=request.fold, cycle=request.cycle, image=image)
         window = None if isinstance(request.region_shape, Component) else request.region_shape
         site = Site(self.dataset.shape(image), window, annotated)
-        choices = choices_of(request.selector, view, request.n_candidates, rng, site)
+        n = request.n_candidates(len(self.dataset.classes))
+        choices = choices_of(request.selector, view, n, rng, site)
         return [
             Annotation(choice.region, request.cycle, rank, choice.drawn_class, choice.score)
             for rank, choice in enumerate(choices)

@@ -28,7 +28,7 @@ class RegionRequest:
     Attributes:
         selector: the region selector.
         region_shape: shape of the regions.
-        n_region: regions per image.
+        n_region: regions per image, at most.
         background: class that is never drawn, or None.
         seed, fold, cycle: key of the random streams.
     """
@@ -41,15 +41,16 @@ class RegionRequest:
     fold: int
     cycle: int
 
-    @property
-    def n_candidates(self) -> int:
+    def n_candidates(self, n_classes: int) -> int:
         """Regions that the selector is asked for in one image."""
-        return self.n_region * (self.selector.factor if isinstance(self.selector, JointRegionSelector) else 1)
+        if isinstance(self.selector, JointRegionSelector):
+            return self.selector.n_candidates(self.n_region, n_classes)
+        return self.n_region
 
     @property
     def at_once(self) -> bool:
         """Whether regions are chosen while the prediction is in memory: the selector needs it, but not the weights."""
-        return bool(self.selector.needs) and Need.COUNTS not in self.selector.needs
+        return bool(self.selector.needs.predictions) and Need.COUNTS not in self.selector.needs
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class PredictTask:
         selected: ids of the selected images, if they are known already.
         n_image: how many images will be selected in the whole pool.
         request: the regions that will be wanted of the selected images.
+        image_features: whether the image selector reads features of images.
     """
 
     model: Checkpoint
@@ -79,6 +81,7 @@ class PredictTask:
     selected: Collection[str] | None
     n_image: int
     request: RegionRequest
+    image_features: bool = False
 
 
 @dataclass(frozen=True)

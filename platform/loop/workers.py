@@ -40,6 +40,9 @@ class Workers(Protocol):
     def choose(self, task: ChooseTask) -> Proposals:
         """Choose regions; in order of `task.images`, then of choice."""
 
+    def count_classes(self, images: Sequence[str]) -> npt.NDArray[np.int64]:
+        """True pixels of each class in each image, shape (N, C); asked by a start that reads the truth."""
+
     def reveal(self, regions: Sequence[Region]) -> Revealed:
         """What the oracle tells about the regions."""
 
@@ -81,6 +84,10 @@ class LocalWorkers(Workers):
     @override
     def choose(self, task: ChooseTask) -> Proposals:
         return Proposals.from_arrow([self.shard.choose(task)], task.images)
+
+    @override
+    def count_classes(self, images: Sequence[str]) -> npt.NDArray[np.int64]:
+        return self.shard.count_classes(images)
 
     @override
     def reveal(self, regions: Sequence[Region]) -> Revealed:

@@ -15,6 +15,7 @@ from decomp.platform.samplers.base import (
     Choice,
     ImageSelector,
     ImageView,
+    JointImageSelector,
     JointRegionSelector,
     PoolView,
     RegionSelector,
@@ -26,7 +27,9 @@ from decomp.platform.samplers.weights import class_confidence, class_weights
 IMAGE_SELECTORS = {
     "random": "decomp.platform.samplers.random:RandomImages",
     "uncertainty": "decomp.platform.samplers.uncertainty:UncertaintyImages",
+    "core-set": "decomp.platform.samplers.diversity:CoreSetImages",
     "decomposition": "decomp.platform.samplers.decomposition:DecompositionImages",
+    "all": "decomp.platform.samplers.whole_pool:AllImages",
 }
 
 REGION_SELECTORS = {
@@ -35,6 +38,15 @@ REGION_SELECTORS = {
     "cluster": "decomp.platform.samplers.diversity:ClusterRegions",
     "core-set": "decomp.platform.samplers.diversity:CoreSetRegions",
     "badge": "decomp.platform.samplers.badge:BadgeRegions",
+    "typiclust": "decomp.platform.samplers.coverage:TypiClustRegions",
+    "probcover": "decomp.platform.samplers.coverage:ProbCoverRegions",
+    "power": "decomp.platform.samplers.stochastic:PowerRegions",
+    "softmax": "decomp.platform.samplers.stochastic:SoftmaxRegions",
+    "softrank": "decomp.platform.samplers.stochastic:SoftrankRegions",
+    "clasp": "decomp.platform.samplers.clasp:ClaspRegions",
+    "foreground": "decomp.platform.samplers.foreground:ForegroundRegions",
+    "predicted-foreground": "decomp.platform.samplers.foreground:PredictedForegroundRegions",
+    "class": "decomp.platform.samplers.foreground:ClassRegions",
     "decomposition": "decomp.platform.samplers.decomposition:DecompositionRegions",
 }
 
@@ -45,6 +57,7 @@ __all__ = [
     "Choice",
     "ImageSelector",
     "ImageView",
+    "JointImageSelector",
     "JointRegionSelector",
     "Need",
     "PoolView",

@@ -15,8 +15,9 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
-from decomp.platform.predictions import PoolCounts, UncertaintyMap
+from decomp.platform.predictions import MapReader, PoolCounts, UncertaintyMap
 from decomp.platform.regions import Region
 from decomp.platform.samplers.needs import Declared, Need, declared
 from decomp.platform.samplers.places import Places
@@ -36,6 +37,7 @@ class PoolView:
         open: the same over the unannotated pixels, shape (N, C), int64; requires `Need.COUNTS`.
         confident: those of `open` whose confidence exceeds tau, shape (N, C), int64; requires `Need.COUNTS`.
         uncertainty: mean uncertainty of each image, shape (N,), float64; requires `Need.UNCERTAINTY`.
+        features: bottleneck features averaged over each image, shape (N, D), float32; requires `Need.FEATURES`.
         background: the class that is not sampled (the experiment's `background`), whose weight is 0, or None.
     """
 
@@ -46,13 +48,14 @@ class PoolView:
     open: Declared[npt.NDArray[np.int64]] = Declared(Need.COUNTS)
     confident: Declared[npt.NDArray[np.int64]] = Declared(Need.COUNTS)
     uncertainty: Declared[npt.NDArray[np.float64]] = Declared(Need.UNCERTAINTY)
+    features: Declared[npt.NDArray[np.float32]] = Declared(Need.FEATURES)
     background: int | None = None
 
     @classmethod
     def of(cls, pool: PoolCounts, needs: Need, background: int | None = None) -> "PoolView":
         """What a selector of these needs may read of the pool."""
-        counts = (pool.predicted, pool.open, pool.confident)
-        return declared(cls(pool.images, pool.pixels, pool.axes, *counts, pool.uncertainty, background), needs)
+        read = (pool.predicted, pool.open, pool.confident, pool.uncertainty, pool.features)
+        return declared(cls(pool.images, pool.pixels, pool.axes, *read, background), needs)
 
 
 class ImageSelector(ABC):
@@ -91,6 +94,40 @@ class ImageSelector(ABC):
         """
 
 
+class JointImageSelector(ImageSelector):
+    """An image selector whose choice of an image depends on the others that are chosen, e.g. core-set over images.
+
+    Attributes:
+        local: never; see `ImageSelector`.
+
+    Example:
+        >>> class Everywhere(JointImageSelector):
+        ...     def select(self, pool, n_image, rng):
+        ...         return np.linspace(0, len(pool.images) - 1, n_image).astype(int)
+    """
+
+    local = False
+
+    @override
+    def scores(self, pool: PoolView, weights: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
+        raise NotImplementedError(f"{type(self).__name__} selects images jointly, without a score of each.")
+
+    @abstractmethod
+    def select(self, pool: PoolView, n_image: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Choose `n_image` of the N >= n_image candidates.
+
+        Called once per cycle from the second on, in the coordinator, in place of `scores`.
+
+        Args:
+            pool: the N candidates.
+            n_image: how many to choose.
+            rng: the stream of this decision.
+
+        Returns:
+            Their numbers, distinct, shape (n_image,), int64, in order of choice.
+        """
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageView:
     """One candidate image, as a region selector sees it.
@@ -105,8 +142,13 @@ class ImageView:
         predicted: pixels predicted as each class, shape (C,), int64; requires `Need.LABELS`.
         confidence: probability of the predicted class of every ROI, shape (n,), float32; requires `Need.LABELS`; None
             unless the image is a set of ROIs.
+        maps: makes further maps of the prediction one by one; requires `Need.MAPS`.
+        truth: reads the true labels, shape (*axes), uint8, `IGNORE` where there is none; requires `Need.TRUTH`.
         background: the class that is never drawn (the experiment's `background`), or None.
         body: reads the mask of where regions may be drawn at random, shape (*axes), bool, or None for everywhere.
+        cycle: the cycle whose regions are chosen; 2 is the first after the start.
+        n_region: regions of an image that the budget allows, which for a `JointRegionSelector` are fewer than it is
+            asked for.
     """
 
     places: Places
@@ -115,13 +157,20 @@ class ImageView:
     weights: Declared[npt.NDArray[np.float64]] = Declared(Need.COUNTS)
     predicted: Declared[npt.NDArray[np.int64]] = Declared(Need.LABELS)
     confidence: Declared[npt.NDArray[np.float32] | None] = Declared(Need.LABELS, beside="labels")
+    maps: Declared[MapReader] = Declared(Need.MAPS)
+    truth: Declared[Callable[[], npt.NDArray[np.uint8]]] = Declared(Need.TRUTH)
     background: int | None = None
     body: Callable[[], npt.NDArray[np.bool_] | None] = lambda: None
+    cycle: int = 2
+    n_region: int = 1
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A chosen region and why: the drawn class and the score of `ledger.Annotation`."""
+    """A chosen region and why: the drawn class and the score of `ledger.Annotation`.
+
+    With a budget for the whole pool, the regions of highest score of all images are annotated.
+    """
 
     region: Region
     drawn_class: int | None = None
@@ -136,6 +185,8 @@ class RegionSelector(ABC):
 
     Attributes:
         needs: what `choose` reads.
+        comparable: whether the scores of regions of two images may be compared, as a budget for the whole pool does;
+            choices without a score are taken from all images in turn.
 
     Example:
         >>> class Anywhere(RegionSelector):
@@ -144,6 +195,12 @@ class RegionSelector(ABC):
     """
 
     needs: ClassVar[Need] = Need.NOTHING
+    comparable: ClassVar[bool] = True
+
+    @property
+    def reads_truth(self) -> bool:
+        """Whether it is an oracle baseline."""
+        return Need.TRUTH in self.needs
 
     @abstractmethod
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
@@ -172,23 +229,37 @@ class CandidateRegions:
 
     Attributes:
         image: number of the image of each, shape (N,), int64.
-        uncertainty: score of each, which is its mean uncertainty in DIVERS and BADGE, shape (N,), float64.
+        uncertainty: score of each, which is its mean uncertainty in DIVERS and BADGE, shape (N,), float64; NaN for
+            those without a score.
+        drawn_class: class for which each was chosen (`Choice.drawn_class`), shape (N,), int64; -1 for none.
         features: bottleneck features, shape (N, D), float32: averaged over the region if `Need.FEATURES` is declared,
             max-pooled if `Need.GRADIENTS` is.
         residuals: mean of one-hot(Y) - p, shape (N, C), float32; requires `Need.GRADIENTS`.
+        predicted_class: class that most of its pixels are predicted as, shape (N,), int64; requires `Need.LABELS`.
+        annotated: features of what is annotated already in the images that were predicted, shape (A, D), float32;
+            requires `Need.ANNOTATED`. Images that have left the candidates are not predicted.
+        background: the class that is never drawn (the experiment's `background`), or None.
+        cycle: the cycle whose regions are chosen; 2 is the first after the start.
+        n_region: regions of an image that the budget allows.
     """
 
     image: npt.NDArray[np.int64]
     uncertainty: npt.NDArray[np.float64]
+    drawn_class: npt.NDArray[np.int64]
     features: Declared[npt.NDArray[np.float32]] = Declared(Need.FEATURES, Need.GRADIENTS)
     residuals: Declared[npt.NDArray[np.float32]] = Declared(Need.GRADIENTS)
+    predicted_class: Declared[npt.NDArray[np.int64]] = Declared(Need.LABELS)
+    annotated: Declared[npt.NDArray[np.float32]] = Declared(Need.ANNOTATED)
+    background: int | None = None
+    cycle: int = 2
+    n_region: int = 1
 
 
 class JointRegionSelector(RegionSelector):
     """A region selector whose choices in one image depend on those in the others (DIVERS, BADGE).
 
-    `choose` gives `factor * n_region` candidate regions of one image, each with its score; `select` then picks among
-    the candidate regions of all selected images.
+    `choose` gives up to `n_candidates` candidate regions of one image, each with its score if it has one; `select` then
+    picks among the candidate regions of all selected images or, with a budget for the whole pool, of all images.
 
     Attributes:
         factor: candidate regions per region of the budget.
@@ -200,6 +271,10 @@ class JointRegionSelector(RegionSelector):
     """
 
     factor: int = 3
+
+    def n_candidates(self, n_region: int, n_classes: int) -> int:
+        """Candidate regions that an image may propose where the budget allows `n_region`; `factor` times as many."""
+        return self.factor * n_region
 
     @abstractmethod
     def select(self, candidates: CandidateRegions, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

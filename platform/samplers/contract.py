@@ -19,6 +19,7 @@ from decomp.platform.samplers.base import (
     Choice,
     ImageSelector,
     ImageView,
+    JointImageSelector,
     JointRegionSelector,
     PoolView,
     RegionSelector,
@@ -108,6 +109,23 @@ def choices_of(
     return choices
 
 
+def selected_images_of(
+    selector: JointImageSelector,
+    pool: PoolCounts,
+    n_image: int,
+    rng: np.random.Generator,
+    background: int | None = None,
+) -> list[int]:
+    """Numbers of the `n_image` images that are selected among the candidates, of which there are at least as many.
+
+    Raises:
+        UserError: if the selector reads what it does not declare, or does not give as many distinct numbers of images.
+    """
+    with _named(selector):
+        numbers = [int(k) for k in selector.select(PoolView.of(pool, selector.needs, background), n_image, rng)]
+    return _distinct(selector, numbers, n_image, len(pool.images))
+
+
 def selected_of(
     selector: JointRegionSelector, candidates: CandidateRegions, n: int, rng: np.random.Generator
 ) -> list[int]:
@@ -118,7 +136,10 @@ def selected_of(
     """
     with _named(selector):
         numbers = [int(k) for k in selector.select(declared(candidates, selector.needs), n, rng)]
-    limit = len(candidates.image)
+    return _distinct(selector, numbers, n, len(candidates.image))
+
+
+def _distinct(selector: ImageSelector | RegionSelector, numbers: list[int], n: int, limit: int) -> list[int]:
     if len(numbers) != n or len(set(numbers)) != n or not all(0 <= k < limit for k in numbers):
         raise UserError(
             f"{type(selector).__name__}.select must give {n} distinct numbers below {limit}, but gave {numbers[:20]}."

@@ -57,6 +57,7 @@ class DecompositionRegions(RegionSelector):
     """
 
     needs = Need.COUNTS | Need.LABELS
+    comparable = False
 
     @override
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:

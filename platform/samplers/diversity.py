@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import Field
 from typing_extensions import override
 
-from decomp.platform.samplers.base import CandidateRegions, JointRegionSelector
+from decomp.platform.samplers.base import CandidateRegions, JointImageSelector, JointRegionSelector, PoolView
 from decomp.platform.samplers.clustering import farthest_first, kmeans, most_uncertain
 from decomp.platform.samplers.needs import Need
 from decomp.platform.samplers.uncertainty import UncertaintyRegions
@@ -58,3 +58,17 @@ class CoreSetRegions(UncertaintyRegions, JointRegionSelector):
     @override
     def select(self, candidates: CandidateRegions, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         return farthest_first(candidates.features, n, rng)
+
+
+@dataclass(frozen=True)
+class CoreSetImages(JointImageSelector):
+    """Farthest-first traversal of the images' features, each averaged over the image (Sener and Savarese, Algorithm 1).
+
+    As in `CoreSetRegions` it starts from a random image rather than from those that are annotated.
+    """
+
+    needs = Need.FEATURES
+
+    @override
+    def select(self, pool: PoolView, n_image: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        return farthest_first(pool.features, n_image, rng)

@@ -14,7 +14,7 @@ V = TypeVar("V", bound="DataclassInstance")
 
 
 class Need(Flag):
-    """What a selector reads of the model's predictions."""
+    """What a selector reads: of the model's predictions or, for an oracle baseline, the truth."""
 
     NOTHING = 0
     COUNTS = auto()
@@ -27,6 +27,18 @@ class Need(Flag):
     """Bottleneck features of the candidate regions of a `JointRegionSelector`."""
     GRADIENTS = auto()
     """Gradient factors of the candidate regions of a `JointRegionSelector`."""
+    MAPS = auto()
+    """Further maps of a selected image, made one by one while its prediction is in memory; not together with `COUNTS`,
+    since class weights are known only when all predictions are made."""
+    ANNOTATED = auto()
+    """For a `JointRegionSelector`, the features of what is annotated already in the images of its candidate regions."""
+    TRUTH = auto()
+    """The true labels of an image: what reads them is an oracle baseline, which nobody could run in practice."""
+
+    @property
+    def predictions(self) -> "Need":
+        """What of this is read of the model's predictions: all but the truth."""
+        return self & ~Need.TRUTH
 
     def __str__(self) -> str:
         return " | ".join(f"Need.{member.name}" for member in self) or "Need.NOTHING"

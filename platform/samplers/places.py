@@ -64,6 +64,22 @@ class Places(ABC):
         """Mean uncertainty of each place."""
 
     @abstractmethod
+    def mean_values(self, uncertainty: UncertaintyMap) -> npt.NDArray[np.float64]:
+        """Mean uncertainty of all places, free or not, in an array indexed by place."""
+
+    def peaks(self, values: npt.NDArray[np.float64]) -> "Peaks":
+        """A map of values of all places, 0 or more, in an array like that of `mean_values`; overwritten."""
+        return MapPeaks(values, self.taken)
+
+    @abstractmethod
+    def holding(self, pixel: Place) -> "Peaks":
+        """The places that hold a pixel, all alike.
+
+        Args:
+            pixel: position in the image, one number per axis.
+        """
+
+    @abstractmethod
     def take(self, place: Place) -> Region:
         """Take a place, which leaves all maps together with those that overlap it."""
 

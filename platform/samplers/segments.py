@@ -46,11 +46,17 @@ class Segments(Places):
 
     @override
     def means(self, uncertainty: UncertaintyMap) -> Peaks:
-        levels = uncertainty.levels
-        levels = levels if isinstance(levels, np.ndarray) else levels.cpu().numpy()
-        # Sums of integers, exact in the float64 that bincount gives.
-        sums = np.bincount(self._numbers, weights=levels.ravel(), minlength=len(self._areas))
-        return self._peaks(sums / np.maximum(self._areas, 1), unit=uncertainty.unit)
+        return self._peaks(self._mean_levels(uncertainty), unit=uncertainty.unit)
+
+    @override
+    def mean_values(self, uncertainty: UncertaintyMap) -> npt.NDArray[np.float64]:
+        return self._mean_levels(uncertainty)[None] * uncertainty.unit
+
+    @override
+    def holding(self, pixel: Place) -> Peaks:
+        values = np.full(len(self._areas), TAKEN, np.int8)
+        values[self._partition[pixel]] = 0
+        return self._peaks(values)
 
     @override
     def take(self, place: Place) -> Region:
@@ -61,6 +67,13 @@ class Segments(Places):
         inside = np.zeros([int(axis.max()) - a + 1 for axis, a in zip(pixels, start, strict=True)], np.bool_)
         inside[tuple(axis - a for axis, a in zip(pixels, start, strict=True))] = True
         return Region.of_mask(self.image, start, inside)
+
+    def _mean_levels(self, uncertainty: UncertaintyMap) -> npt.NDArray[np.float64]:
+        levels = uncertainty.levels
+        levels = levels if isinstance(levels, np.ndarray) else levels.cpu().numpy()
+        # Sums of integers, exact in the float64 that bincount gives.
+        sums = np.bincount(self._numbers, weights=levels.ravel(), minlength=len(self._areas))
+        return np.asarray(sums / np.maximum(self._areas, 1))
 
     def _peaks(self, values: npt.NDArray[np.generic], unit: float = 1.0) -> Peaks:
         return MapPeaks(values[None], self.taken, unit=unit)

@@ -6,8 +6,9 @@ from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
-from decomp.platform.predictions import LEVELS, PoolCounts, UncertaintyMap
+from decomp.platform.predictions import LEVELS, MapReader, Measure, PoolCounts, UncertaintyMap
 from decomp.platform.regions import Region
 from decomp.platform.samplers.base import CandidateRegions, ImageView
 from decomp.platform.samplers.contract import Site
@@ -82,7 +83,26 @@ class TinyImage:
             weights,
             predicted,
             confidence if len(self.shape) == 1 else None,
+            TinyMaps(levels, labels, n_classes),
+            lambda: labels,
         )
+
+
+@dataclass(frozen=True)
+class TinyMaps(MapReader):
+    """The same levels by every measure; of a class, those of the pixels that are predicted as the class."""
+
+    levels: npt.NDArray[np.uint16]
+    labels: npt.NDArray[np.uint8]
+    n_classes: int
+
+    @override
+    def measure(self, measure: Measure) -> UncertaintyMap:
+        return UncertaintyMap(self.levels, 1 / LEVELS)
+
+    @override
+    def class_entropy(self, class_: int) -> UncertaintyMap:
+        return UncertaintyMap(np.where(self.labels == class_, self.levels, 0).astype(np.uint16), 1 / LEVELS)
 
 
 def tiny_image(kind: Kind, rng: np.random.Generator) -> TinyImage:
@@ -128,7 +148,8 @@ def tiny_pool(rng: np.random.Generator, axes: int, n_images: int = 7, n_classes:
     for array in (predicted, open_, confident, uncertainty):
         array.flags.writeable = False
     images = tuple(f"image-{k}" for k in range(n_images))
-    return PoolCounts(images, predicted.sum(axis=1), predicted, open_, confident, uncertainty, axes)
+    features = rng.normal(size=(n_images, FEATURES)).astype(np.float32)
+    return PoolCounts(images, predicted.sum(axis=1), predicted, open_, confident, uncertainty, axes, features)
 
 
 def tiny_candidates(rng: np.random.Generator, n: int, n_classes: int = N_CLASSES) -> CandidateRegions:
@@ -138,7 +159,10 @@ def tiny_candidates(rng: np.random.Generator, n: int, n_classes: int = N_CLASSES
     uncertainty = rng.random(n)
     for array in (features, residuals, uncertainty):
         array.flags.writeable = False
-    return CandidateRegions(np.sort(rng.integers(4, size=n)), uncertainty, features, residuals)
+    image = np.sort(rng.integers(4, size=n))
+    drawn, predicted = (rng.integers(-1, n_classes, size=n), rng.integers(n_classes, size=n))
+    annotated = rng.normal(size=(3, FEATURES)).astype(np.float32)
+    return CandidateRegions(image, uncertainty, drawn, features, residuals, predicted, annotated)
 
 
 def _segmented(rng: np.random.Generator) -> TinyImage:

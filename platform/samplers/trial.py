@@ -10,8 +10,15 @@ import numpy.typing as npt
 from decomp.platform.errors import UserError
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.randomness import stream
-from decomp.platform.samplers.base import Choice, ImageSelector, JointRegionSelector, PoolView, RegionSelector
-from decomp.platform.samplers.contract import choices_of, scores_of, selected_of
+from decomp.platform.samplers.base import (
+    Choice,
+    ImageSelector,
+    JointImageSelector,
+    JointRegionSelector,
+    PoolView,
+    RegionSelector,
+)
+from decomp.platform.samplers.contract import choices_of, scores_of, selected_images_of, selected_of
 from decomp.platform.samplers.needs import Need
 from decomp.platform.samplers.tiny import (
     KINDS,
@@ -47,6 +54,9 @@ def check_image_selector(selector: ImageSelector, axes: Sequence[int] = (1, 2, 3
     for n_axes in axes:
         rng = stream(0, f"trial of images of {n_axes} axes")
         pool, weights = tiny_pool(rng, n_axes, n_classes=n_classes), rng.dirichlet(np.ones(n_classes))
+        if isinstance(selector, JointImageSelector):
+            _check_joint_images(selector, pool, n_axes)
+            continue
         where = f"{type(selector).__name__}.scores, tried on a tiny pool of images of {n_axes} axes,"
         scores, again = (_scores(selector, pool, weights, where) for _ in range(2))
         expect(np.array_equal(scores, again), f"{where} must score a pool the same every time: {scores}, {again}.")
@@ -77,12 +87,16 @@ def check_region_selector(selector: RegionSelector, kinds: Sequence[Kind] = KIND
     Raises:
         AssertionError: naming the selector, what it did, and the remedy.
     """
-    factor = selector.factor if isinstance(selector, JointRegionSelector) else 1
+    expect(
+        Need.MAPS not in selector.needs or Need.COUNTS not in selector.needs,
+        f"{type(selector).__name__} declares Need.MAPS and Need.COUNTS; leave out one of them, since maps are made "
+        f"while an image's prediction is in memory, and class weights are known when all are made.",
+    )
     for kind in kinds:
         where = f"{type(selector).__name__}.choose, tried on a tiny image with regions of the kind {kind},"
         for number in range(TRIES):
             image = tiny_image(kind, stream(number, f"trial of {kind}"))
-            choices, again = (_choices(selector, image, factor * (1 + number), n_classes, where) for _ in range(2))
+            choices, again = (_choices(selector, image, 1 + number, n_classes, where) for _ in range(2))
             expect(choices == again, f"{where} must choose the same from the same stream; draw from rng alone.")
             possible = image.regions()
             for choice in choices:
@@ -91,7 +105,7 @@ def check_region_selector(selector: RegionSelector, kinds: Sequence[Kind] = KIND
                     f"{where} chose {choice.region}, which is none of the image; give what view.places.take gives.",
                 )
                 expect(
-                    choice.score is not None or not isinstance(selector, JointRegionSelector),
+                    choice.score is not None or selector.reads_truth or not isinstance(selector, JointRegionSelector),
                     f"{where} must score every candidate region; give Choice(..., score=...).",
                 )
     if isinstance(selector, JointRegionSelector):
@@ -176,11 +190,22 @@ def _only(pool: PoolCounts, k: int) -> PoolCounts:
         open=pool.open[one],
         confident=pool.confident[one],
         uncertainty=pool.uncertainty[one],
+        features=None if pool.features is None else pool.features[one],
     )
 
 
-def _choices(selector: RegionSelector, image: TinyImage, n: int, n_classes: int, where: str) -> list[Choice]:
-    view = image.view(stream(0, "trial: predictions"), n_classes)
+def _check_joint_images(selector: JointImageSelector, pool: PoolCounts, axes: int) -> None:
+    def selected() -> list[int]:
+        with asking(where):
+            return selected_images_of(selector, pool, 3, stream(0, "trial: images"))
+
+    where = f"{type(selector).__name__}.select, tried on a tiny pool of images of {axes} axes,"
+    expect(selected() == selected(), f"{where} must select the same from the same stream; draw from rng alone.")
+
+
+def _choices(selector: RegionSelector, image: TinyImage, n_region: int, n_classes: int, where: str) -> list[Choice]:
+    view = replace(image.view(stream(0, "trial: predictions"), n_classes), n_region=n_region)
+    n = selector.n_candidates(n_region, n_classes) if isinstance(selector, JointRegionSelector) else n_region
     with asking(where):
         return choices_of(selector, view, n, stream(0, "trial: regions"), image.site)
 

@@ -133,6 +133,21 @@ class Windows(Places):
         return MapPeaks(sums, self.taken, unit=uncertainty.unit / math.prod(self._region_shape))
 
     @override
+    def mean_values(self, uncertainty: UncertaintyMap) -> npt.NDArray[np.float64]:
+        levels = uncertainty.levels
+        sums = window_sums(levels.reshape(1, -1) if levels.ndim == 1 else levels, self._full_shape, LEVELS)
+        sums = sums if isinstance(sums, np.ndarray) else sums.cpu().numpy()
+        return np.asarray(sums * (uncertainty.unit / math.prod(self._region_shape)), np.float64)
+
+    @override
+    def holding(self, pixel: Place) -> Peaks:
+        full = (*(0,) * len(self._row), *pixel)
+        first = [max(0, p - k + 1) for p, k in zip(full, self._full_shape, strict=True)]
+        last = [min(p, n - 1) for p, n in zip(full, self._starts, strict=True)]
+        extents = [b - a + 1 for a, b in zip(first, last, strict=True)]
+        return MapPeaks(np.zeros(extents, np.int8), self.taken, tuple(first))
+
+    @override
     def take(self, place: Place) -> Region:
         self.taken.append(self._block(place, self._full_shape))
         return Region(self.image, place[len(self._row) :], self._region_shape)

@@ -7,7 +7,7 @@ from decomp.experiments.listing import table_of_names, tables_of_options
 from decomp.platform.datasets import DATASETS
 from decomp.platform.errors import UserError
 from decomp.platform.learners import LEARNERS
-from decomp.platform.names import SAMPLERS
+from decomp.platform.names import RIVALS, SAMPLERS
 
 
 def printed(renderable):
@@ -23,10 +23,16 @@ def row(text, option):
 
 def test_everything_that_a_file_may_name_is_listed():
     words = printed(table_of_names()).split()
-    assert {*SAMPLERS, *DATASETS, *LEARNERS} <= {*words}
+    assert {*SAMPLERS, *RIVALS, *DATASETS, *LEARNERS} <= {*words}
 
 
-@pytest.mark.parametrize("name", [*SAMPLERS, *DATASETS, *LEARNERS, "decomposition", "slic", "core-set"])
+def test_what_reads_the_truth_is_marked():
+    lines = printed(table_of_names()).replace("\n                 ", " ").splitlines()
+    marked = {line.split()[1] for line in lines if "oracle baseline" in line and line.split()[0] == "sampler"}
+    assert marked == {"rand-fg-33", "rand-fg-66", "rand-class"}
+
+
+@pytest.mark.parametrize("name", [*SAMPLERS, *RIVALS, *DATASETS, *LEARNERS, "decomposition", "slic", "core-set"])
 def test_every_option_of_what_comes_along_has_a_row_that_fits(name):
     text = printed(tables_of_options(name))
     assert name in text

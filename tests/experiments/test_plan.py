@@ -181,6 +181,7 @@ def own(tmp_path, monkeypatch):
     (experiment,) = (content for kind, content in blocks if kind == "yaml")
     (tmp_path / "mine.yaml").write_text(f"{experiment}storage: {tmp_path}/runs\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("mine", None)  # that of another folder
     yield tmp_path
     del sys.modules["mine"]
 

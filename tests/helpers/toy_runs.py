@@ -4,12 +4,13 @@ import re
 from dataclasses import replace
 
 from helpers.toys import Blobs
+from pydantic import TypeAdapter
 
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.loop.loop import Loop
 from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.workers import LocalWorkers
-from decomp.platform.names import SAMPLERS
+from decomp.platform.names import RIVALS, SAMPLERS
 from decomp.platform.spec import Budget, Component, RunSpec, Sampler
 from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.runs import CHECKPOINT, RECORD, REGIONS, RunStore
@@ -44,6 +45,15 @@ ROI = replace(
     cycles=5,
 )
 ROI_RUNS = [replace(ROI, sampler=Sampler(name, *map(Component, pair))) for name, pair in SAMPLERS.items()]
+OF_POOL = Budget(None, 3, (4, 4), total=6)
+RIVAL_RUNS = [
+    replace(BASE, sampler=sampler, budget=OF_POOL if sampler.images.name == "all" else BASE.budget)
+    for sampler in (TypeAdapter(Sampler).validate_python({"sampler": name}) for name in RIVALS)
+]
+ROI_RIVAL_RUNS = [
+    replace(ROI, sampler=run.sampler, budget=Budget(None, 4, (1,), total=12) if run.budget == OF_POOL else ROI.budget)
+    for run in RIVAL_RUNS
+]
 REFERENCE = replace(BASE, kind="reference", budget=None, sampler=None, cycles=1)
 
 

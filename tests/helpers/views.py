@@ -4,7 +4,7 @@ import numpy as np
 
 from decomp.platform.predictions import LEVELS, UncertaintyMap
 from decomp.platform.samplers import ImageView
-from decomp.platform.samplers.tiny import N_CLASSES
+from decomp.platform.samplers.tiny import N_CLASSES, TinyMaps
 
 
 def uniform_view(image, rng):
@@ -17,4 +17,6 @@ def uniform_view(image, rng):
         rng.dirichlet(np.ones(N_CLASSES)),
         np.bincount(labels.ravel(), minlength=N_CLASSES),
         np.ones(image.shape, np.float32) if len(image.shape) == 1 else None,
+        TinyMaps(np.full(image.shape, 9, np.uint16), labels, N_CLASSES),
+        lambda: labels,
     )

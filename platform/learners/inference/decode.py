@@ -81,6 +81,7 @@ class ForwardMaps(MapReader):
 
     def __init__(self, logits: torch.Tensor) -> None:
         self._logits = logits
+        self.n_classes = len(logits)
 
     @override
     def measure(self, measure: Measure) -> UncertaintyMap:

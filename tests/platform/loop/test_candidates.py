@@ -3,17 +3,17 @@ import pytest
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.loop.candidates import Candidates
 from decomp.platform.regions import Region
-from decomp.platform.spec import Component
+from decomp.platform.spec import Budget, Component
 
 SHAPES = {name: (4, 4) for name in "abc"}
 
 
-def after(*visits, region_shape=(2, 2), shapes=SHAPES):
+def after(*visits, budget=Budget(1, 1, (2, 2)), shapes=SHAPES):  # noqa: B008  # immutable
     """Candidates after visits, each given as (cycle, image, start); a start of None is a visit that gave no region."""
     rows = [Annotation(Region(image, start, (2, 2)), cycle, 0) for cycle, image, start in visits if start is not None]
     last = max((cycle for cycle, _, _ in visits), default=0)
     by_cycle = [[image for c, image, _ in visits if c == cycle] for cycle in range(1, last + 1)]
-    return Candidates.replayed(shapes, region_shape, Ledger.of(rows), by_cycle).images()
+    return Candidates.replayed(shapes, budget, Ledger.of(rows), by_cycle).images()
 
 
 def test_all_images_at_first():
@@ -45,7 +45,7 @@ def test_an_exhausted_pool_has_no_candidates():
 def test_of_a_partition_what_is_not_annotated_remains():
     small = {"a": (2, 2), "b": (2, 3)}
     visited = [(1, "a", (0, 0)), (1, "b", (0, 0))]
-    assert after(*visited, region_shape=Component("slic"), shapes=small) == ["b"]
+    assert after(*visited, budget=Budget(1, 1, Component("slic")), shapes=small) == ["b"]
 
 
 def test_a_split_that_is_exhausted_is_not_concerned_by_what_is_selected_in_another():
@@ -57,3 +57,10 @@ def test_a_split_that_is_exhausted_is_not_concerned_by_what_is_selected_in_anoth
 def test_a_ledger_that_goes_on_after_the_end_is_damaged():
     with pytest.raises(ValueError, match="damaged"):
         after((1, "a", (1, 1)), (1, "b", (1, 1)), (1, "c", (1, 1)), (2, "a", (1, 1)))
+
+
+def test_with_a_budget_for_the_pool_an_image_stays_until_it_has_no_free_window():
+    budget = Budget(None, 2, (2, 2), total=3)
+    assert after((1, "a", (0, 0)), (1, "b", (1, 1)), budget=budget) == ["a", "c"]
+    assert after((1, "a", (0, 0)), (1, "b", (1, 1)), (2, "a", (2, 2)), budget=budget) == ["a", "c"]
+    assert after((1, "a", (1, 1)), (1, "b", (1, 1)), (2, "c", (1, 1)), budget=budget) == []

@@ -20,6 +20,7 @@ def pool_of(member, rng, spread=0.01):
     return CandidateRegions(
         np.sort(rng.integers(4, size=n)),
         rng.random(n),
+        np.full(n, -1),
         (centres[member] + spread * rng.normal(size=(n, 6))).astype(np.float32),
         (residuals[member] + spread * rng.normal(size=(n, 3))).astype(np.float32),
     )

@@ -1,0 +1,131 @@
+"""Whole runs of the rivals beyond the paper: budgets for the whole pool, and samplers that read more."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers.toy_runs import BASE, OF_POOL, RIVAL_RUNS, ROI_RIVAL_RUNS, results, run_locally
+
+from decomp.platform.components import build_dataset, build_learner
+from decomp.platform.ledger import Ledger
+from decomp.platform.loop.loop import Loop
+from decomp.platform.loop.proposals import Proposals
+from decomp.platform.loop.shard import PoolShard
+from decomp.platform.loop.workers import LocalWorkers
+from decomp.platform.predictions import PoolCounts
+from decomp.platform.samplers import JointImageSelector, Need
+from decomp.platform.spec import Budget, Component, Sampler
+from decomp.platform.storage.runs import RunStore
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    root = tmp_path_factory.mktemp("finished")
+    run_locally(root, *RIVAL_RUNS)
+    return [RunStore(root, spec) for spec in RIVAL_RUNS]
+
+
+def test_the_budget_of_the_pool_is_spent_and_no_image_gives_more_than_its_share(finished):
+    for run in (run for run in finished if run.spec.budget == OF_POOL):
+        folders = run.committed()
+        assert len(folders) == BASE.cycles
+        for folder in folders:
+            by_image = folder.ledger.by_image
+            assert len(folder.ledger) == OF_POOL.total, run.spec.sampler.name
+            assert max(map(len, by_image.values())) <= OF_POOL.n_region
+            assert folder.record.selected == tuple(by_image)
+        for regions in run.ledger(folders).by_image.values():
+            assert not any(a.overlaps(b) for k, a in enumerate(regions) for b in regions[:k])
+
+
+def test_samplers_differ_from_the_second_cycle_on(finished):
+    # Of a single prediction the expected entropy is its entropy.
+    runs = [run for run in finished if run.spec.sampler.name != "expected-entropy"]
+    chosen = [[row.region for row in run.ledger(run.committed()[1:]).annotations()] for run in runs]
+    assert len(set(map(str, chosen))) == len(chosen)
+
+
+def test_an_image_is_selected_again_and_again_while_it_has_room(finished):
+    uncertain = next(run for run in finished if run.spec.sampler.name == "predictive-entropy")
+    visits = Counter(image for folder in uncertain.committed() for image in folder.record.selected)
+    assert max(visits.values()) > min(visits.values())
+
+
+class Halves(LocalWorkers):
+    """Two shards in this process, whose answers come in the reverse order."""
+
+    def __init__(self, shards):
+        super().__init__(shards[0])
+        self.shards = shards
+
+    def _split(self, task):
+        for k, shard in reversed(list(enumerate(self.shards))):
+            images = tuple(image for image in task.images if int(image[-3:]) % 2 == k)
+            if images:
+                annotated = {image: regions for image, regions in task.annotated.items() if image in images}
+                yield shard, replace(task, images=images, annotated=annotated)
+
+    def predict(self, task):
+        return PoolCounts.from_arrow([shard.predict(part) for shard, part in self._split(task)])
+
+    def choose(self, task):
+        return Proposals.from_arrow([shard.choose(part) for shard, part in self._split(task)], task.images)
+
+
+def test_results_do_not_depend_on_the_shards(finished, tmp_path):
+    learner = build_learner(BASE.learner)
+    dataset = learner.prepare(build_dataset(BASE.dataset))
+    run_locally(tmp_path, *{run.spec.first.key: run.spec.first for run in finished}.values())
+    for run in finished:
+        workers = Halves([PoolShard(dataset, learner, "cpu") for _ in range(2)])
+        Loop(RunStore(tmp_path, run.spec), dataset, workers).run()
+    assert results(tmp_path) == results(finished[0].root)
+
+
+def test_rois_are_selected_in_the_whole_pool_too(tmp_path):
+    run_locally(tmp_path, *ROI_RIVAL_RUNS)
+    for spec in ROI_RIVAL_RUNS:
+        for folder in RunStore(tmp_path, spec).committed():
+            train = [row for row in folder.ledger.annotations() if row.region.image.startswith("train")]
+            assert max(Counter(row.region.image for row in train).values()) <= spec.budget.n_region
+            if spec.budget.total:
+                assert len(train) == 12
+                assert len(folder.ledger) == 16  # a third in the validation split
+
+
+def test_a_whole_image_is_a_region(tmp_path):
+    spec = replace(BASE, budget=Budget(2, 1, Component("image")), cycles=4)
+    run_locally(tmp_path, spec)
+    for folder in RunStore(tmp_path, spec).committed():
+        assert [row.region.size for row in folder.ledger.annotations()] == [(24, 32)] * 2
+        assert folder.record.annotated.share == pytest.approx(2 * folder.record.cycle / 9)
+
+
+class SpreadOut(JointImageSelector):
+    needs = Need.FEATURES
+
+    def select(self, pool, n_image, rng):
+        assert pool.features.shape[0] == len(pool.images) > n_image
+        return np.arange(n_image)[::-1]
+
+
+@pytest.mark.parametrize("images", ["core-set", f"{__name__}:SpreadOut"])
+def test_images_are_selected_jointly(tmp_path, images):
+    spec = replace(BASE, sampler=Sampler("joint", Component(images), Component("uncertainty")), cycles=3)
+    run_locally(tmp_path, spec)
+    selected = [folder.record.selected for folder in RunStore(tmp_path, spec).committed()]
+    assert [len(set(of_cycle)) for of_cycle in selected] == [2, 2, 2]
+
+
+def test_only_what_is_declared_of_annotated_regions_is_known():
+    regions = Ledger()
+    joined = Proposals.from_arrow(
+        [
+            Proposals(regions, np.zeros((0, 2), np.float32), annotated=np.full((2, 2), k, np.float32)).to_arrow(image)
+            for image, k in (("b", 1), ("a", 0))
+        ],
+        ["a", "b"],
+    )
+    assert joined.annotated.tolist() == [[0, 0], [0, 0], [1, 1], [1, 1]]
+    assert len(joined.ledger) == 0

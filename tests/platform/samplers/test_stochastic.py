@@ -1,0 +1,79 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare, gumbel_r, kstest
+
+from decomp.platform.components import build_selectors
+from decomp.platform.errors import UserError
+from decomp.platform.predictions import LEVELS, UncertaintyMap
+from decomp.platform.samplers.stochastic import PowerRegions, SoftmaxRegions, SoftrankRegions, power, softmax, softrank
+from decomp.platform.samplers.tiny import KINDS, TinyImage, tiny_candidates, tiny_image
+from decomp.platform.schedule import value_at
+from decomp.platform.spec import Component, Sampler
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0, 8.0])
+def test_the_noise_is_gumbels(beta):
+    rng = np.random.default_rng(0)
+    scores = np.full(5000, 0.3)
+    for noisy, centre in ((power, np.log(0.3)), (softmax, 0.3)):
+        assert kstest(noisy(scores, beta, rng) - centre, gumbel_r(scale=1 / beta).cdf).pvalue > 1e-3
+    ranks = np.exp(-(softrank(np.arange(5.0), 1e9, rng)))
+    assert ranks == pytest.approx([5, 4, 3, 2, 1])
+
+
+def test_power_draws_in_proportion_to_the_scores():
+    """The best of log s + g is k with probability s_k ** beta / sum; Kirsch et al., Sec. 3."""
+    levels = np.array([[1, 2, 4, 8]], np.uint16)
+    hits = np.zeros(4)
+    for seed in range(3000):
+        view = TinyImage((1, 4), (1, 1)).view(np.random.default_rng(0))
+        view = replace(view, uncertainty=UncertaintyMap(levels, 1 / LEVELS))
+        (choice,) = PowerRegions(beta=2.0).choose(view, 1, np.random.default_rng(seed))
+        hits[choice.region.start[1]] += 1
+    expected = np.array([1, 4, 16, 64]) / 85
+    assert chisquare(hits, 3000 * expected).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("selector", [PowerRegions(), SoftmaxRegions(2.0)], ids=str)
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 6))
+def test_the_best_places_by_noisy_means_are_taken_greedily(selector, kind, seed, n):
+    rng = np.random.default_rng(seed)
+    image = tiny_image(kind, rng)
+    view = image.view(rng)
+    maps = view.uncertainty
+    scores = selector.noisy(image.places().mean_values(maps), value_at(selector.beta, 2), np.random.default_rng(seed))
+    choices = selector.choose(view, n, np.random.default_rng(seed))
+    taken = list(image.annotated)
+    by_region = {}
+    for place in np.ndindex(scores.shape):
+        places = image.places()
+        if np.count_nonzero(image.partition == place[-1]) if kind == "segments" else True:
+            by_region[places.take(place)] = scores[place]
+    for choice in choices:
+        free = {r: s for r, s in by_region.items() if not any(r.overlaps(other) for other in taken)}
+        assert choice.score == max(free.values()) == free[choice.region]
+        taken.append(choice.region)
+
+
+def test_ranks_are_among_the_candidates_of_all_images():
+    candidates = tiny_candidates(np.random.default_rng(0), 12)
+    chosen = SoftrankRegions(beta=1e9).select(candidates, 5, np.random.default_rng(1))
+    assert chosen.tolist() == np.argsort(-candidates.uncertainty)[:5].tolist()
+    first = [SoftrankRegions().select(candidates, 1, np.random.default_rng(seed))[0] for seed in range(2000)]
+    best = np.argsort(-candidates.uncertainty)
+    expected = (1 / np.arange(1, 13)) / (1 / np.arange(1, 13)).sum()
+    assert chisquare(np.bincount(first, minlength=12)[best], 2000 * expected).pvalue > 1e-4
+
+
+def test_beta_is_a_number_or_a_schedule():
+    _, regions = build_selectors(Sampler("", Component("all"), Component("power", {"beta": {2: 1, 10: 4}})))
+    assert [value_at(regions.beta, cycle) for cycle in (1, 2, 9, 10, 99)] == [1, 1, 1, 4, 4]
+    for wrong in (0, -1, {}, {0: 1}, {2: 0}, "x"):
+        with pytest.raises(UserError, match=r"regions\.beta"):
+            build_selectors(Sampler("", Component("all"), Component("power", {"beta": wrong})))
