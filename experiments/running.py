@@ -38,13 +38,19 @@ def compute_all(
     histories = plan.histories()
     damaged = {}
     for history in histories:
+        for sentence in history.forget_damaged_times():
+            _warn(sentence)
         for sentence in history.set_aside_damaged():
-            CONSOLE.print(f"warning: {sentence}", markup=False, highlight=False, soft_wrap=True)
+            _warn(sentence)
             damaged[history.spec.label] = history.store
     if damaged:
         failed += _compute(plan, damaged, mirror, address, verbose=verbose)
         histories = plan.histories()
     return failed, histories
+
+
+def _warn(sentence: str) -> None:
+    CONSOLE.print(f"warning: {sentence}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _compute(
