@@ -201,6 +201,7 @@ def report(
             CONSOLE.print("MLflow gets the report from the command that works on this experiment, when that ends.")
             continue
         with driving(plan.experiment.root), mirroring(plan, file, overrides, verbose=verbose) as mirror:
+            mirror.submit(*plan.compared)
             mirror.summarise(written)
 
 
@@ -212,6 +213,7 @@ def sync(file: File, overrides: Overrides = None, verbose: Verbose = False) -> N
     from decomp.experiments.status import driving
 
     with driving(plan.experiment.root), mirroring(plan, file, overrides, verbose=verbose) as mirror:
+        mirror.submit(*plan.compared)
         mirror.summarise(write_report(plan, read_histories(plan.compared)))
     if mirror.warning:
         raise typer.Exit(1)

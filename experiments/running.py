@@ -34,7 +34,11 @@ def compute_all(
     Returns:
         How the runs that failed ended, and what all runs have committed.
     """
-    failed = _compute(plan, missing, mirror, address, verbose=verbose) if missing else []
+    if missing:
+        failed = _compute(plan, missing, mirror, address, verbose=verbose)
+    else:
+        failed = []
+        mirror.submit(*plan.compared)
     histories = plan.histories()
     damaged = {}
     for history in histories:
@@ -58,11 +62,17 @@ def _compute(
 ) -> list[Outcome]:
     root = plan.experiment.root
     session.start(address, verbose=verbose)
+    waiting = True
     cycles = {label: store.spec.cycles for label, store in missing.items()}
     with SweepProgress(cycles) as progress, closing(StatusWriter(root)) as status_writer:
 
         def listen(report: ProgressReport, ended: Sequence[Outcome]) -> None:
+            nonlocal waiting
             progress.update(report, ended)
+            if waiting and (report.active or ended):
+                # Only now, since importing MLflow would hold the start of the workers up.
+                mirror.submit(*plan.compared)
+                waiting = False
             # Runs that have ended, too: if the progress actor is lost, so is what it knew of their commits.
             for label in dict.fromkeys([*report.committed, *(outcome.spec.label for outcome in ended)]):
                 mirror.submit(missing[label])
