@@ -16,7 +16,6 @@ from typing_extensions import override
 from decomp.actors.resources import Resources
 from decomp.actors.worker import Job, Worker
 from decomp.platform.learners.base import Processes, Training
-from decomp.platform.learners.training.distributed import PeerFailed
 from decomp.platform.loop.oracle import Revealed
 from decomp.platform.loop.proposals import Proposals
 from decomp.platform.loop.shard import StaleShard
@@ -171,8 +170,10 @@ class WorkerGroup(Workers):
         finally:
             for call in pending:
                 ray.kill(self.workers[calls.index(call)], no_restart=False)
-        for failure in sorted(failures, key=lambda failure: isinstance(failure, PeerFailed)):
-            raise failure
+        if failures:
+            from decomp.platform.learners.training.distributed import PeerFailed
+
+            raise min(failures, key=lambda failure: isinstance(failure, PeerFailed))
         return [ray.get(call) for call in calls]
 
     def _split(self, images: Sequence[str], annotated: Mapping[str, Sequence[Region]]) -> dict[int, dict[str, Any]]:

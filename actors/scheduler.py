@@ -87,10 +87,16 @@ class Sweep:
                     self._release_idle()
                 report = reader.read()
                 listen(replace(report, warnings=[*report.warnings, *warnings]), ended)
-        finally:
-            for slot in self._slots:
-                slot.close()
+        except Exception:
+            self._close_slots()
+            raise
+        # Not after an interruption: Ray closes them with the session, and may be unable to answer.
+        self._close_slots()
         return outcomes
+
+    def _close_slots(self) -> None:
+        for slot in self._slots:
+            slot.close()
 
     def _start(self, spec: RunSpec, progress: Any) -> None:
         idle = self._idle()

@@ -32,7 +32,9 @@ def start(address: str | None, *, verbose: bool) -> None:
         UserError: if Ray cannot start, there is no cluster at the address, or it does not let us in.
     """
     _protect_token()
+    worker_environment = _worker_environment()
     if address is None:
+        os.environ |= worker_environment
         # The token is known to this process and its children alone, and needs no home to be kept in.
         if not os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"}:
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
@@ -47,7 +49,10 @@ def start(address: str | None, *, verbose: bool) -> None:
             log_to_driver=verbose,
             logging_level=logging.INFO if verbose else logging.ERROR,
             configure_logging=True,
-            runtime_env={"env_vars": _worker_environment(), "worker_process_setup_hook": _follow(os.getcwd())},
+            # On this machine workers inherit environment and working directory, and need not wait for Ray to make them.
+            runtime_env=None
+            if address is None
+            else {"env_vars": worker_environment, "worker_process_setup_hook": _follow(os.getcwd())},
             _temp_dir=None if address else _socket_folder(),
         )
     except Exception as error:

@@ -18,7 +18,6 @@ import ray
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets import Dataset
 from decomp.platform.learners.base import Training
-from decomp.platform.learners.training.distributed import open_rendezvous
 from decomp.platform.loop.oracle import Revealed, reveal
 from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PredictTask
@@ -50,6 +49,9 @@ class Worker:
     """Does the work of `decomp.platform.loop.workers.Workers` for its share of the images, on a torch device."""
 
     def __init__(self, device: str) -> None:
+        # Nearly every learner needs it; not above, where the driver and the coordinators would wait for it.
+        import torch  # noqa: F401
+
         # A worker's threads are the learner's business; window sums of small images take longer when split.
         cv2.setNumThreads(1)
         self._device = device
@@ -66,6 +68,8 @@ class Worker:
 
     def meet(self, job: Job) -> str:
         """Open a rendezvous on this node for one training of several workers; returns its address."""
+        from decomp.platform.learners.training.distributed import open_rendezvous
+
         self._rendezvous, address = open_rendezvous(ray.util.get_node_ip_address())
         return address
 

@@ -100,8 +100,11 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
 @app.command()
 def check(file: File, overrides: Overrides = None) -> None:
     """Validate an experiment file and print the plan without computing anything."""
+    from decomp.experiments.tracking.uris import tracking_uri
+
     plan = _plan(file, overrides)
     _check_data(file, plan)
+    tracking_uri(plan.experiment.folder.parent)  # raises if `run` could not write there
     for line in missing_gpus(plan):
         typer.echo(line)
     histories = plan.histories()
@@ -127,6 +130,8 @@ def status(file: File, overrides: Overrides = None) -> None:
         table.add_row(row.label, f"{row.done} of {row.cycles}", score, row.doing, left)
     if table.rows:
         show(table)
+    for fault in dict.fromkeys(row.fault for row in rows if row.fault):
+        CONSOLE.print(f"warning: {fault}", markup=False, highlight=False, soft_wrap=True)
     count = Counter(row.doing for row in rows)
     by = f"driven by process {driver.pid} on {driver.host}" if driver else "nobody works on it"
     typer.echo(
@@ -196,6 +201,7 @@ def report(
             CONSOLE.print("MLflow gets the report from the command that works on this experiment, when that ends.")
             continue
         with driving(plan.experiment.root), mirroring(plan, file, overrides, verbose=verbose) as mirror:
+            mirror.submit(*plan.compared)
             mirror.summarise(written)
 
 
@@ -207,6 +213,7 @@ def sync(file: File, overrides: Overrides = None, verbose: Verbose = False) -> N
     from decomp.experiments.status import driving
 
     with driving(plan.experiment.root), mirroring(plan, file, overrides, verbose=verbose) as mirror:
+        mirror.submit(*plan.compared)
         mirror.summarise(write_report(plan, read_histories(plan.compared)))
     if mirror.warning:
         raise typer.Exit(1)
@@ -228,8 +235,8 @@ def ui(
     CONSOLE.print(f"MLflow shows {without_passwords(uri)} at http://127.0.0.1:{port} (Ctrl-C ends it)", highlight=False)
     if (charts := charts_address(uri, experiment.name, port)) is not None:
         CONSOLE.print(f"Charts of {experiment.name}: {charts}", markup=False, highlight=False, soft_wrap=True)
-    # In a session of its own, so that Ctrl-C reaches this process alone: the server answers it with a traceback.
-    server = subprocess.Popen(command, env=ui_environment(uri), start_new_session=True, preexec_fn=heed_signals)
+    # In a group of its own, so that Ctrl-C reaches this process alone: the server answers it with a traceback.
+    server = subprocess.Popen(command, env=ui_environment(uri), process_group=0, preexec_fn=heed_signals)
     try:
         status = server.wait()
     except KeyboardInterrupt:

@@ -21,13 +21,18 @@ WAKE = signal.SIGURG
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status of a command that Ctrl-C has ended."""
 
+LAST_SECONDS = 18.0
+"""Seconds that Ray has to end after an interruption: it waits a minute for processes that the signal has ended, too,
+while batch systems kill after 30 seconds. What it leaves ends with this process."""
+
 
 @contextmanager
 def signals_as_interruptions() -> Iterator[None]:
     """While the body runs, the first of these signals raises `KeyboardInterrupt`; the exit status tells which it was.
 
     A thread waits for them, and they are blocked everywhere else: Ray's handlers, which print a stack and abort, are
-    installed while it starts, and some of them only there.
+    installed while it starts, and some of them only there. Signals to the whole process group, as a lost terminal and
+    `timeout` send them, reach this process alone, which then ends the others.
     """
     heeded = {number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN}  # `nohup` ignores SIGHUP
     received: list[int] = []
@@ -39,15 +44,19 @@ def signals_as_interruptions() -> Iterator[None]:
         interrupt()
 
     signal.pthread_sigmask(signal.SIG_BLOCK, heeded)
-    os.register_at_fork(after_in_child=heed_signals)
+    os.register_at_fork(after_in_child=_stand_apart)
     if heeded:
         threading.Thread(target=wait, name="signals", daemon=True).start()
     try:
         yield
     except SystemExit as ended:
-        if ended.code == INTERRUPTED and received:
-            sys.exit(128 + received[0])
-        raise
+        if ended.code != INTERRUPTED:
+            raise
+        status = 128 + received[0] if received else INTERRUPTED
+        end = threading.Timer(LAST_SECONDS, os._exit, [status])
+        end.daemon = True
+        end.start()
+        sys.exit(status)
 
 
 @contextmanager
@@ -63,6 +72,12 @@ def stoppable() -> Iterator[None]:
 def heed_signals() -> None:
     """Let a child process end by these signals as others do; `subprocess` must be told to call it (``preexec_fn``)."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+
+
+def _stand_apart() -> None:
+    """Called in a child process: it is no longer in the process group of its parent, and heeds signals."""
+    os.setpgrp()
+    heed_signals()
 
 
 def interrupter() -> Callable[[], None]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from decomp.experiments.report.report import Report
     from decomp.experiments.report.run_history import RunHistory
     from decomp.experiments.tracking.mirror import MirrorThread
+    from decomp.experiments.tracking.tracker import Tracker
 
 MLFLOW_PATIENCE = 600.0
 """Seconds that a command waits at its end for MLflow to take what is left."""
@@ -63,22 +64,19 @@ def print_report(
 
 @contextmanager
 def mirroring(plan: Plan, file: Path, overrides: list[str] | None, *, verbose: bool) -> Iterator["MirrorThread"]:
-    """Mirror to MLflow what is committed, now and while the body runs; warn of what could not be written."""
+    """Mirror to MLflow what the body submits; warn of what could not be written."""
     from decomp.experiments.tracking.mirror import MirrorThread
-    from decomp.experiments.tracking.tracker import Tracker
     from decomp.experiments.tracking.uris import tracking_uri
 
     uri = tracking_uri(plan.experiment.folder.parent)
     remedy = " ".join([program(), "sync", str(file), *(overrides or [])])
-    mirror = MirrorThread(
-        lambda: Tracker(uri, plan.experiment.name, metric=plan.metric, verbose=verbose),
-        uri,
-        plan.dataset,
-        remedy=remedy,
-    )
-    with mirror:
-        for store in plan.compared:
-            mirror.submit(store)
+
+    def tracker() -> "Tracker":
+        from decomp.experiments.tracking.tracker import Tracker
+
+        return Tracker(uri, plan.experiment.name, metric=plan.metric, verbose=verbose)
+
+    with MirrorThread(tracker, uri, plan.dataset, remedy=remedy) as mirror:
         yield mirror
         with CONSOLE.status("Writing to MLflow"):
             mirror.close(timeout=MLFLOW_PATIENCE)

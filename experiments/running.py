@@ -34,12 +34,18 @@ def compute_all(
     Returns:
         How the runs that failed ended, and what all runs have committed.
     """
-    failed = _compute(plan, missing, mirror, address, verbose=verbose) if missing else []
+    if missing:
+        failed = _compute(plan, missing, mirror, address, verbose=verbose)
+    else:
+        failed = []
+        mirror.submit(*plan.compared)
     histories = plan.histories()
     damaged = {}
     for history in histories:
+        for sentence in history.forget_damaged_times():
+            _warn(sentence)
         for sentence in history.set_aside_damaged():
-            CONSOLE.print(f"warning: {sentence}", markup=False, highlight=False, soft_wrap=True)
+            _warn(sentence)
             damaged[history.spec.label] = history.store
     if damaged:
         failed += _compute(plan, damaged, mirror, address, verbose=verbose)
@@ -47,16 +53,26 @@ def compute_all(
     return failed, histories
 
 
+def _warn(sentence: str) -> None:
+    CONSOLE.print(f"warning: {sentence}", markup=False, highlight=False, soft_wrap=True)
+
+
 def _compute(
     plan: Plan, missing: Mapping[str, RunStore], mirror: MirrorThread, address: str | None, *, verbose: bool
 ) -> list[Outcome]:
     root = plan.experiment.root
     session.start(address, verbose=verbose)
+    waiting = True
     cycles = {label: store.spec.cycles for label, store in missing.items()}
     with SweepProgress(cycles) as progress, closing(StatusWriter(root)) as status_writer:
 
         def listen(report: ProgressReport, ended: Sequence[Outcome]) -> None:
+            nonlocal waiting
             progress.update(report, ended)
+            if waiting and (report.active or ended):
+                # Only now, since importing MLflow would hold the start of the workers up.
+                mirror.submit(*plan.compared)
+                waiting = False
             # Runs that have ended, too: if the progress actor is lost, so is what it knew of their commits.
             for label in dict.fromkeys([*report.committed, *(outcome.spec.label for outcome in ended)]):
                 mirror.submit(missing[label])

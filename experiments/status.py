@@ -16,9 +16,10 @@ from decomp.actors.progress import Activity
 from decomp.experiments.interruption import interrupter
 from decomp.experiments.lock import sole_driver
 from decomp.experiments.plan import Plan
-from decomp.experiments.report.run_history import RunHistory
+from decomp.experiments.report.run_history import CommittedCycle, RunHistory
 from decomp.platform.errors import StorageError, UserError
 from decomp.platform.storage.location import Location
+from decomp.platform.storage.runs import DamagedCycle, LostTimes
 
 STATUS, STOP = ".status.json", ".stop"
 
@@ -46,13 +47,17 @@ class Status:
 
     @classmethod
     def read(cls, root: Location) -> "Status | None":
-        """What was written last, or None if nothing was."""
+        """What was written last, or None if nothing was; `UserError` if it is damaged."""
         try:
             content = json.loads((root / STATUS).read_bytes())
+            content["active"] = {label: Activity(**activity) for label, activity in content["active"].items()}
+            return cls(**content)
         except FileNotFoundError:
             return None
-        content["active"] = {label: Activity(**activity) for label, activity in content["active"].items()}
-        return cls(**content)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(
+                f"{root / STATUS} is damaged; it is written anew every few seconds, so ask again."
+            ) from error
 
     def write(self, root: Location) -> None:
         """Replace what was written before, at once."""
@@ -129,8 +134,9 @@ class Progress:
         done: committed cycles, the shared first one included.
         cycles: planned cycles.
         score: test score of the last committed cycle, or None.
-        doing: what it is doing, e.g. ``cycle 4: train 30%``, ``waiting``, ``finished`` or why it failed.
+        doing: what it is doing, e.g. ``cycle 4: train 30%``, ``waiting``, ``finished``, ``damaged`` or why it failed.
         seconds_left: estimate from the last cycles; None where there is nothing to go by.
+        fault: a sentence about a file that is damaged, or None.
     """
 
     label: str
@@ -139,6 +145,7 @@ class Progress:
     score: float | None
     doing: str
     seconds_left: float | None
+    fault: str | None = None
 
 
 def progress_of(plan: Plan, status: Status | None) -> list[Progress]:
@@ -176,8 +183,11 @@ def withdraw_request(root: Location) -> bool:
 
 def _progress(history: RunHistory, metric: str, active: Mapping[str, Activity], failed: Mapping[str, str]) -> Progress:
     label, cycles = history.spec.label, history.cycles
-    finished = history.finished
-    score = cycles[-1].record.metrics.get(metric) if cycles else None
+    try:
+        finished = history.finished
+        score = cycles[-1].record.metrics.get(metric) if cycles else None
+    except DamagedCycle as error:
+        return Progress(label, len(cycles), history.spec.cycles, None, "damaged", None, str(error))
     left = None
     recent = history.own_cycles[-RECENT:]
     if finished:
@@ -185,11 +195,18 @@ def _progress(history: RunHistory, metric: str, active: Mapping[str, Activity], 
     elif label in active:
         doing = _doing(active[label])
         # A cycle takes as long as those just before it; how far the present one has got is not deducted.
-        seconds = sum(sum(cycle.timing.phases.values()) for cycle in recent)
-        left = seconds / len(recent) * (history.spec.cycles - len(cycles)) if recent else None
+        seconds = [sum(phases.values()) for cycle in recent if (phases := _phases(cycle))]
+        left = sum(seconds) / len(seconds) * (history.spec.cycles - len(cycles)) if seconds else None
     else:
         doing = f"failed: {failed[label]}" if label in failed else "waiting"
     return Progress(label, len(cycles), history.spec.cycles, score, doing, left)
+
+
+def _phases(cycle: CommittedCycle) -> Mapping[str, float]:
+    try:
+        return cycle.timing.phases
+    except LostTimes:
+        return {}
 
 
 def _doing(activity: Activity) -> str:

@@ -7,7 +7,7 @@ from functools import cached_property
 from decomp.platform.ledger import Ledger
 from decomp.platform.spec import RunSpec
 from decomp.platform.storage.records import CycleRecord, Timing
-from decomp.platform.storage.runs import CycleFolder, DamagedCycle, RunStore
+from decomp.platform.storage.runs import CycleFolder, DamagedCycle, LostTimes, RunStore
 
 Repeat = tuple[int, int]
 """Seed and fold."""
@@ -39,8 +39,8 @@ class CommittedCycle:
         return self.folder.ledger_of(self.record)
 
     def check(self) -> None:
-        """Read all that reports and MLflow show; `DamagedCycle` if it is damaged."""
-        _ = self.record, self.timing, self.ledger
+        """Read all results that reports and MLflow show; `DamagedCycle` if they are damaged."""
+        _ = self.record, self.ledger
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,16 @@ class RunHistory:
         for cycle in self.cycles[:last]:
             ledger = ledger.extend(cycle.ledger)
         return ledger
+
+    def forget_damaged_times(self) -> list[str]:
+        """Give up wall times of the run's own cycles that cannot be read; a sentence for each."""
+        sentences = []
+        for cycle in self.own_cycles:
+            try:
+                _ = cycle.timing
+            except LostTimes as error:
+                sentences.append(cycle.folder.forget_times(error))
+        return sentences
 
     def set_aside_damaged(self) -> list[str]:
         """Read all of the run's own cycles; set the first damaged one aside, and say so in a sentence."""

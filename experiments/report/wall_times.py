@@ -29,10 +29,11 @@ def wall_time_section(cohorts: Sequence[Cohort], histories: Sequence[RunHistory]
         cohorts: the runs of each budget.
         histories: all runs and references.
     """
-    computed = sorted({f"decomp {t.version}{_commit(t.commit)}" for history in histories for t in history.timings})
+    known = [timing for history in histories for timing in history.timings if timing.version]
+    computed = sorted({f"decomp {timing.version}{_commit(timing.commit)}" for timing in known})
     text = (
         "Wall times depend on the machine and on what else it did; the time that an expert needs is another matter.\n\n"
-        f"Computed by {', '.join(computed)}."
+        f"Computed by {', '.join(computed) or 'an unknown version'}."
     )
     drawing = phase_drawing(cohorts)
     return Section("Time", text, (phase_table(cohorts), wall_table(histories)), () if drawing is None else (drawing,))
@@ -43,8 +44,11 @@ def _commit(commit: str) -> str:
 
 
 def phase_seconds(history: RunHistory, last: int) -> dict[str, float]:
-    """Mean seconds of each phase of a run's own cycles, which are 2 to `last`; cycle 1 is shared by all samplers."""
-    timings = [timing.phases for timing in history.timings[1:last]]
+    """Mean seconds of each phase of a run's own cycles, which are 2 to `last`; cycle 1 is shared by all samplers.
+
+    Cycles whose times were lost do not count.
+    """
+    timings = [timing.phases for timing in history.timings[1:last] if timing.phases]
     return {
         phase: sum(phases.get(phase, 0.0) for phases in timings) / len(timings)
         for phase in phases_of([history])
@@ -69,7 +73,8 @@ def samplers_phase_seconds(cohort: Cohort) -> dict[str, dict[str, Spread]]:
 
 
 def wall_seconds(histories: Sequence[RunHistory]) -> Mapping[str, tuple[int, float]]:
-    """Trainings and their cycles' wall time in seconds, by sampler and for first cycles and references; each once."""
+    """Trainings and their cycles' wall time in seconds, by sampler and for first cycles and references; each once, and
+    none whose times were lost."""
     totals: dict[str, tuple[int, float]] = {}
     seen: set[str] = set()
     for history in histories:
@@ -77,7 +82,7 @@ def wall_seconds(histories: Sequence[RunHistory]) -> Mapping[str, tuple[int, flo
             shared = history.spec.kind == "run" and number == 1
             owner = history.spec.first if shared else history.spec
             cycle = f"{owner.key}/{number}"
-            if cycle in seen:
+            if cycle in seen or not timing.phases:
                 continue
             seen.add(cycle)
             who = "first cycles" if shared else owner.sampler.name if owner.sampler else "full annotation"
@@ -107,9 +112,10 @@ def wall_table(histories: Sequence[RunHistory]) -> Table:
     """Trainings and wall time of everything that is committed."""
     totals = wall_seconds(histories)
     rows: list[Row] = [(who, trainings, seconds, seconds / trainings) for who, (trainings, seconds) in totals.items()]
-    trainings, seconds = (sum(values) for values in zip(*totals.values(), strict=True))
-    rows.append(("all", trainings, seconds, seconds / trainings))
-    note = "Sums of the wall times of all committed cycles; runs that went on at the same time count one by one."
+    if totals:
+        trainings, seconds = (sum(values) for values in zip(*totals.values(), strict=True))
+        rows.append(("all", trainings, seconds, seconds / trainings))
+    note = "Sums of the known wall times of all committed cycles; runs that went on at the same time count one by one."
     return Table("wall_time", "Wall time", ("what", "cycles", "seconds", "seconds_per_cycle"), tuple(rows), note)
 
 

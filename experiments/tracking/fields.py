@@ -117,7 +117,9 @@ def _shared_tags(spec: RunSpec) -> dict[str, str]:
 
 def cycle_tags(spec: RunSpec, record: CycleRecord, timing: Timing) -> dict[str, str]:
     """Tags that a committed cycle adds: which code computed it, and the first cycle, shared by all samplers."""
-    tags = {MIRRORED: str(record.cycle), "decomp_version": timing.version}
+    tags = {MIRRORED: str(record.cycle)}
+    if timing.version:
+        tags["decomp_version"] = timing.version
     if timing.commit:
         tags |= {"git_commit": timing.commit, "mlflow.source.git.commit": timing.commit}
     if spec.kind == "run" and record.cycle == 1:

@@ -1,17 +1,22 @@
 """A thread that writes to MLflow, so that training never waits for it."""
 
+from __future__ import annotations
+
 import logging
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from decomp.experiments.report.report import Report
-from decomp.experiments.tracking.tracker import Tracker
 from decomp.experiments.tracking.uris import without_passwords
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import StorageError, UserError
 from decomp.platform.storage.runs import RunStore
+
+if TYPE_CHECKING:
+    from decomp.experiments.report.report import Report
+    from decomp.experiments.tracking.tracker import Tracker
 
 RETRY_AFTER = 30.0
 """Seconds between two attempts while MLflow cannot be written."""
@@ -58,7 +63,7 @@ class MirrorThread:
         # A daemon: a server that does not answer must not keep the process alive.
         self._thread = threading.Thread(target=self._work, name="mlflow-mirror", daemon=True)
 
-    def __enter__(self) -> "MirrorThread":
+    def __enter__(self) -> MirrorThread:
         self._thread.start()
         return self
 
@@ -72,10 +77,10 @@ class MirrorThread:
         with self._changed:
             return self._warning
 
-    def submit(self, run: RunStore) -> None:
-        """Mirror what MLflow does not have of this run; returns at once."""
+    def submit(self, *runs: RunStore) -> None:
+        """Mirror what MLflow does not have of these runs; returns at once."""
         with self._changed:
-            self._pending[run.spec.key] = run
+            self._pending |= {run.spec.key: run for run in runs}
             self._changed.notify_all()
 
     def summarise(self, report: Report) -> None:
@@ -133,7 +138,7 @@ class MirrorThread:
     def _do(self, job: RunStore | Report) -> None:
         if self._tracker is None:
             self._tracker = self._make_tracker()
-        if isinstance(job, Report):
+        if not isinstance(job, RunStore):
             self._tracker.summarise(job, self._dataset.classes)
         else:
             self._tracker.mirror(job, self._dataset)
@@ -146,7 +151,7 @@ class MirrorThread:
             self._warning = str(error) if told else self._sentence(f"cannot be written ({_brief(error)})")
             self._failed.add(_key(job))
             self._failures_in_a_row += 1
-            if isinstance(job, Report):
+            if not isinstance(job, RunStore):
                 self._report = self._report or job
             else:
                 self._pending.setdefault(job.spec.key, job)
@@ -163,7 +168,7 @@ class MirrorThread:
 
 
 def _key(job: RunStore | Report) -> str:
-    return "report" if isinstance(job, Report) else job.spec.key
+    return job.spec.key if isinstance(job, RunStore) else "report"
 
 
 def _brief(error: Exception) -> str:

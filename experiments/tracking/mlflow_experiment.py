@@ -38,6 +38,9 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # whoever calls tries again later
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""Settings of the first call, in place of those above: a server that takes it and says nothing is given up sooner."""
+
 QUIET_SETTINGS = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_CONFIGURE_LOGGING": "false"}
 QUIET_LOGGERS = ("mlflow", "alembic", "urllib3.connectionpool")
 
@@ -161,7 +164,9 @@ class MlflowExperiment:
     @cached_property
     def _experiment_id(self) -> str:
         with _alone(self._uri):
-            experiment = self._client.get_experiment_by_name(self._name)
+            client = self._client
+            with _first_contact():
+                experiment = client.get_experiment_by_name(self._name)
             if experiment is None:
                 folder = artifact_folder(self._uri)
                 # The kind makes MLflow show its pages for trainings rather than for chats.
@@ -216,6 +221,17 @@ def _alone(uri: str) -> Iterator[None]:
     file.parent.mkdir(parents=True, exist_ok=True)
     with flock(file.with_name(f".{file.name}.lock"), wait=True):
         yield
+
+
+@contextmanager
+def _first_contact() -> Iterator[None]:
+    """Wait less long for an answer, unless the user has set how long."""
+    changed = {name: value for name, value in FIRST_CONTACT.items() if os.environ.get(name) == SETTINGS[name]}
+    os.environ |= changed
+    try:
+        yield
+    finally:
+        os.environ |= {name: SETTINGS[name] for name in changed}
 
 
 def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

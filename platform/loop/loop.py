@@ -220,7 +220,7 @@ class _Past:
 
     def add(self, folder: CycleFolder) -> None:
         """Read the next cycle; `DamagedCycle` if a file of it is damaged."""
-        record, _ = folder.record, folder.timing
+        record = folder.record
         ledger = folder.ledger_of(record)
         self.folders.append(folder)
         self.records.append(record)

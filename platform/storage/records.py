@@ -78,7 +78,7 @@ class Timing:
     """Wall times of one cycle, which differ between repetitions and so are no part of the record.
 
     Attributes:
-        phases: seconds per phase: ``predict``, ``select``, ``train``, ``evaluate``.
+        phases: seconds per phase: ``predict``, ``select``, ``train``, ``evaluate``; empty where they were lost.
         committed_at: when the cycle was committed, in milliseconds since the epoch.
         version: version of decomp that computed the cycle.
         commit: git commit of the source tree that computed it, or an empty string.

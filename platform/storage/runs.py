@@ -16,6 +16,7 @@ they are read as they are, and continued.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
@@ -43,12 +44,20 @@ class DamagedCycle(UserError):
         fault: which file, and what is wrong with it.
     """
 
+    remedy = "computes its cycle again"
+
     def __init__(self, fault: str) -> None:
-        super().__init__(f"{fault}; 'decomp run' computes its cycle again.")
+        super().__init__(f"{fault}; 'decomp run' {self.remedy}.")
         self.fault = fault
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return DamagedCycle, (self.fault,)
+        return type(self), (self.fault,)
+
+
+class LostTimes(DamagedCycle):
+    """The wall times of a committed cycle are missing or damaged; its results are not."""
+
+    remedy = "keeps its cycle, without wall times"
 
 
 @dataclass(frozen=True)
@@ -75,8 +84,8 @@ class CycleFolder:
 
     @property
     def timing(self) -> Timing:
-        """Wall times of the cycle."""
-        with _legible(self.path / TIMING) as content:
+        """Wall times of the cycle; `LostTimes` where they are missing or damaged."""
+        with _legible(self.path / TIMING, LostTimes) as content:
             check_seal(content, self._place, _names(Timing))
             return Timing.from_json(content)
 
@@ -112,6 +121,12 @@ class CycleFolder:
     def set_aside(self, error: DamagedCycle) -> str:
         """Take the cycle out of sight, so that it is computed again; returns a sentence that says so."""
         return f"{error.fault}; the cycle is set aside as {self.path.set_aside()} and computed again."
+
+    def forget_times(self, error: LostTimes) -> str:
+        """Write down that the wall times are not known any more; returns a sentence that says so."""
+        unknown = Timing({}, time.time_ns() // 1_000_000, "", "")
+        (self.path / TIMING).write_atomically(seal(unknown.to_json(), self._place))
+        return f"{error.fault}; the cycle's results are kept, without wall times."
 
     @property
     def _place(self) -> str:
@@ -245,17 +260,17 @@ def read_identity(run: Location) -> dict[str, Any] | None:
 
 
 @contextmanager
-def _legible(file: Location) -> Iterator[bytes]:
+def _legible(file: Location, damage: type[DamagedCycle] = DamagedCycle) -> Iterator[bytes]:
     """The content of a file of a cycle; any error of its readers means that it is damaged."""
     try:
         content = file.read_bytes()
     except FileNotFoundError as error:
-        raise DamagedCycle(f"{file} is missing") from error
+        raise damage(f"{file} is missing") from error
     try:
         yield content
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DamagedCycle(f"{file} is damaged ({reason.rstrip('.')})") from error
+        raise damage(f"{file} is damaged ({reason.rstrip('.')})") from error
 
 
 def _names(of: type[CycleRecord | Timing]) -> set[str]:

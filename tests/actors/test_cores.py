@@ -60,15 +60,17 @@ def test_a_system_without_control_groups_has_all_its_cores(machine):
     assert usable_cores() == 8
 
 
-def test_a_process_confined_to_a_core_starts_ray_with_one(tmp_path):
+def test_a_process_confined_to_a_core_starts_ray_with_one_and_workers_in_its_folder(tmp_path):
     """For real: in a process of its own, since affinity is inherited and Ray runs once in a process."""
+    (tmp_path / "mine.py").write_text("HERE = 'mine'\n")
     allowed = sorted(os.sched_getaffinity(0))[:1]
     code = (
         f"import os, ray; os.sched_setaffinity(0, {allowed})\n"
         "from decomp.actors import session\n"
         "session.start(None, verbose=False)\n"
         "print(ray.cluster_resources()['CPU'])\n"
+        "print(ray.get(ray.remote(lambda: [os.getcwd(), __import__('mine').HERE]).remote()))\n"
         "session.stop()\n"
     )
     answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert answer.stdout.split()[-1] == "1.0"
+    assert answer.stdout.splitlines()[-2:] == ["1.0", str([str(tmp_path), "mine"])]

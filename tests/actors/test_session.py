@@ -13,6 +13,7 @@ def settings(monkeypatch, tmp_path):
     given = {}
     monkeypatch.setattr(ray, "init", lambda **settings: given.update(settings))
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))  # which a start changes
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR", "TMPDIR"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -82,6 +83,17 @@ def test_whatever_keeps_ray_from_starting_is_one_sentence(error, settings, monke
     assert "\n" not in str(said.value)
     with pytest.raises(UserError, match=r"^--address auto: the cluster cannot be joined .*auth_token here is the head"):
         session.start("auto", verbose=False)
+
+
+def test_workers_of_this_machine_inherit_what_those_of_a_cluster_are_told(settings, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "/some/where")
+    session.start("auto", verbose=False)
+    assert settings["runtime_env"]["env_vars"]["PYTHONPATH"] == f"{tmp_path}:/some/where"
+    assert os.environ["PYTHONPATH"] == "/some/where"
+    session.start(None, verbose=False)
+    assert settings["runtime_env"] is None
+    assert os.environ["PYTHONPATH"] == f"{tmp_path}:/some/where"
 
 
 def test_a_local_ray_has_the_cores_of_this_process_and_a_cluster_its_own(settings, monkeypatch):

@@ -262,15 +262,17 @@ def test_a_damaged_record_is_told_with_the_mend_which_mends(finished, tmp_path):
     assert results(store_of(tmp_path)) == results(store_of(folder))
 
 
-def test_an_interruption_says_how_to_go_on(finished, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_says_how_to_go_on(finished, tmp_path, number):
     folder, _ = finished
     (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
-    process = start("run", "toy.yaml", "learner.seconds=60", cwd=tmp_path)
+    heeding = {"start_new_session": True, "preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}
+    process = start("run", "toy.yaml", "learner.seconds=60", cwd=tmp_path, **heeding)
     wait_for(lambda: list(tmp_path.glob("runs/toy/**/.staging-*")), process)
     family = births(descendants([process.pid]))
-    process.send_signal(signal.SIGTERM)  # Ray answers it by a stack of its own
+    os.killpg(process.pid, number)  # as a lost terminal does; Ray answers SIGTERM by a stack of its own
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 143
+    assert process.returncode == 128 + number
     assert err.splitlines()[-1] == "Stopped. Committed cycles are kept; the same command goes on from there."
     assert "Traceback" not in err
     assert "***" not in err
@@ -295,6 +297,15 @@ def test_another_terminal_sees_a_sweep_and_stops_it(finished, tmp_path):
     status, _, err = decomp("stop", "toy.yaml", slow, cwd=tmp_path)
     assert status == 2
     assert "there is nothing to stop" in err
+
+
+def test_check_refuses_a_store_of_mlflow_that_a_run_could_not_write(finished, monkeypatch):
+    folder, _ = finished
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    told = CliRunner().invoke(app, ["check", str(folder / "toy.yaml")])
+    assert told.output == ""
+    assert str(told.exception).startswith("MLFLOW_TRACKING_URI=./mlruns: MLflow no longer keeps runs in plain folders")
 
 
 def test_status_and_stop_name_the_folder_that_they_looked_into(finished, tmp_path):

@@ -56,3 +56,13 @@ def test_check_and_status_of_the_presets_import_no_slow_library(tmp_path, family
     if family in ("kits23", "phantom"):
         imported_by_check_and_status(tmp_path, family)  # nnU-Net plans the grid, once per data set and machine
     assert imported_by_check_and_status(tmp_path, family) == "imported: []"
+
+
+def test_a_sweep_imports_neither_torch_nor_what_comes_after_the_start_of_its_workers():
+    code = (
+        "import sys\n"
+        "import decomp.actors.worker, decomp.experiments.running, decomp.experiments.tracking.mirror\n"
+        "print([name for name in ('torch', 'mlflow', 'matplotlib', 'pandas') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

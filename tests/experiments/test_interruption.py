@@ -45,6 +45,28 @@ def test_signals_end_a_command_as_ctrl_c_does_and_its_status_tells_which(number)
     assert out == f"child {-signal.SIGTERM}\n"  # a child ends by the signal as usual
 
 
+def test_a_signal_to_the_whole_group_is_left_to_the_command():
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True, preexec_fn=_heed_all, start_new_session=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    os.killpg(process.pid, signal.SIGHUP)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert out == f"child {-signal.SIGTERM}\n"  # which ended it, not the signal
+
+
+def test_an_ending_that_waits_for_what_has_ended_already_is_cut_short():
+    program = PROGRAM.replace("with signals", "import atexit\natexit.register(time.sleep, 100)\n\nwith signals", 1)
+    program = program.replace("import signal,", "from decomp.experiments import interruption\nimport signal,", 1)
+    program = program.replace("with signals", "interruption.LAST_SECONDS = 0.5\nwith signals", 1)
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, preexec_fn=_heed_all)
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
 def test_a_second_signal_disturbs_no_ending():
     program = PROGRAM.replace("child.wait()", "child.wait(), time.sleep(1)")
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

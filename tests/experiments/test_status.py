@@ -11,7 +11,8 @@ from decomp.experiments.console import duration
 from decomp.experiments.lock import is_driven, sole_driver
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
-from decomp.experiments.status import Status, StatusWriter, ask_to_stop, driving, progress_of, withdraw_request
+from decomp.experiments.status import STATUS, Status, StatusWriter, ask_to_stop, driving, progress_of, withdraw_request
+from decomp.platform.errors import UserError
 
 
 @pytest.fixture
@@ -79,6 +80,35 @@ def test_the_time_left_follows_from_the_cycles_so_far(plan, tmp_path):
     assert (rows[0].doing, rows[0].seconds_left) == ("cycle 3: train 25%", 12.0)
     commit(store, 3, 0.3, 0.03)
     assert progress_of(plan, Status(active={store.spec.label: Activity(4, "train", 0.0)}))[0].seconds_left == 9.0
+
+
+def test_damaged_files_are_told_and_the_other_runs_too(plan):
+    run_locally(plan.experiment.root, *plan.runs[:2])
+    damaged, intact = (store.committed()[-1] for store in plan.stores(plan.runs[:2]))
+    (damaged.path / "record.json").write_bytes(b"{}")
+    (intact.path / "timing.json").write_bytes(b"{}")
+    rows = {row.label: row for row in progress_of(plan, Status())}
+    assert len(rows) == len(plan.specs)
+    row = rows[plan.runs[0].label]
+    assert (row.doing, row.score, row.done) == ("damaged", None, 5)
+    assert row.fault.startswith(f"{damaged.path / 'record.json'} is damaged (")
+    assert row.fault.endswith("'decomp run' computes its cycle again.")
+    assert (rows[plan.runs[1].label].doing, rows[plan.runs[1].label].fault) == ("finished", None)
+
+
+def test_without_wall_times_no_time_left_is_estimated(plan):
+    store = fake_run(plan.experiment.root, [0.1, 0.2], cycles=6)
+    (store.committed()[-1].path / "timing.json").write_bytes(b"")
+    object.__setattr__(plan, "runs", (store.spec,))
+    (row, *_) = progress_of(plan, Status(active={store.spec.label: Activity(3, "train", 0.25)}))
+    assert (row.doing, row.seconds_left) == ("cycle 3: train 25%", None)
+
+
+def test_a_damaged_status_is_one_sentence(tmp_path):
+    for content in (b"", b"[]", b"{}", b'{"active": {"a": 3}}', b'{"active": {}, "x": 1}', b"\xff"):
+        (tmp_path / STATUS).write_bytes(content)
+        with pytest.raises(UserError, match=r"status\.json is damaged; .* ask again"):
+            Status.read(tmp_path)
 
 
 @pytest.mark.parametrize(

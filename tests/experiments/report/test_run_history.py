@@ -1,11 +1,12 @@
 import os
 from collections import Counter
 
+import pytest
 from helpers.fake_runs import commit, fake_reference, fake_run, spec
 
 from decomp.experiments.report.run_history import read_histories
 from decomp.platform.storage.files import FilePath
-from decomp.platform.storage.runs import CycleFolder, RunStore
+from decomp.platform.storage.runs import TIMING, CycleFolder, LostTimes, RunStore
 
 
 def test_a_history_holds_the_shared_first_cycle_and_the_runs_own(tmp_path):
@@ -31,6 +32,24 @@ def test_a_run_whose_candidates_are_exhausted_is_finished(tmp_path):
     run = fake_run(tmp_path, [0.1], cycles=3)
     commit(run, 2, 0.2, 0.02, exhausted=True)
     assert read_histories([run])[0].finished
+
+
+def test_damaged_wall_times_are_given_up_and_the_results_kept(tmp_path):
+    store = fake_run(tmp_path, [0.1, 0.2, 0.3])
+    folder = store.committed()[1]
+    record = folder.record
+    (folder.path / TIMING).write_bytes(b"{}")
+    (history,) = read_histories([store])
+    with pytest.raises(LostTimes, match="'decomp run' keeps its cycle, without wall times"):
+        _ = history.timings
+    (sentence,) = history.forget_damaged_times()
+    assert sentence.startswith(f"{folder.path / TIMING} is damaged (")
+    assert sentence.endswith("; the cycle's results are kept, without wall times.")
+    assert history.set_aside_damaged() == []
+    (again,) = read_histories([store])
+    assert [bool(timing.phases) for timing in again.timings] == [True, False, True]
+    assert again.records[1] == record
+    assert again.forget_damaged_times() == []
 
 
 def test_a_ledger_goes_to_the_cycle_asked_for(tmp_path):

@@ -44,6 +44,16 @@ def test_phases_are_means_over_a_runs_own_cycles(tmp_path):
     assert {phase: spread.mean for phase, spread in found.items()} == {"select": 0.25, "train": 4.0, "zeal": 0.25}
 
 
+def test_cycles_whose_times_were_lost_do_not_count(tmp_path):
+    run = timed(fake_run(tmp_path, [0.1] * 3), {"train": 100.0}, {}, {"train": 4.0})
+    (cohort,) = join_cohorts([run])
+    assert samplers_phase_seconds(cohort)["rand"]["train"].mean == 4.0
+    assert wall_seconds([run]) == {"first cycles": (1, 100.0), "rand": (1, 4.0)}
+    lost = timed(fake_run(tmp_path, [0.1] * 2), {}, {})
+    assert rows(wall_table([lost])) == []
+    assert phase_drawing(join_cohorts([lost])) is None
+
+
 def test_before_cycle_2_no_phase_is_timed(tmp_path):
     (cohort,) = join_cohorts(read_histories([fake_run(tmp_path, [0.1])]))
     assert samplers_phase_seconds(cohort) == {"rand": {}}

@@ -14,7 +14,7 @@ from helpers.fake_runs import Tiny, commit, fake_run
 from decomp.experiments.report.figures import Drawing
 from decomp.experiments.tracking.fields import KEY, cycle_points
 from decomp.experiments.tracking.mirror import MirrorThread
-from decomp.experiments.tracking.mlflow_experiment import MlflowExperiment
+from decomp.experiments.tracking.mlflow_experiment import FIRST_CONTACT, SETTINGS, MlflowExperiment
 from decomp.experiments.tracking.tracker import Tracker, ui_command, ui_environment
 
 WRITES = ("create", "log_parameters", "log", "log_files", "log_tags", "finish")
@@ -119,6 +119,20 @@ def test_a_server_that_never_answers_holds_no_run_up(tmp_path, monkeypatch):
         assert mirror._thread.is_alive()  # it waits, and nobody else
         assert "did not take everything in time" in mirror.warning
         assert REMEDY in mirror.warning
+
+
+def test_a_server_that_never_answers_is_given_up_at_the_end_of_a_run(tmp_path, monkeypatch):
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.setenv(name, SETTINGS[name])
+    monkeypatch.setitem(FIRST_CONTACT, "MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # the later calls would wait for 90 s
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        uri = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        with MirrorThread(lambda: Tracker(uri, "x", metric="miou"), uri, Tiny(), REMEDY) as mirror:
+            mirror.submit(fake_run(tmp_path, [0.1, 0.2]))
+            assert not mirror.close(60.0)
+        assert not mirror._thread.is_alive()
+    assert f"MLflow at {uri} cannot be written" in mirror.warning
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == SETTINGS["MLFLOW_HTTP_REQUEST_TIMEOUT"]
 
 
 @pytest.mark.slow  # starting a server takes a quarter of a minute

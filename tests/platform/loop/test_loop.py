@@ -161,7 +161,7 @@ def test_a_run_waits_for_its_first_cycle_and_begins_none_of_its_own(finished, tm
     assert results(run.path) == results(RunStore(finished, DECOMP).path)
 
 
-@pytest.mark.parametrize("file", ["record.json", "regions.parquet", "timing.json", "model"])
+@pytest.mark.parametrize("file", ["record.json", "regions.parquet", "model"])
 def test_a_damaged_file_is_told_and_its_cycle_computed_again(finished, tmp_path, file):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     run = RunStore(tmp_path, DECOMP)
@@ -178,6 +178,17 @@ def test_a_damaged_file_is_told_and_its_cycle_computed_again(finished, tmp_path,
     run_alone(tmp_path, DECOMP, listening)
     assert f"{damaged} is damaged" in listening.warnings[0]
     assert "set aside as damaged-cycle-0006-" in listening.warnings[0]
+    assert results(run.path) == results(RunStore(finished, DECOMP).path)
+
+
+def test_lost_wall_times_cost_no_computation(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    run = RunStore(tmp_path, DECOMP)
+    shutil.rmtree(run.committed()[6].path)
+    (run.committed()[4].path / "timing.json").write_bytes(b"{}")
+    listening = Listening()
+    run_alone(tmp_path, DECOMP, listening)
+    assert listening.warnings == []
     assert results(run.path) == results(RunStore(finished, DECOMP).path)
 
 

@@ -1,0 +1,102 @@
+"""How long it takes until the first training begins: through `decomp run`, and in a bare loop in one process.
+
+    python -m decomp.experiments.bench.startup
+
+Runs one cycle of the embedded digit scenes and watches from outside: after how many seconds of wall time, and of CPU
+time of all processes together, Ray and its workers appear and the first training begins (goal: 8 s of wall time on two
+idle cores). The bare loop has neither Ray nor MLflow, and so the least that importing PyTorch and making the data cost.
+CPU time tells more than wall time where the machine has other work.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from decomp.experiments.bench.overhead import EXPERIMENT, run_bare
+from decomp.experiments.bench.processes import descendants, title_of
+from decomp.experiments.plan import Plan, make_plan
+from decomp.experiments.schema import load_experiment
+
+LOOK_EVERY = 0.03
+PROCESSES = {
+    b"gcs_server": "Ray is started",
+    b"raylet/raylet": "its node is there",
+    b"ray::Worker": "a worker has a call",
+    b"ray::coordinate": "a run is coordinated",
+}
+"""What a process's appearance means, by a part of its title."""
+
+
+def main() -> None:
+    """Measure both and print them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bare", metavar="STORAGE", help="compute the run in this process and exit")
+    options = parser.parse_args()
+    if options.bare:
+        run_bare(_plan(options.bare))
+        return
+    decomp = [sys.executable, "-m", "decomp.experiments", "run", str(EXPERIMENT)]
+    bare = [sys.executable, "-m", "decomp.experiments.bench.startup", "--bare"]
+    with tempfile.TemporaryDirectory() as folder:
+        print("decomp run")
+        _print(watched([*decomp, *OVERRIDES, f"storage={folder}/ray"], f"{folder}/ray"))
+        print("bare loop in one process")
+        _print(watched([*bare, f"{folder}/bare"], f"{folder}/bare"))
+
+
+OVERRIDES = (
+    "seeds=1",
+    "samplers=[rand]",
+    "reference=null",
+    "budgets=[{n_image: 10, n_region: 12, region: [16, 16], cycles: 1}]",
+)
+
+
+def watched(command: Sequence[str], storage: str) -> Mapping[str, tuple[float, float]]:
+    """Seconds of wall and CPU time from the start of a command until each event."""
+    events: dict[str, tuple[float, float]] = {}
+    spent: dict[int, float] = {}
+    history: list[tuple[float, float]] = []
+    began = time.time()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    while process.poll() is None:
+        pids = [process.pid, *descendants([process.pid])]
+        spent |= {pid: seconds for pid in pids if (seconds := _cpu_seconds(pid)) is not None}
+        history.append((time.time() - began, sum(spent.values())))
+        titles = b" ".join(title_of(pid) for pid in pids[1:])
+        for part, event in PROCESSES.items():
+            if part in titles:
+                events.setdefault(event, history[-1])
+        time.sleep(LOOK_EVERY)
+    first = _plan(storage).histories()[0].timings[0]
+    training = first.committed_at / 1000 - first.phases["train"] - first.phases["evaluate"] - began
+    events["the first training begins"] = training, next(cpu for wall, cpu in history if wall >= training)
+    return events
+
+
+def _cpu_seconds(pid: int) -> float | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None  # it has ended
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _plan(storage: str) -> Plan:
+    return make_plan(load_experiment(EXPERIMENT, [*OVERRIDES, f"storage={storage}"]))
+
+
+def _print(events: Mapping[str, tuple[float, float]]) -> None:
+    for event, (wall, cpu) in events.items():
+        print(f"  {event:28s} {wall:6.1f} s, of CPU {cpu:6.1f} s")
+
+
+if __name__ == "__main__":
+    main()

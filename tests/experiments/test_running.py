@@ -1,0 +1,94 @@
+"""What the sweep of a command tells MLflow's mirror, and when."""
+
+import pytest
+from helpers.toy_runs import run_locally
+
+from decomp.actors.coordinator import Outcome
+from decomp.actors.progress import Activity, ProgressReport
+from decomp.experiments import running
+from decomp.experiments.plan import make_plan
+from decomp.experiments.running import compute_all
+from decomp.experiments.schema import load_experiment
+from decomp.platform.storage.runs import TIMING
+
+
+class Submissions:
+    """Stands for the mirror: what was submitted, by label."""
+
+    def __init__(self):
+        self.labels = []
+
+    def submit(self, *stores):
+        self.labels += [store.spec.label for store in stores]
+
+
+@pytest.fixture
+def plan(toy_file):
+    return make_plan(load_experiment(toy_file, ["samplers=[rand]", "seeds=1"]))
+
+
+@pytest.fixture
+def sweeps(monkeypatch):
+    """The sweeps that were made, which compute nothing, and what each report of theirs led to."""
+    made = []
+
+    class Pretended:
+        def __init__(self, root, specs, resources, patience):
+            self.specs, self.patience = specs, patience
+            made.append(self)
+
+        def run(self, listen):
+            active = {self.specs[0].label: Activity(1, "train", 0.0)}
+            for report, ended in (
+                (ProgressReport(), []),
+                (ProgressReport(active=active), []),
+                (ProgressReport(committed=[self.specs[0].label]), [Outcome(self.specs[0])]),
+            ):
+                listen(report, ended)
+                made.append(report)
+            return []
+
+    monkeypatch.setattr(running, "Sweep", Pretended)
+    monkeypatch.setattr(running.session, "start", lambda address, verbose: None)
+    monkeypatch.setattr(running.session, "stop", lambda: None)
+    return made
+
+
+def test_what_is_committed_already_is_mirrored_once_the_first_runs_are_at_work(plan, sweeps):
+    class Watched(Submissions):
+        def submit(self, *stores):
+            sweeps.append("submitted")
+            super().submit(*stores)
+
+    mirror = Watched()
+    compute_all(plan, plan.missing(plan.histories()), mirror, None, verbose=False)
+    kinds = [made if made == "submitted" else type(made).__name__ for made in sweeps]
+    assert kinds[:4] == ["Pretended", "ProgressReport", "submitted", "ProgressReport"]
+    assert mirror.labels == [*(store.spec.label for store in plan.compared), plan.specs[0].label]
+
+
+def test_where_nothing_is_missing_everything_is_mirrored_without_ray(plan, sweeps):
+    run_locally(plan.experiment.root, *plan.runs, *plan.references)
+    mirror = Submissions()
+    failed, histories = compute_all(plan, plan.missing(plan.histories()), mirror, None, verbose=False)
+    assert (sweeps, failed) == ([], [])
+    assert mirror.labels == [store.spec.label for store in plan.compared]
+    assert all(history.finished for history in histories)
+
+
+def test_damaged_wall_times_are_told_and_nothing_is_computed_again(plan, sweeps, capsys):
+    run_locally(plan.experiment.root, *plan.runs, *plan.references)
+    damaged = plan.stores(plan.runs)[0].committed()[-1].path / TIMING
+    damaged.write_bytes(b"{}")
+    compute_all(plan, {}, Submissions(), None, verbose=False)
+    assert sweeps == []
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"warning: {damaged} is damaged" in told
+    assert "the cycle's results are kept, without wall times." in told
+
+
+def test_only_a_cluster_is_waited_for(plan, sweeps):
+    for address, patience in ((None, 0.0), ("auto", 60.0)):
+        sweeps.clear()
+        compute_all(plan, plan.missing(plan.histories()), Submissions(), address, verbose=False)
+        assert sweeps[0].patience == patience
