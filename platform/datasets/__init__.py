@@ -5,6 +5,7 @@ from decomp.platform.datasets.base import IGNORE, Dataset, Split
 DATASETS = {
     "digits": "decomp.platform.datasets.synthetic.digits:Digits",
     "slides": "decomp.platform.datasets.synthetic.slides:Slides",
+    "brain": "decomp.platform.datasets.brain:Brain",
     "bracs": "decomp.platform.datasets.bracs:Bracs",
     "cityscapes": "decomp.platform.datasets.cityscapes:Cityscapes",
     "folder": "decomp.platform.datasets.folder:Folder",
