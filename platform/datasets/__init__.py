@@ -9,6 +9,8 @@ DATASETS = {
     "bracs": "decomp.platform.datasets.bracs:Bracs",
     "cityscapes": "decomp.platform.datasets.cityscapes:Cityscapes",
     "folder": "decomp.platform.datasets.folder:Folder",
+    "voc": "decomp.platform.datasets.voc:Voc",
+    "coco": "decomp.platform.datasets.coco:Coco",
     "kits23": "decomp.platform.datasets.kits:Kits23",
     "phantom": "decomp.platform.datasets.synthetic.phantom:Phantom",
 }
