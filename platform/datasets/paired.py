@@ -112,7 +112,7 @@ class PairedFiles(Dataset):
 
     @override
     def image(self, image: str) -> Pixels:
-        """Upright pixels of an image, shape (H, W, 3) or (H, W, 4), red first; uint16 for a 16-bit file, else uint8.
+        """Upright pixels of an image, shape (H, W, channels), red first; uint16 for a 16-bit file, else uint8.
 
         Raises:
             UserError: if the file is missing, damaged or of a kind that is not read.
@@ -152,11 +152,12 @@ class PairedFiles(Dataset):
             checked = list(pool.map(lambda pair: self._check(pair, listing), listing.pairs))
         headers = {pair.image: header for pair, (header, _) in zip(listing.pairs, checked, strict=True) if header}
         problems = [problem for _, problems in checked for problem in problems]
+        most = max((header.channels for header in headers.values()), default=0)
         return [
             *sentences([*problems, *_unpaired(listing), *listing.others]),
             *_repeated(listing),
             *_mixed({image: header.bits == 16 for image, header in headers.items()}, "16 bits", "8 bits"),
-            *_mixed({image: header.colours == "four" for image, header in headers.items()}, "4 channels", "3 channels"),
+            *_mixed({image: header.channels == most for image, header in headers.items()}, f"{most} channels", "fewer"),
         ]
 
     @override

@@ -4,6 +4,7 @@ import json
 
 import cv2
 import numpy as np
+import tifffile
 from PIL import Image
 
 SHAPE = (48, 64)
@@ -96,3 +97,20 @@ def write_coco(root, counts=(("train2017", 4), ("val2017", 2)), panoptic=False):
             annotation.setdefault("id", k)
         (root / "annotations" / f"{kind}_{folder}.json").write_text(json.dumps(contents))
     return written
+
+
+def write_cells(root, channels, counts=(("train", 4), ("test", 2))):
+    """Folders of microscopy: TIFF of 16 bits, of one channel or of several as pages, of which the last shows most."""
+    rng = np.random.default_rng(0)
+    number = 0
+    for split, count in counts:
+        for kind in ("images", "masks"):
+            (root / split / kind).mkdir(parents=True)
+        for _ in range(count):
+            labels = scene(number)
+            weak = rng.integers(90, 110, (channels, *SHAPE)).astype(np.uint16)
+            weak[-1] += picture(labels).astype(np.uint16) * 16
+            pixels, axes = (weak, "CYX") if channels > 1 else (weak[0], "YX")
+            tifffile.imwrite(root / split / "images" / f"s{number}.tif", pixels, imagej=True, metadata={"axes": axes})
+            tifffile.imwrite(root / split / "masks" / f"s{number}.tif", labels, compression="zlib", metadata=None)
+            number += 1
