@@ -78,17 +78,17 @@ class Head:
     middle: int
 
     @functools.cached_property
-    def slices(self) -> tuple[int, ...]:
-        """Indices along z of the axial slices in which both halves show a class other than background."""
+    def slices(self) -> tuple[str, ...]:
+        """Indices along z, of three digits, of the axial slices in which both halves show a class of the atlas."""
         shown = (self.labels > 0) & (self.labels != IGNORE)
         both = [self.half(shown, side).any(axis=(1, 2)) for side in ("left", "right")]
-        return tuple(np.flatnonzero(both[0] & both[1]).tolist())
+        return tuple(f"{z:03d}" for z in np.flatnonzero(both[0] & both[1]))
 
-    def half(self, volume: npt.NDArray[Any], side: str) -> npt.NDArray[Any]:
-        """One half, rows from front to back, columns from the side to the middle: shape (z, y, width)."""
-        width = min(self.middle, volume.shape[2] - 1 - self.middle)
+    def half(self, voxels: npt.NDArray[Any], side: str) -> npt.NDArray[Any]:
+        """One half of slices (..., y, x): rows from front to back, columns from the side to the middle."""
+        width = min(self.middle, voxels.shape[-1] - 1 - self.middle)
         columns = self.middle + np.arange(-width, 0) * (1 if side == "left" else -1)
-        return volume[:, ::-1, columns]
+        return voxels[..., ::-1, columns]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Brain(Dataset):
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:
         """Half slices from below upwards; there is no validation split."""
         side = {"train": "left", "test": "right"}.get(split)
-        return tuple(f"{side}-{z:03d}" for z in self._head.slices) if side else ()
+        return tuple(f"{side}-{z}" for z in self._head.slices) if side else ()
 
     @override
     def shape(self, image: str) -> tuple[int, ...]:
@@ -166,19 +166,20 @@ class Brain(Dataset):
 
     @property
     def _head(self) -> Head:
-        return _head(*self._files, self.fingerprint())
+        return _head(*self._files, tuple(map(_state, self._files)))
 
     def _half(self, image: str, what: str) -> npt.NDArray[Any]:
         side, _, z = image.partition("-")
-        if image not in (*self.ids("train", 0), *self.ids("test", 0)):
+        head = self._head
+        if side not in ("left", "right") or z not in head.slices:
             raise KeyError(f"There is no half slice {image!r}; ids look like left-070.")
-        section: npt.NDArray[Any] = self._head.half(getattr(self._head, what), side)[int(z)]
+        section: npt.NDArray[Any] = head.half(getattr(head, what)[int(z)], side)
         return section
 
 
 # The cache is the module's, so that a pickled data set stays small.
 @functools.lru_cache(maxsize=2)
-def _head(image: Path, atlas: Path, _fingerprint: str) -> Head:
+def _head(image: Path, atlas: Path, _states: tuple[tuple[int, ...], ...]) -> Head:
     intensities, codes = _whole(image), _whole(atlas)
     header = read_header(image)
     if intensities.shape != codes.shape or not same_place(header, read_header(atlas)):
@@ -187,6 +188,14 @@ def _head(image: Path, atlas: Path, _fingerprint: str) -> Head:
     if not 0 < middle < intensities.shape[2] - 1:
         raise UserError(f"dataset.root: {image} does not show both halves of the head; {REMEDY}.")
     return Head(intensities, _classes(codes, atlas), _inside(intensities), middle)
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    """What changes when a file does; empty if it is missing."""
+    try:
+        return file.stat().st_mtime_ns, file.stat().st_size
+    except OSError:
+        return ()
 
 
 def _whole(file: Path) -> Volume:
