@@ -30,7 +30,7 @@ Polygon = npt.NDArray[np.float64]
 Runs = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Object:
     """An object of an image, or a segment of a panoptic PNG.
 
@@ -49,7 +49,7 @@ class Object:
     runs: Runs | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Picture:
     """An image with its objects.
 
@@ -66,7 +66,7 @@ class Picture:
     png: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Annotations:
     """All that is read of a file.
 
