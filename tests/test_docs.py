@@ -17,12 +17,15 @@ import numpy as np
 import pytest
 import typer
 import yaml
+from helpers.layouts import write_cells, write_coco, write_voc
 from helpers.toy_runs import run_locally
 from PIL import Image
 
 from decomp.experiments.cli import app
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
+from decomp.platform.components import build_dataset
+from decomp.platform.spec import Component
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -261,6 +264,48 @@ def test_the_experiment_of_own_images_runs(tmp_path, monkeypatch):
     assert plan.dataset.problems() == []
     run_locally(plan.experiment.root, *plan.references, *plan.runs)
     assert all(store.finished for store in plan.compared)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("cells", lambda folder: write_cells(folder / "cells", channels=1)),
+        ("cells", lambda folder: write_cells(folder / "cells", channels=4)),
+        ("voc", lambda folder: write_voc(folder / "VOCdevkit" / "VOC2012")),
+        ("coco", lambda folder: write_coco(folder / "coco")),
+    ],
+    ids=["one channel", "four channels", "voc", "coco"],
+)
+def test_the_experiment_of_each_layout_works_as_pasted(name, write, tmp_path, monkeypatch):
+    blocks = blocks_in(ROOT / "docs" / "tasks" / "images.md", "yaml")
+    (experiment,) = [block for block in blocks if block.startswith(f"# {name}.yaml\n")]
+    (tmp_path / f"{name}.yaml").write_text(experiment)
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    small = ["seeds=1", "samplers=[decomp]", "budgets.0.n_image=2", "budgets.0.cycles=2"]
+    plan = make_plan(load_experiment(Path(f"{name}.yaml"), [*small, "learner.iterations=60", "learner.batch=8"]))
+    assert plan.dataset.problems() == []
+    run_locally(plan.experiment.root, *plan.references, *plan.runs)
+    for store in plan.compared:
+        assert store.finished
+        assert store.committed()[-1].record.metrics["miou"] > 0.4  # background alone gives less
+
+
+def test_parts_of_experiments_on_panoptic_segments_and_exports_read_them(tmp_path, monkeypatch):
+    parts = [block for block in blocks_in(ROOT / "docs" / "tasks" / "images.md", "yaml") if block[:8] == "dataset:"]
+    monkeypatch.chdir(tmp_path)
+    export, panoptic = (Component("coco", yaml.safe_load(part)["dataset"]) for part in parts)
+    splits = {"train": 3, "valid": 1, "test": 1}
+    write_coco(tmp_path / "export", tuple(splits.items()))
+    for split in splits:
+        file = tmp_path / "export" / "annotations" / f"instances_{split}.json"
+        file.rename(tmp_path / "export" / split / "_annotations.coco.json")
+    write_coco(tmp_path / "coco", panoptic=True)
+    for component, pools in ((export, 3), (panoptic, 4)):
+        del component.options["name"]
+        dataset = build_dataset(component)
+        assert dataset.problems() == []
+        assert len(dataset.ids("train", 0)) == pools
 
 
 def _inventory(site):

@@ -5,9 +5,12 @@ from decomp.platform.datasets.base import IGNORE, Dataset, Split
 DATASETS = {
     "digits": "decomp.platform.datasets.synthetic.digits:Digits",
     "slides": "decomp.platform.datasets.synthetic.slides:Slides",
+    "brain": "decomp.platform.datasets.brain:Brain",
     "bracs": "decomp.platform.datasets.bracs:Bracs",
     "cityscapes": "decomp.platform.datasets.cityscapes:Cityscapes",
     "folder": "decomp.platform.datasets.folder:Folder",
+    "voc": "decomp.platform.datasets.voc:Voc",
+    "coco": "decomp.platform.datasets.coco:Coco",
     "kits23": "decomp.platform.datasets.kits:Kits23",
     "phantom": "decomp.platform.datasets.synthetic.phantom:Phantom",
 }

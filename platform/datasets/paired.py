@@ -80,6 +80,26 @@ class PairedFiles(Dataset):
         """What to do about a code without a meaning, for messages."""
         return REMEDY
 
+    def read_labels(self, pair: Pair) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
+        """Labels of an image, shape (H, W), uint8, and the codes among its annotations that have no meaning, sorted.
+
+        Raises:
+            BrokenFile: if the annotations cannot be read whole.
+        """
+        values, step = read_mask(pair.mask, self.code_table.colours)
+        try:
+            return self.code_table.decode(values, step)
+        except ValueError as error:
+            raise BrokenFile(str(error), "save it as 8-bit grey") from error
+
+    def digest_labels(self, pair: Pair) -> bytes:
+        """What tells the annotations of an image from others; empty if they cannot be read."""
+        return _digest(pair.mask)
+
+    def other_size(self, pair: Pair, shape: tuple[int, ...], header: Header) -> Problem:
+        """The problem of an image whose labels have another shape (H, W)."""
+        return _other_size(pair.mask, shape, header)
+
     @override
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:
         """Images of a split, sorted; the split is fixed, so `fold` has no effect."""
@@ -92,7 +112,7 @@ class PairedFiles(Dataset):
 
     @override
     def image(self, image: str) -> Pixels:
-        """Upright pixels of an image, shape (H, W, 3) or (H, W, 4), red first; uint16 for a 16-bit file, else uint8.
+        """Upright pixels of an image, shape (H, W, channels), red first; uint16 for a 16-bit file, else uint8.
 
         Raises:
             UserError: if the file is missing, damaged or of a kind that is not read.
@@ -106,10 +126,13 @@ class PairedFiles(Dataset):
         Raises:
             UserError: if the mask is missing or damaged or holds a code without a meaning.
         """
-        file = self._pair(image).mask
-        labels, unknown = self._try(file, self._decoded)
+        pair = self._pair(image)
+        try:
+            labels, unknown = self.read_labels(pair)
+        except BrokenFile as error:
+            raise _told(pair.mask, error) from error
         if unknown:
-            raise UserError(*sentences([self._strange(file, unknown)]))
+            raise UserError(*sentences([self._strange(pair.mask, unknown)]))
         return labels
 
     @override
@@ -129,11 +152,12 @@ class PairedFiles(Dataset):
             checked = list(pool.map(lambda pair: self._check(pair, listing), listing.pairs))
         headers = {pair.image: header for pair, (header, _) in zip(listing.pairs, checked, strict=True) if header}
         problems = [problem for _, problems in checked for problem in problems]
+        most = max((header.channels for header in headers.values()), default=0)
         return [
             *sentences([*problems, *_unpaired(listing), *listing.others]),
             *_repeated(listing),
             *_mixed({image: header.bits == 16 for image, header in headers.items()}, "16 bits", "8 bits"),
-            *_mixed({image: header.colours == "four" for image, header in headers.items()}, "4 channels", "3 channels"),
+            *_mixed({image: header.channels == most for image, header in headers.items()}, f"{most} channels", "fewer"),
         ]
 
     @override
@@ -143,13 +167,15 @@ class PairedFiles(Dataset):
         Only the two ends of a PNG, which hold the checksum of its pixels, are read: thousands of files take a second.
         """
         listing = self.listing()
-        files = [(f"{pair.split} {pair.id}", file) for pair in listing.pairs for file in (pair.image, pair.mask)]
         table = self.code_table
         options = json.dumps([self.classes, table.colours, list(table.labels.items())])
         whole = hashlib.blake2b(options.encode(), digest_size=16)
         with ThreadPoolExecutor() as pool:
-            for (name, _), part in zip(files, pool.map(_digest, (file for _, file in files)), strict=True):
-                whole.update(json.dumps([name, part.hex()]).encode())
+            images = pool.map(_digest, (pair.image for pair in listing.pairs))
+            labels = pool.map(self.digest_labels, listing.pairs)
+            for pair, *parts in zip(listing.pairs, images, labels, strict=True):
+                for part in parts:
+                    whole.update(json.dumps([f"{pair.split} {pair.id}", part.hex()]).encode())
         return whole.hexdigest()
 
     def _listed(self) -> Listing:
@@ -171,28 +197,20 @@ class PairedFiles(Dataset):
         if pair.mask not in listing.masks:
             return header, problems  # `_unpaired` reports it
         try:
-            labels, unknown = self._decoded(pair.mask)
+            labels, unknown = self.read_labels(pair)
         except BrokenFile as error:
             return header, [*problems, Problem(pair.mask, error.what, error.mend)]
         if header and labels.shape != header.shape:
-            problems.append(_other_size(pair.mask, labels.shape, header))
+            problems.append(self.other_size(pair, labels.shape, header))
         if unknown:
             problems.append(self._strange(pair.mask, unknown))
         return header, problems
-
-    def _decoded(self, mask: Path) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
-        """Labels of a mask, and its codes without a meaning."""
-        values, step = read_mask(mask, self.code_table.colours)
-        try:
-            return self.code_table.decode(values, step)
-        except ValueError as error:
-            raise BrokenFile(str(error), "save it as 8-bit grey") from error
 
     def _try(self, file: Path, read: Callable[[Path], T]) -> T:
         try:
             return read(file)
         except BrokenFile as error:
-            raise UserError(*sentences([Problem(file, error.what, error.mend)])) from error
+            raise _told(file, error) from error
 
     def _strange(self, mask: Path, unknown: Iterable[int]) -> Problem:
         return strange(mask, [self.code_table.name(code) for code in unknown], self.mend())
@@ -225,6 +243,10 @@ def key(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def _told(file: Path, error: BrokenFile) -> UserError:
+    return UserError(*sentences([Problem(file, error.what, error.mend)]))
+
+
 def _unlisted(folder: Path, error: OSError) -> UserError:
     mend = "mend the link" if error.errno == errno.ELOOP else "give yourself the right to read it"
     return UserError(f"dataset.root: {folder} cannot be listed ({error.strerror}); {mend}.")
@@ -246,7 +268,7 @@ def _unpaired(listing: Listing) -> Iterator[Problem]:
         )
         return
     for pair in lacking:
-        yield Problem(pair.image, "has no mask", f"add {pair.mask} or delete the image", "no mask")
+        yield Problem(pair.image, "has no mask", f"add {pair.mask} or leave the image out", "no mask")
     for mask in stray:
         yield Problem(mask, "has no image", "add the image or delete the mask")
 

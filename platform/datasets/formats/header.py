@@ -31,7 +31,7 @@ class BrokenFile(Exception):
         self.what, self.mend = what, mend
 
 
-Colours = Literal["grey", "palette", "rgb", "four"]
+Colours = Literal["grey", "palette", "rgb", "many"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,11 @@ class Header:
         height: rows as stored.
         width: columns as stored.
         bits: per sample; 1, 2 and 4 for grey and palette images only.
-        colours: what the samples are; "four" for four channels none of which is transparency.
+        colours: what the samples are; "many" for two channels, or more than three, none of which is transparency.
         alpha: whether the file can hold transparent pixels.
         key: the stored grey value that is transparent.
         orientation: how the stored pixels are to be turned, 1 to 8 as in EXIF.
+        channels: of the pixels that learners get.
     """
 
     container: Literal["PNG", "JPEG", "TIFF"]
@@ -57,6 +58,7 @@ class Header:
     alpha: bool = False
     key: int | None = None
     orientation: int = 1
+    channels: int = 3
 
     @property
     def shape(self) -> tuple[int, int]:

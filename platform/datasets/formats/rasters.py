@@ -93,7 +93,7 @@ def inspect(file: Path) -> Header:
 
 
 def read_image(file: Path) -> Pixels:
-    """Upright pixels of an image, shape (H, W, 3) or (H, W, 4), red first; uint16 if the file has 16 bits, else uint8.
+    """Upright pixels of an image, shape (H, W, channels), red first; uint16 if the file has 16 bits, else uint8.
 
     Grey images have three equal channels.
 
@@ -113,8 +113,8 @@ def read_mask(file: Path, colours: bool) -> Mask:
     stream, header = _contents(file)
     if header.container == "JPEG" or (header.container == "TIFF" and tiff.is_lossy(stream)):
         raise BrokenFile("is compressed as a JPEG, which alters values", "draw the mask again and save it as PNG")
-    if header.colours == "four":
-        raise BrokenFile("has 4 channels", "save the mask as grey, palette or RGB")
+    if header.colours == "many":
+        raise BrokenFile(f"has {header.channels} channels", "save the mask as grey, palette or RGB")
     if not colours:
         if header.colours == "rgb":
             raise BrokenFile(
@@ -207,7 +207,7 @@ def _contents(file: Path) -> tuple[BinaryIO, Header]:
 
 
 def _colours(stream: BinaryIO, header: Header) -> Pixels:
-    """Pixels as stored, (H, W, 3 or 4)."""
+    """Pixels as stored, (H, W, channels)."""
     if header.container == "TIFF":
         pixels = tiff.samples(stream)
         if header.colours == "palette":
@@ -271,7 +271,7 @@ def _check_opaque(alpha: npt.NDArray[np.uint8 | np.uint16] | npt.NDArray[np.bool
     if (alpha != opaque).any():
         raise BrokenFile(
             "has transparent pixels",
-            "save it without transparency; channels of data, such as infrared, belong in a TIFF of 4 channels",
+            "save it without transparency; channels of data, such as infrared, belong in a TIFF of more channels",
         )
 
 

@@ -1,10 +1,13 @@
-"""TIFF files of one picture, by tifffile, which reads any depth as it is, where Pillow and OpenCV convert."""
+"""TIFF files of one picture, by tifffile, which reads any depth as it is, where Pillow and OpenCV convert.
+
+The channels of a picture are its samples or, where the metadata of ImageJ or OME say so, pages of their own.
+"""
 
 import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +15,7 @@ import numpy.typing as npt
 from decomp.platform.datasets.formats.header import SAVE_AS, BrokenFile, Colours, Header
 
 if TYPE_CHECKING:
-    from tifffile import TiffPage  # imported only where there are such files: it takes a tenth of a second
+    from tifffile import TiffPage, TiffPageSeries  # imported only for such files: it takes a tenth of a second
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 NONE, JPEG = 1, 7
@@ -20,6 +23,14 @@ COMPRESSIONS = (NONE, 5, JPEG, 8, 32946, 32773)  # LZW, Deflate and its old numb
 WHITE_IS_ZERO, GREY, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 ALPHA = (1, 2)  # of ExtraSamples: multiplied into the colours, or not
 UNSIGNED = 1
+CHANNELS = "CYX"  # axes of a series whose pages are channels
+
+
+class Picture(NamedTuple):
+    """The page of a picture, the first of several if its channels are pages, and then the series of them."""
+
+    page: "TiffPage"
+    stack: "TiffPageSeries | None"
 
 
 def header(stream: BinaryIO) -> Header:
@@ -28,20 +39,20 @@ def header(stream: BinaryIO) -> Header:
     Raises:
         BrokenFile: if it is damaged or of a kind that is not read.
     """
-    with _page(stream) as page:
-        return _header(page)
+    with _picture(stream) as picture:
+        return _header(picture)
 
 
 def is_lossy(stream: BinaryIO) -> bool:
     """Whether the pixels are compressed as a JPEG's are; `BrokenFile` as for `header`."""
-    with _page(stream) as page:
-        return int(page.compression) == JPEG
+    with _picture(stream) as picture:
+        return int(picture.page.compression) == JPEG
 
 
 def check_end(stream: BinaryIO) -> None:
     """Raise `BrokenFile` if pixels lie beyond the end of the file."""
-    with _page(stream) as page:
-        _check_segments(page, stream.seek(0, 2))
+    with _picture(stream) as picture:
+        _check_segments(picture, stream.seek(0, 2))
 
 
 def samples(stream: BinaryIO) -> npt.NDArray[np.uint8 | np.uint16]:
@@ -50,27 +61,29 @@ def samples(stream: BinaryIO) -> npt.NDArray[np.uint8 | np.uint16]:
     Raises:
         BrokenFile: if the pixels cannot be decoded whole.
     """
-    with _page(stream) as page:
-        _check_segments(page, stream.seek(0, 2))
-        values = page.asarray(maxworkers=1)
+    with _picture(stream) as picture:
+        page, stack = picture
+        _check_segments(picture, stream.seek(0, 2))
+        values = page.asarray(maxworkers=1) if stack is None else stack.asarray(maxworkers=1)
         depth = np.uint16 if page.bitspersample == 16 else np.uint8
-        height, width, channels = page.imagelength, page.imagewidth, page.samplesperpixel
-        planes = page.planarconfig == 2 and channels > 1
+        height, width = page.imagelength, page.imagewidth
+        channels = page.samplesperpixel if stack is None else stack.shape[0]
+        planes = stack is not None or (page.planarconfig == 2 and channels > 1)
         values = values.reshape((channels, height, width) if planes else (height, width, channels))
         return np.ascontiguousarray(np.moveaxis(values, 0, 2) if planes else values, depth)
 
 
 def palette(stream: BinaryIO) -> npt.NDArray[np.uint8]:
     """Colours of a palette image, shape (2 ** bits, 3)."""
-    with _page(stream) as page:
-        colours = np.asarray(page.colormap).T
+    with _picture(stream) as picture:
+        colours = np.asarray(picture.page.colormap).T
         # Meant to have 16 bits; some programs write only 8.
         return np.asarray(colours >> 8 if colours.max() > 255 else colours, np.uint8)
 
 
 @contextmanager
-def _page(stream: BinaryIO) -> Iterator["TiffPage"]:
-    """The one page that is not a reduced copy of another."""
+def _picture(stream: BinaryIO) -> Iterator[Picture]:
+    """The one picture that is not a reduced copy of another."""
     import tifffile
 
     tifffile.logger().setLevel(logging.CRITICAL)  # our own sentence says what it would log of a damaged file
@@ -78,10 +91,14 @@ def _page(stream: BinaryIO) -> Iterator["TiffPage"]:
     try:
         with tifffile.TiffFile(stream) as file:
             pages = [page for page in (page.aspage() for page in file.pages) if not page.is_reduced]
-            n_pictures = max(len(pages), int((file.imagej_metadata or {}).get("images", 1)))
-            if n_pictures != 1:
+            told = file.imagej_metadata or {}
+            n_pictures = max(len(pages), int(told.get("images", 1)))
+            stack = file.series[0] if n_pictures > 1 and len(file.series) == 1 else None
+            if n_pictures != 1 and (stack is None or stack.axes != CHANNELS):
+                if told.get("channels") == n_pictures:
+                    raise BrokenFile("is cut off")
                 raise BrokenFile(f"holds {n_pictures} pictures", "save the one that is meant as a file of its own")
-            yield pages[0]
+            yield Picture(pages[0], stack)
     except BrokenFile:
         raise
     except MemoryError as error:
@@ -90,9 +107,10 @@ def _page(stream: BinaryIO) -> Iterator["TiffPage"]:
         raise BrokenFile("is damaged") from error
 
 
-def _header(page: "TiffPage") -> Header:
+def _header(picture: Picture) -> Header:
+    page, stack = picture
     photometric, compression = int(page.photometric), int(page.compression)
-    bits, channels = page.bitspersample, page.samplesperpixel
+    bits, channels = page.bitspersample, page.samplesperpixel if stack is None else stack.shape[0]
     if photometric == CMYK:
         raise BrokenFile("is in CMYK, the colours of print", "save it as RGB")
     if photometric == WHITE_IS_ZERO:
@@ -111,9 +129,10 @@ def _header(page: "TiffPage") -> Header:
     if page.imagedepth != 1:
         raise BrokenFile(f"holds {page.imagedepth} slices", "save the one that is meant as a file of its own")
     alpha = sum(int(extra) in ALPHA for extra in page.extrasamples or ())
-    by_channels: dict[int, Colours] = {1: "palette" if photometric == PALETTE else "grey", 3: "rgb", 4: "four"}
-    if channels - alpha not in by_channels or alpha > 1 or (bits < 8 and channels > 1):
-        raise BrokenFile(f"has {channels} channels of {bits} bits", "save 1, 3 or 4 channels of 8 or 16 bits")
+    n_colours = channels - alpha
+    by_channels: dict[int, Colours] = {1: "palette" if photometric == PALETTE else "grey", 3: "rgb"}
+    if n_colours < 1 or alpha > 1 or (bits < 8 and channels > 1):
+        raise BrokenFile(f"has {channels} channels of {bits} bits", "save channels of 8 or 16 bits")
     tag = page.tags.get(274)
     orientation = tag.value if tag is not None and tag.value in range(1, 9) else 1
     return Header(
@@ -121,14 +140,25 @@ def _header(page: "TiffPage") -> Header:
         page.imagelength,
         page.imagewidth,
         bits,
-        by_channels[channels - alpha],
+        by_channels.get(n_colours, "many"),
         alpha > 0,
         orientation=int(orientation),
+        channels=max(3, n_colours) if n_colours in by_channels else n_colours,
     )
 
 
-def _check_segments(page: "TiffPage", size: int) -> None:
+def _check_segments(picture: Picture, size: int) -> None:
     """Raise `BrokenFile` if pixels are missing, which tifffile would fill with zeros."""
+    page, stack = picture
+    if stack is not None and stack.dataoffset is not None:  # all pages in one piece, which ImageJ describes once
+        if stack.dataoffset + stack.nbytes > size:
+            raise BrokenFile("is cut off")
+        return
+    for single in (page,) if stack is None else stack.pages:
+        _check_page((single or page).aspage(), size)
+
+
+def _check_page(page: "TiffPage", size: int) -> None:
     lengths = page.databytecounts
     if len(page.dataoffsets) != math.prod(page.chunked) or len(lengths) != len(page.dataoffsets) or 0 in lengths:
         raise BrokenFile("is damaged (pixels are missing)")

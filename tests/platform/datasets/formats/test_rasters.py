@@ -28,6 +28,7 @@ H, W = 12, 20
 GREY, RGB = RNG.integers(0, 256, (H, W), np.uint8), RNG.integers(0, 256, (H, W, 3), np.uint8)
 DEEP, DEEP_RGB = RNG.integers(0, 4096, (H, W), np.uint16), RNG.integers(0, 65536, (H, W, 3), np.uint16)
 FOUR, DEEP_FOUR = RNG.integers(0, 256, (H, W, 4), np.uint8), RNG.integers(0, 65536, (H, W, 4), np.uint16)
+FIVE = np.dstack([FOUR, GREY])
 SMOOTH = cv2.resize(RNG.integers(0, 256, (2, 3, 3), np.uint8), (W, H), interpolation=cv2.INTER_CUBIC)
 LABELS = RNG.integers(0, 4, (H, W)).astype(np.uint8)
 PALETTE = np.array([[0, 0, 0], [255, 0, 0], [0, 200, 7], [1, 2, 3]], np.uint8)
@@ -48,6 +49,20 @@ def tiff_bytes(samples, **options) -> bytes:
 
 def opaque(samples):
     return np.dstack([samples, np.full(samples.shape[:2], np.iinfo(samples.dtype).max, samples.dtype)])
+
+
+def stack(channels, contiguous=False, **options) -> bytes:
+    """A TIFF whose pages are channels; `contiguous` as ImageJ writes large ones: only one page is described."""
+    stream = io.BytesIO()
+    metadata = {"axes": "CYX", "Pixels": {"PhysicalSizeX": 0.2}} if options.get("ome") else {"axes": "CYX"}
+    tifffile.imwrite(stream, np.ascontiguousarray(np.moveaxis(channels, 2, 0)), metadata=metadata, **options)
+    data = bytearray(stream.getvalue())
+    if contiguous:
+        order = "<" if data[:2] == b"II" else ">"
+        (first,) = struct.unpack_from(f"{order}I", data, 4)
+        (n_tags,) = struct.unpack_from(f"{order}H", data, first)
+        struct.pack_into(f"{order}I", data, first + 2 + 12 * n_tags, 0)  # no next page
+    return bytes(data)
 
 
 IMAGES = {
@@ -83,9 +98,20 @@ IMAGES = {
         (lambda: tiff_bytes(DEEP, byteorder=">"), three(DEEP)),
         (lambda: tiff_bytes(DEEP_RGB, compression="zlib"), DEEP_RGB),
     ],
-    "TIFF of 4 channels, none of them transparency": [
+    "TIFF of 2, 4 or more channels, none of them transparency": [
         (lambda: tiff_bytes(FOUR, extrasamples=[0]), FOUR),
         (lambda: tiff_bytes(DEEP_FOUR, extrasamples=[0]), DEEP_FOUR),
+        (lambda: tiff_bytes(DEEP_FOUR, photometric="minisblack", planarconfig="contig"), DEEP_FOUR),
+        (lambda: tiff_bytes(FOUR[..., :2], photometric="minisblack", planarconfig="contig"), FOUR[..., :2]),
+        (lambda: tiff_bytes(FIVE, photometric="rgb", extrasamples=[0, 0]), FIVE),
+        (lambda: tiff_bytes(opaque(DEEP_FOUR), photometric="rgb", extrasamples=[0, 2]), DEEP_FOUR),
+    ],
+    "TIFF of ImageJ or OME whose pages are channels": [
+        (lambda: stack(DEEP_FOUR, imagej=True), DEEP_FOUR),
+        (lambda: stack(DEEP_FOUR, imagej=True, contiguous=True), DEEP_FOUR),
+        (lambda: stack(FOUR[..., :2], imagej=True, compression="zlib"), FOUR[..., :2]),
+        (lambda: stack(DEEP_FOUR, ome=True, photometric="minisblack", tile=(16, 16), compression="zlib"), DEEP_FOUR),
+        (lambda: stack(DEEP_RGB, ome=True, photometric="minisblack"), DEEP_RGB),
     ],
     "that could be transparent, and nowhere is": [
         (lambda: png(opaque(RGB), 8, "rgb+alpha"), RGB),
@@ -154,7 +180,7 @@ MASKS = {
 }
 
 TRANSPARENT = "has transparent pixels; save it without transparency"
-SEVERAL = "several pictures in one (TIFF of several pages, animated PNG)"
+SEVERAL = "several pictures in one (TIFF of pages that are no channels, such as slices; animated PNG)"
 DAMAGED = "cut off, damaged or empty"
 
 REFUSED_IMAGES = {
@@ -169,11 +195,13 @@ REFUSED_IMAGES = {
         (lambda: png(RGB, 8, "rgb", [(b"tRNS", RGB[0, 0].astype(">u2").tobytes())]), TRANSPARENT),
     ],
     "images of 16 bits among images of 8": [(lambda: png(DEEP, 16), "1 images have 16 bits, such as")],
-    "images of 4 channels among images of 3": [
-        (lambda: tiff_bytes(FOUR, extrasamples=[0]), "1 images have 4 channels, such as")
+    "images of more channels than others": [
+        (lambda: tiff_bytes(FOUR, extrasamples=[0]), "1 images have 4 channels, such as"),
+        (lambda: tiff_bytes(FOUR[..., :2], photometric="minisblack", planarconfig="contig"), "have fewer, such as"),
     ],
     SEVERAL: [
         (lambda: tiff_bytes(np.stack([GREY, GREY])), "holds 2 pictures; save the one that is meant"),
+        (lambda: slices(), "holds 4 pictures; save the one that is meant"),
         (lambda: png(GREY, before=[(b"acTL", struct.pack(">II", 2, 0))]), "is animated; save the picture that is"),
     ],
     "CMYK": [
@@ -187,13 +215,6 @@ REFUSED_IMAGES = {
     ],
     "TIFF that stores white as 0": [
         (lambda: tiff_bytes(GREY, photometric="miniswhite"), "stores white as 0; save it with black as 0")
-    ],
-    "TIFF of 2 channels, or of more than 4": [
-        (
-            lambda: tiff_bytes(FOUR[..., :2], photometric="minisblack", planarconfig="contig"),
-            "has 2 channels of 8 bits",
-        ),
-        (lambda: tiff_bytes(np.dstack([FOUR, GREY]), photometric="rgb", extrasamples=[0, 0]), "has 5 channels of 8"),
     ],
     "TIFF compressed in another way": [(lambda: tiff_bytes(GREY, compression="zstd"), "is compressed by")],
     "JPEG of 12 bits": [
@@ -215,6 +236,7 @@ REFUSED_IMAGES = {
         (lambda: jpeg(SMOOTH)[:-9], "is cut off; copy the file again"),
         (lambda: with_thumbnail(jpeg(SMOOTH))[:-9], "is cut off; copy the file again"),
         (lambda: tiff_bytes(RGB, compression="zlib")[:-9], "is cut off; copy the file again"),
+        (lambda: stack(DEEP_FOUR, imagej=True, contiguous=True)[: -5 * H * W], "is cut off; copy the file again"),
         (lambda: png(RGB, kind="rgb")[:20], "is cut off"),
         (lambda: jpeg(SMOOTH)[:9], "is cut off"),
         (lambda: tiff_bytes(GREY)[:20], "is damaged"),
@@ -296,6 +318,12 @@ def tiff_with_overview(pixels) -> bytes:
     with tifffile.TiffWriter(stream) as file:
         for copy, is_smaller in ((pixels, 0), (pixels[::2, ::2], 1)):
             file.write(copy, photometric="rgb", subfiletype=is_smaller, metadata=None)
+    return stream.getvalue()
+
+
+def slices() -> bytes:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, np.stack([DEEP] * 4), imagej=True, metadata={"axes": "ZYX"})
     return stream.getvalue()
 
 
