@@ -9,6 +9,7 @@ DATASETS = {
     "cityscapes": "decomp.platform.datasets.cityscapes:Cityscapes",
     "folder": "decomp.platform.datasets.folder:Folder",
     "kits23": "decomp.platform.datasets.kits:Kits23",
+    "nnunet": "decomp.platform.datasets.nnunet:NnUNetRaw",
     "phantom": "decomp.platform.datasets.synthetic.phantom:Phantom",
 }
 
