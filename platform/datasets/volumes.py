@@ -142,8 +142,11 @@ class FileVolumes(Volumes):
         """
         read = partial(self._read_image, image)
         channels = [channel for file in self.image_files(image) for channel in self._try(image, file, read)]
-        turn = self._turn(image)
-        return np.stack([turn.of_file(channel) for channel in channels], axis=-1, dtype=np.float32)
+        turned = [self._turn(image).of_file(channel) for channel in channels]
+        volume = np.empty((*turned[0].shape, len(turned)), np.float32)
+        for place, channel in enumerate(turned):
+            volume[..., place] = channel
+        return volume
 
     @override
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
