@@ -31,7 +31,7 @@ class Dataset(ABC):
     Attributes:
         task: what is annotated: windows of pixels, or ROIs.
         classes: class names; the label of class c is c.
-        spacing: physical size of a pixel per axis, or None where it has no meaning.
+        spacing: physical size of a pixel per axis, NaN where it differs between images; None where it has no meaning.
         folds: number of cross-validation folds; 1 where the split is fixed.
         readers: threads that read images ahead of their prediction; 0 where reading takes no time.
         nested: for data whose test score is the Dice of nested classes, the labels of each by name, the outermost

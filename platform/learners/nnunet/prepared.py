@@ -79,10 +79,10 @@ class PreparedVolumes(Dataset):
         return PreparedVolumes, (self.source, self.preparation, self.cache)
 
     @property
-    def spacing(self) -> tuple[float, ...] | None:  # type: ignore[override]  # known once the headers are read
-        """Size of the grid's voxels in millimetres; None in 2-D, where the distance between slices differs."""
+    def spacing(self) -> tuple[float, ...]:  # type: ignore[override]  # known once the headers are read
+        """Size of the grid's voxels in millimetres; in 2-D NaN across the slices, whose distance differs."""
         spacing = self._target
-        return spacing if len(spacing) == 3 else None
+        return (*(math.nan,) * (3 - len(spacing)), *spacing)
 
     @property
     @override

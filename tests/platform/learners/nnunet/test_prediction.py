@@ -236,7 +236,8 @@ def test_what_is_no_prepared_volume_is_refused(predictor: NnUNetPredictor, volum
 def test_slices_are_trained_and_predicted_too(learner: NnUNet, tmp_path: Path) -> None:
     flat = replace(learner, configuration="2d", patch=(24, 24), min_epochs=1, batch=4)
     volumes = flat.prepare(Ellipsoids())
-    assert volumes.spacing is None
+    assert volumes.spacing is not None
+    assert np.isnan(volumes.spacing).tolist() == [True, False, False]
     shape = volumes.shape("case/02")
     assert shape[0] == volumes.source.shape("case/02")[0]
     ledger = Ledger.whole({image: volumes.shape(image) for image in volumes.ids("train", 0)})
