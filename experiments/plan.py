@@ -17,6 +17,7 @@ from decomp.experiments.problems import (
 )
 from decomp.experiments.report.run_history import RunHistory, read_histories
 from decomp.experiments.schema import Experiment
+from decomp.experiments.windows import in_pixels
 from decomp.platform.components import build_dataset, build_learner, identified, stated_learner, told_selections
 from decomp.platform.datasets import Dataset
 from decomp.platform.datasets.splits import unusable
@@ -146,6 +147,8 @@ def make_plan(experiment: Experiment) -> Plan:
         # Without a learner the other mistakes are looked for in the data as they are, so that all are named at once.
         dataset = source if problems else build_learner(experiment.learner).prepare(source)
         problems += [] if problems else axes_problems(experiment, dataset)
+        experiment, unfit = _in_pixels(experiment, dataset)
+        problems += unfit
         problems += [*sampler_problems(experiment, dataset), *budget_problems(experiment, dataset)]
         problems += start_problems(experiment, dataset)
         fingerprint = dataset.fingerprint()
@@ -162,6 +165,20 @@ def make_plan(experiment: Experiment) -> Plan:
 
     plan, former = (_grid(experiment, dataset, folds, fingerprint, written) for written in (False, True))
     return former if _began(former, plan) and not _began(plan, former) else plan
+
+
+def _in_pixels(experiment: Experiment, dataset: Dataset) -> tuple[Experiment, list[str]]:
+    """The experiment with windows in pixels, and what is wrong with those in millimetres, which are left out."""
+    budgets, problems = [], []
+    for number, budget in enumerate(experiment.budgets):
+        try:
+            budgets.append(replace(budget, region=in_pixels(budget.region, dataset)))
+        except UserError as error:
+            problems.append(f"budgets[{number}].region: {error}")
+    labels = [budget.label for budget in budgets]
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        problems.append(f"budgets: {twice[0]} is given twice, in pixels and in millimetres; give each one once.")
+    return experiment.model_copy(update={"budgets": budgets}), problems
 
 
 def _began(plan: Plan, other: Plan) -> bool:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import pydantic
-from pydantic import AfterValidator, Field, NonNegativeInt, StrictFloat, StrictInt
+from pydantic import AfterValidator, Field, NonNegativeInt, StrictFloat, StrictInt, ValidationInfo
 from pydantic.dataclasses import dataclass
 
 from decomp.actors.resources import Resources
+from decomp.experiments.windows import has_lengths, window_of
 from decomp.experiments.written import interpolated, mistakes_of, override, read_file
 from decomp.platform.errors import UserError, describe, nearest, shown
 from decomp.platform.names import check_name
-from decomp.platform.spec import Budget, Component, Sampler, Start
+from decomp.platform.spec import Budget, Component, RegionShape, Sampler, Start
 from decomp.platform.storage import records
 from decomp.platform.storage.address import parse_location
 from decomp.platform.storage.location import Location
@@ -28,6 +29,11 @@ class BudgetOfCycles(Budget):
 
     cycles: Annotated[StrictInt, Field(ge=1, le=100_000)]
     """Cycles of a run; not part of its identity, so a longer experiment goes on where it stopped."""
+
+    @pydantic.field_validator("region", mode="plain")
+    @classmethod
+    def _window_or_partition(cls, region: Any, info: ValidationInfo) -> RegionShape:
+        return window_of(region) if has_lengths(region) else super()._window_or_partition(region, info)
 
     @property
     def of_cycle(self) -> Budget:

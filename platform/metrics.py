@@ -66,7 +66,7 @@ def metric_of(dataset: Dataset) -> str:
     """Name of the test metric of learning curves."""
     if dataset.task == "roi":
         return "weighted_f1"
-    return "dice" if dataset.nested else "miou"
+    return "dice" if dataset.scored else "miou"
 
 
 def score(
@@ -74,9 +74,10 @@ def score(
 ) -> tuple[dict[str, float], dict[str, dict[str, float | None]]]:
     """Test metrics of a model.
 
-    Nested classes are scored by their Dice, averaged over the images where it is defined and then over the classes,
-    as nnU-Net does; everything else is scored over the pixels of all images together. A class without a labelled pixel
-    in the whole test split has no score: it would be 0 or undefined, depending on whether any pixel is predicted as it.
+    Classes of volumes, nested or not, are scored by their Dice, averaged over the images where it is defined and then
+    over the classes, as nnU-Net does; everything else is scored over the pixels of all images together. A class
+    without a labelled pixel in the whole test split has no score: it would be 0 or undefined, depending on whether any
+    pixel is predicted as it.
 
     Args:
         dataset: the data set.
@@ -91,9 +92,9 @@ def score(
     metric, total = metric_of(dataset), confusion.sum(axis=0)
     support = total.sum(axis=1)
     if metric == "dice":
-        kind, names = "dice", tuple(dataset.nested)
-        per_class = np.array([_mean(dice(confusion, labels), math.nan) for labels in dataset.nested.values()])
-        present = np.array([support[list(labels)].any() for labels in dataset.nested.values()])
+        kind, names = "dice", tuple(dataset.scored)
+        per_class = np.array([_mean(dice(confusion, labels), math.nan) for labels in dataset.scored.values()])
+        present = np.array([support[list(labels)].any() for labels in dataset.scored.values()])
     else:
         kind, names, present = ("f1" if metric == "weighted_f1" else "iou"), dataset.classes, support > 0
         per_class = f1(total) if metric == "weighted_f1" else iou(total)

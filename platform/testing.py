@@ -126,7 +126,7 @@ def check_learner(learner: Learner, dataset: Dataset, features: bool = True) -> 
             predictor = learner.load(files[0], dataset, "cpu")
         expect(isinstance(predictor, Predictor), f"{name}.load must give a Predictor, but gave {predictor!r}.")
         image = dataset.ids("test", 0)[0]
-        _check_predictions(predictor, dataset, image, learner.uncertainty, features)
+        _check_predictions(predictor, dataset, image, learner.measure(dataset), features)
 
 
 def check_partition(partition: Partition, dataset: Dataset) -> None:

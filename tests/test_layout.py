@@ -52,11 +52,12 @@ MAY_IMPORT = {
     "experiments.listing": "platform spec samplers partitions datasets learners components",
     "experiments.lock": "platform storage",
     "experiments.written": "platform",
-    "experiments.schema": "platform experiments.written spec storage samplers actors",
+    "experiments.windows": "platform spec datasets.base",
+    "experiments.schema": "platform experiments.written experiments.windows spec storage samplers actors",
     "experiments.problems": "platform spec samplers datasets.base datasets components experiments.schema",
     "experiments.report.run_history": "platform spec storage",
     "experiments.plan": "platform spec storage metrics datasets.base datasets components "
-    "experiments.report.run_history experiments.schema experiments.problems",
+    "experiments.report.run_history experiments.windows experiments.schema experiments.problems",
     "experiments.status": "platform storage actors experiments.report.run_history experiments.plan experiments.lock "
     "experiments.interruption",
     "experiments.checking": "platform components experiments.console experiments.report.run_history experiments.plan",

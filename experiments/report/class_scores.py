@@ -91,7 +91,7 @@ def scored_classes(dataset: Dataset, pixels: npt.NDArray[np.int64] | None) -> tu
         dataset: the data set.
         pixels: true pixels of the pool per class, shape (C,), see `pool_pixels`; None where unknown.
     """
-    labels = dataset.nested or {name: (label,) for label, name in enumerate(dataset.classes)}
+    labels = dataset.scored or {name: (label,) for label, name in enumerate(dataset.classes)}
     if pixels is None or pixels.sum() == 0:
         return tuple(ScoredClass(name, None, False) for name in labels)
     shares = {name: float(pixels[list(members)].sum() / pixels.sum()) for name, members in labels.items()}

@@ -12,6 +12,7 @@ DATASETS = {
     "voc": "decomp.platform.datasets.voc:Voc",
     "coco": "decomp.platform.datasets.coco:Coco",
     "kits23": "decomp.platform.datasets.kits:Kits23",
+    "nnunet": "decomp.platform.datasets.nnunet:NnUNetRaw",
     "phantom": "decomp.platform.datasets.synthetic.phantom:Phantom",
 }
 

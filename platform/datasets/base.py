@@ -31,11 +31,11 @@ class Dataset(ABC):
     Attributes:
         task: what is annotated: windows of pixels, or ROIs.
         classes: class names; the label of class c is c.
-        spacing: physical size of a pixel per axis, or None where it has no meaning.
+        spacing: physical size of a pixel per axis, NaN where it differs between images; None where it has no meaning.
         folds: number of cross-validation folds; 1 where the split is fixed.
         readers: threads that read images ahead of their prediction; 0 where reading takes no time.
         nested: for data whose test score is the Dice of nested classes, the labels of each by name, the outermost
-            first, e.g. ``{"masses": (2, 3), "tumour": (2,)}``; empty where the classes themselves are scored.
+            first, e.g. ``{"masses": (2, 3), "tumour": (2,)}``; empty where the classes exclude each other.
 
     Example:
         >>> class Cells(Dataset):
@@ -88,6 +88,14 @@ class Dataset(ABC):
         Called in the workers, in each cycle: for images of the pool, only to reveal their annotated regions, and for
         test images, to compute the score.
         """
+
+    @property
+    def scored(self) -> Mapping[str, tuple[int, ...]]:
+        """The sets of labels, by name, whose mean Dice is the test score; empty where that is the mean IoU or F1.
+
+        Asked when a model is evaluated, and by reports; the nested classes unless a data set says otherwise.
+        """
+        return self.nested
 
     def body(self, image: str) -> npt.NDArray[np.bool_] | None:
         """Where regions drawn at random lie, shape (*axes), bool: the body in a CT volume; None for everywhere.

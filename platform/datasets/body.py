@@ -1,4 +1,4 @@
-"""The body in a CT volume: where windows that are drawn at random lie (Sec. 6 and 7 of the method notes)."""
+"""The body in a volume: where windows that are drawn at random lie (Sec. 6 and 7 of the method notes)."""
 
 from typing import Any
 
@@ -18,6 +18,11 @@ REGROWTH = 3
 
 WORKING = 3.0
 """Finest grid that is worked on, millimetres; finer volumes are subsampled."""
+
+LEVELS = 256
+"""Levels of intensity up to the 99th percentile, whose logarithm is taken where intensities are not HU."""
+
+SMALLEST = 1e-30  # keeps a constant channel from being divided by 0
 
 Mask = npt.NDArray[np.bool_]
 
@@ -57,6 +62,30 @@ def detect_body(hu: npt.NDArray[Any], voxel: tuple[float, float, float]) -> Mask
         for n, step, m in zip(hu.shape, steps, body.shape, strict=True)
     )
     return np.asarray(body[z][:, y][:, :, x])
+
+
+def detect_bright(volume: npt.NDArray[Any]) -> Mask:
+    """The body where intensities are not HU, as in MR: the largest part that is brighter than the dark around it.
+
+    What counts as bright is Otsu's threshold ("A threshold selection method from gray-level histograms", IEEE
+    Transactions on Systems, Man, and Cybernetics 9, 1979) in any of the channels, on the logarithm of `LEVELS` levels,
+    so that dark tissue is nearer to bright tissue than to the noise of air. Everything that the largest connected part
+    encloses within a slice belongs to it. A constant volume is body as a whole.
+
+    Args:
+        volume: finite intensities, shape (z, y, x, channels).
+
+    Returns:
+        Shape (z, y, x), bool.
+    """
+    from skimage.filters import threshold_otsu  # takes a while to import
+
+    bright = np.zeros(volume.shape[:-1], np.bool_)
+    for channel in np.moveaxis(volume, -1, 0):
+        low, high = np.percentile(channel, (0, 99))
+        levels = np.log1p(np.clip((channel - low) / max(high - low, SMALLEST), 0, 1) * (LEVELS - 1))
+        bright |= levels > threshold_otsu(levels)
+    return _filled(_largest(bright)) if bright.any() else np.ones_like(bright)
 
 
 def _padding(hu: npt.NDArray[Any]) -> Mask:

@@ -29,6 +29,11 @@ FEW, NOISE, MANY, BRIGHT = 0.001, 0.01, 0.05, 0.2
 RESCALE = "store it with the slope and intercept that give HU (often 1 and -1024), or leave it out"
 
 
+def is_ct(channel: str) -> bool:
+    """Whether a channel of this name is in HU, as nnU-Net decides it."""
+    return channel.casefold() == "ct"
+
+
 def misfit(volume: npt.NDArray[Any]) -> str | None:
     """What shows that a volume is not in HU, to be read after its name; None if it may be in HU.
 

@@ -29,7 +29,7 @@ def unusable(dataset: Dataset, folds: Iterable[int]) -> list[str]:
         for fold in folds:
             where = f" of fold {fold}" if dataset.folds > 1 else ""
             for split, use in USES.items():
-                images, scored = dataset.ids(split, fold), dataset.nested if split == "test" else {}
+                images, scored = dataset.ids(split, fold), dataset.scored if split == "test" else {}
                 wanted = tuple(sorted({label for labels in scored.values() for label in labels}))
                 if any(labelled(image, wanted) for image in images):
                     continue

@@ -1,6 +1,6 @@
-"""Data sets of CT volumes.
+"""Data sets of volumes.
 
-To add your own CT volumes, stored as NIfTI files, derive a dataclass from `NiftiVolumes` and define `classes`, `ids`,
+To add your own volumes, stored as NIfTI files, derive a dataclass from `NiftiVolumes` and define `classes`, `ids`,
 `image_file` and `label_file`; the rest is inherited. For volumes stored otherwise, derive from `Volumes`.
 """
 
@@ -8,28 +8,21 @@ import hashlib
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.affines import voxel_sizes
 from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset, Split
-from decomp.platform.datasets.body import detect_body
-from decomp.platform.datasets.formats.nifti import (
-    DamageError,
-    Voxels,
-    check_complete,
-    read_header,
-    read_trailer,
-    read_voxels,
-    same_place,
-)
-from decomp.platform.datasets.hounsfield import RESCALE, misfit
+from decomp.platform.datasets.body import detect_body, detect_bright
+from decomp.platform.datasets.formats.grid import DamageError, Grid, Turn, VolumeFormat, Voxels, same_place
+from decomp.platform.datasets.formats.nifti import Nifti
+from decomp.platform.datasets.hounsfield import RESCALE, is_ct, misfit
 from decomp.platform.errors import UserError
 from decomp.platform.regions import Region
 
@@ -45,22 +38,30 @@ T = TypeVar("T")
 
 
 class Volumes(Dataset):
-    """CT volumes in Hounsfield units (HU), axes (z, y, x); a slice ``volume[z]`` is axial.
+    """Volumes of three axes, the first of which lies across the slices: (z, y, x) where slices are axial.
 
-    The direction of the axes is as stored: only their order is the same in all volumes. The voxels' size differs
-    between volumes, so it is a method, `voxel`, and `spacing` is None.
+    The direction of the axes is as stored. The voxels' size differs between volumes, so it is a method, `voxel`, and
+    `spacing` is None. Label 0 is the background.
 
     Attributes:
-        hounsfield: whether intensities are HU, which is checked; False for other units, such as those of MR, in which
-            no body is found.
+        channels: names of the channels, by which nnU-Net normalises them: ``CT`` for Hounsfield units (HU), any other
+            name, such as ``T2``, for intensities that are standardised volume by volume.
+        hounsfield: whether the units of the channel ``CT`` are checked; False for other units.
     """
 
-    hounsfield: ClassVar[bool] = True
+    channels: tuple[str, ...] = ("CT",)
+    hounsfield: bool = True
+
+    @property
+    @override
+    def scored(self) -> Mapping[str, tuple[int, ...]]:
+        """The nested classes, or else all classes but the background."""
+        return self.nested or {name: (label,) for label, name in enumerate(self.classes) if label}
 
     @abstractmethod
     @override
     def image(self, image: str) -> npt.NDArray[np.float32]:
-        """Hounsfield units of a volume, shape (z, y, x, 1), float32."""
+        """Intensities of a volume, shape (z, y, x, channels), float32."""
 
     @abstractmethod
     def voxel(self, image: str) -> tuple[float, float, float]:
@@ -68,78 +69,105 @@ class Volumes(Dataset):
 
     @override
     def body(self, image: str) -> npt.NDArray[np.bool_]:
-        """Voxels of the body, gas within it included, without couch and air; shape (z, y, x), bool."""
-        return detect_body(self.image(image)[..., 0], self.voxel(image))
+        """Voxels of the body, shape (z, y, x), bool: by HU, or else what is brighter than the dark around it."""
+        volume = self.image(image)
+        ct = [place for place, name in enumerate(self.channels) if is_ct(name)]
+        if ct:
+            return detect_body(volume[..., ct[0]], self.voxel(image))
+        return detect_bright(volume)
 
 
-class NiftiVolumes(Volumes):
-    """CT volumes stored as a pair of NIfTI files each, ``.nii.gz``: the image and its segmentation.
+class FileVolumes(Volumes):
+    """Volumes stored as files: one or more for the channels of the image, and one for its segmentation.
 
     The axes of a file may come in any order and direction; its affine tells which is which. They are put into the order
-    (z, y, x) and never flipped.
+    (z, y, x), or with y or x first where slices are coronal or sagittal, and only flipped if `reorient` says so.
 
     Attributes:
         remedy: the end of the sentences about damaged files: what the user can do.
+        reorient: whether indices along z, y and x grow towards superior, anterior and right in all volumes.
     """
 
     remedy: ClassVar[str] = "restore the file or leave the volume out"
+    reorient: bool = False
+
+    @property
+    @abstractmethod
+    def format(self) -> VolumeFormat:
+        """The format of the image's files."""
+
+    @property
+    def label_format(self) -> VolumeFormat:
+        """The format of the segmentations."""
+        return self.format
 
     @abstractmethod
-    def image_file(self, image: str) -> Path:
-        """The file of a volume's Hounsfield units; KeyError if there is no such volume."""
+    def image_files(self, image: str) -> tuple[Path, ...]:
+        """The files of a volume's channels, in their order; KeyError if there is no such volume."""
 
     @abstractmethod
     def label_file(self, image: str) -> Path:
         """The file of a volume's labels, on the same grid; KeyError if there is no such volume."""
 
+    def across(self, image: str) -> int:
+        """Which axis lies across the slices: 0 for z (axial slices), 1 for y (coronal), 2 for x (sagittal)."""
+        return 0
+
+    @property
+    def label_table(self) -> tuple[int, ...]:
+        """The class of each label in the files, or `IGNORE`."""
+        return tuple(range(len(self.classes)))
+
     @override
     def shape(self, image: str) -> tuple[int, int, int]:
         """Voxels along z, y and x; reads the header only."""
-        header = self._try(image, self.image_file(image), read_header)
-        z, y, x = header.axes
-        return header.shape[z], header.shape[y], header.shape[x]
+        grid = self._grid(image)
+        z, y, x = self._turn(image).axes
+        return grid.shape[z], grid.shape[y], grid.shape[x]
 
     @override
     def voxel(self, image: str) -> tuple[float, float, float]:
         """Size of a voxel along z, y and x in millimetres; reads the header only."""
-        header = self._try(image, self.image_file(image), read_header)
-        z, y, x = header.axes
-        return header.spacing[z], header.spacing[y], header.spacing[x]
+        grid = self._grid(image)
+        z, y, x = self._turn(image).axes
+        return grid.spacing[z], grid.spacing[y], grid.spacing[x]
 
     @override
     def image(self, image: str) -> npt.NDArray[np.float32]:
-        """Hounsfield units of a volume, slope and intercept applied, shape (z, y, x, 1), float32.
+        """Intensities of a volume, slope and intercept applied, shape (z, y, x, channels), float32.
 
         Raises:
-            UserError: if the file is missing, damaged or not in Hounsfield units, or if a voxel is not finite.
+            UserError: if a file is missing, damaged or not in Hounsfield units where it should be, or if a voxel is not
+                finite.
         """
-        voxels = self._try(image, self.image_file(image), self._read_image)
-        return np.ascontiguousarray(voxels, np.float32)[..., None]
+        read = partial(self._read_image, image)
+        channels = [channel for file in self.image_files(image) for channel in self._try(image, file, read)]
+        turned = [self._turn(image).of_file(channel) for channel in channels]
+        volume = np.empty((*turned[0].shape, len(turned)), np.float32)
+        for place, channel in enumerate(turned):
+            volume[..., place] = channel
+        return volume
 
     @override
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
-        """True class of every voxel, shape (z, y, x), uint8; no voxel is ignored.
+        """True class of every voxel, shape (z, y, x), uint8.
 
         Labels stored as floats are rounded if they are within `ROUNDING` of whole numbers.
 
         Raises:
             UserError: if the file is missing or damaged, or has a label that is no class.
         """
-        return self._try(image, self.label_file(image), self._read_labels)
+        labels = self._try(image, self.label_file(image), self._read_labels)
+        return np.ascontiguousarray(self._turn(image).of_file(labels))
 
     def file_axes(self, image: str) -> tuple[int, int, int]:
-        """Which axes of the volume's file are z, y and x: ``image`` is the file's array transposed by them."""
-        return self._try(image, self.image_file(image), read_header).axes
+        """Which axes of the volume's file are z, y and x, or y or x first where the slices are not axial."""
+        return self._turn(image).axes
 
     @override
     def original(self, region: Region) -> Region:
         """The region in voxel indices of the volume's file, as a viewer shows them: its axes in the file's order."""
-        axes = self.file_axes(region.image)
-        order = [axes.index(axis) for axis in range(3)]
-        start = tuple(region.start[k] for k in order)
-        if region.mask is not None:
-            return Region.of_mask(region.image, start, region.inside.transpose(order))
-        return Region(region.image, start, tuple(region.size[k] for k in order))
+        return self._turn(region.image).to_file(region, self.shape(region.image))
 
     @override
     def problems(self) -> list[str]:
@@ -150,74 +178,99 @@ class NiftiVolumes(Volumes):
         and truncated files (`decomp.platform.datasets.formats.nifti.check_complete`); corruption in their middle,
         voxels that are not finite and units other than HU are reported when they are read.
         """
+        return [self._sentence(*damage) for damage in self.damages()]
+
+    def damages(self) -> list[tuple[str, Path, DamageError]]:
+        """What `problems` tells: the volume, its file, and what is wrong with it."""
         whole = self._sample()
-        by_volume = _threaded(lambda image: list(self._problems(image, image in whole)), self._all())
-        return [problem for problems in by_volume for problem in problems]
+        by_volume = threaded(lambda image: list(self._damages(image, image in whole)), self._all())
+        return [damage for damages in by_volume for damage in damages]
 
     @override
     def fingerprint(self) -> str:
-        """Digest of the classes, of the splits, and of every file's size, header and gzip trailer.
+        """Digest of the classes, of the splits, and of what tells the contents of every file (`VolumeFormat.state`).
 
-        The trailer holds a checksum of the file's contents, so every change of the contents is seen without reading
-        them. A damaged file counts as such; `problems` names it.
+        A damaged file counts as such; `problems` names it.
         """
         splits = [[self.ids(split, fold) for split in get_args(Split)] for fold in range(self.folds)]
-        files = _threaded(lambda image: (image, *map(_state, self._files(image))), self._all())
-        state = json.dumps([self.classes, dict(self.nested), splits, files])
+        files = threaded(lambda image: (image, *self._states(image)), self._all())
+        state = json.dumps([self.classes, dict(self.nested), splits, files, *self._reading()])
         return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
+
+    def _reading(self) -> tuple[Any, ...]:
+        """What else the volumes depend on, as JSON has it."""
+        return ()
+
+    def _states(self, image: str) -> list[Any]:
+        return [
+            *(self.format.state(file) for file in self.image_files(image)),
+            self.label_format.state(self.label_file(image)),
+        ]
 
     def _all(self) -> list[str]:
         return sorted(
             {image for split in get_args(Split) for fold in range(self.folds) for image in self.ids(split, fold)}
         )
 
-    def _files(self, image: str) -> tuple[Path, Path]:
-        return self.image_file(image), self.label_file(image)
-
     def _sample(self) -> set[str]:
         """Volumes, evenly spread over all, whose images together have about `READ_WHOLE` bytes at most."""
         images = self._all()
-        total = sum(map(_size, map(self.image_file, images)))
+        total = sum(_size(file) for image in images for file in self.image_files(image))
         count = max(1, len(images) * READ_WHOLE // max(total, READ_WHOLE))
         return set(images[:: -(-len(images) // count)])
 
-    def _problems(self, image: str, whole: bool) -> Iterator[str]:
-        headers = []
-        checks = (self._read_image if whole else check_complete, self._read_labels)
-        for file, check in zip(self._files(image), checks, strict=True):
+    def _damages(self, image: str, whole: bool) -> Iterator[tuple[str, Path, DamageError]]:
+        check_image = partial(self._read_image, image) if whole else self.format.check
+        checks: list[tuple[Path, VolumeFormat, Callable[[Path], Any]]] = [
+            *((file, self.format, check_image) for file in self.image_files(image)),
+            (self.label_file(image), self.label_format, self._read_labels),
+        ]
+        grids = []
+        for file, file_format, check in checks:
             try:
-                headers.append(read_header(file))
+                grids.append((file, file_format.grid(file)))
                 check(file)
             except DamageError as damage:
-                yield self._sentence(image, file, damage)
-        if len(headers) < 2:
-            return
-        first, second = headers
-        if first.shape != second.shape:
-            misfit = f"has the shape {second.shape}, but the image {first.shape}"
-        elif not same_place(first, second):
-            misfit = "has another affine than the image, so they do not lie upon each other"
-        else:
-            return
-        yield self._sentence(image, self.label_file(image), DamageError(misfit))
+                yield image, file, damage
+        for file, grid in grids[1:]:
+            first = grids[0][1]
+            if grid.shape != first.shape:
+                yield image, file, DamageError(f"has the shape {grid.shape}, but the image {first.shape}")
+            elif not same_place(first, grid):
+                misfit = "has another affine than the image, so they do not lie upon each other"
+                yield image, file, DamageError(misfit)
 
-    def _read_image(self, file: Path) -> Voxels:
-        voxels = read_voxels(file)
-        if self.hounsfield and (wrong := misfit(voxels)):
-            raise DamageError(wrong, RESCALE)
-        return voxels
+    def _read_image(self, image: str, file: Path) -> Voxels:
+        """All channels of a file, shape (channels, *axes of the file)."""
+        files = self.image_files(image)
+        names = self.channels if len(files) == 1 else (self.channels[files.index(file)],)
+        channels = self.format.voxels(file)
+        if len(channels) != len(names):
+            raise DamageError(f"has {len(channels)} channel(s), but {len(names)} are expected ({', '.join(names)})")
+        for name, channel in zip(names, channels, strict=True):
+            if self.hounsfield and is_ct(name) and (wrong := misfit(channel)):
+                raise DamageError(wrong, RESCALE)
+        return channels
 
     def _read_labels(self, file: Path) -> npt.NDArray[np.uint8]:
-        voxels = read_voxels(file)
+        voxels = self.label_format.voxels(file)[0]
         if voxels.dtype.kind == "f":
             whole = np.rint(voxels)
             voxels = np.where(np.abs(voxels - whole) <= ROUNDING, whole, voxels)
-        last = len(self.classes) - 1
+        table = self.label_table
+        last = len(table) - 1
         if voxels.min() < 0 or voxels.max() > last or (voxels.dtype.kind == "f" and (voxels % 1).any()):
             unknown = np.setdiff1d(voxels, np.arange(last + 1))
             listed = ", ".join(f"{value:g}" for value in unknown[:5]) + (" ..." if len(unknown) > 5 else "")
             raise DamageError(f"has unknown labels ({listed}; known are 0 to {last})")
-        return np.ascontiguousarray(voxels, np.uint8)
+        labels: npt.NDArray[np.uint8] = voxels.astype(np.uint8)
+        return labels if table == tuple(range(len(table))) else np.array(table, np.uint8)[labels]
+
+    def _grid(self, image: str) -> Grid:
+        return self._try(image, self.image_files(image)[0], self.format.grid)
+
+    def _turn(self, image: str) -> Turn:
+        return Turn.of(self._grid(image), self.across(image), self.reorient)
 
     def _try(self, image: str, file: Path, read: Callable[[Path], T]) -> T:
         try:
@@ -229,14 +282,21 @@ class NiftiVolumes(Volumes):
         return f"dataset: {image}: {file} {damage}; {damage.mend or self.remedy}."
 
 
-def _state(file: Path) -> tuple[int | str, ...] | str:
-    try:
-        header = read_header(file)
-        state: tuple[int | str, ...] = file.stat().st_size, header.raw.hex(), read_trailer(file).hex()
-    except (DamageError, OSError) as error:
-        return "missing" if isinstance(error, FileNotFoundError) else str(error)
-    # Where the two differ, the voxel's size was once taken from the affine.
-    return state if np.allclose(header.spacing, voxel_sizes(header.affine), rtol=1e-4) else (*state, "pixdim")
+class NiftiVolumes(FileVolumes):
+    """Volumes of one channel stored as a pair of NIfTI files each, ``.nii.gz``: the image and its segmentation."""
+
+    @property
+    @override
+    def format(self) -> VolumeFormat:
+        return Nifti()
+
+    @abstractmethod
+    def image_file(self, image: str) -> Path:
+        """The file of a volume's intensities; KeyError if there is no such volume."""
+
+    @override
+    def image_files(self, image: str) -> tuple[Path, ...]:
+        return (self.image_file(image),)
 
 
 def _size(file: Path) -> int:
@@ -246,7 +306,8 @@ def _size(file: Path) -> int:
         return 0
 
 
-def _threaded(work: Callable[[str], T], images: list[str]) -> list[T]:
+def threaded(work: Callable[[str], T], images: Sequence[str]) -> list[T]:
+    """What `work` gives for each image, computed in threads."""
     # Threads suffice: zlib releases the interpreter lock.
     with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as workers:
         return list(workers.map(work, images))

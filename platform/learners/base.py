@@ -108,7 +108,7 @@ class Learner(ABC):
 
     Attributes:
         uncertainty: the measure that samplers use by default: entropy for softmax models, least confidence for models
-            of nested sigmoids (Sec. 6 of the method notes).
+            of nested sigmoids (Sec. 6 of the method notes); see `measure` where it depends on the data.
         axes: numbers of axes that its images may have; sets of ROIs have one.
 
     Example:
@@ -135,6 +135,10 @@ class Learner(ABC):
         statistics) is done when it is first needed, once for all processes of a machine.
         """
         return dataset
+
+    def measure(self, dataset: Dataset) -> Measure:
+        """The measure that samplers use by default with these data, called in the workers in each cycle."""
+        return self.uncertainty
 
     def problems(self, dataset: Dataset) -> list[str]:
         """Why this learner cannot train on these data, a sentence each; none if it can.

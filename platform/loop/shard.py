@@ -113,7 +113,7 @@ class PoolShard:
         wanted = Wanted(
             tau=task.tau,
             annotated=task.annotated.get(image, ()),
-            measure=(task.measure or self.learner.uncertainty) if Need.UNCERTAINTY in task.needs else None,
+            measure=(task.measure or self.learner.measure(self.dataset)) if Need.UNCERTAINTY in task.needs else None,
             confidence=len(self.dataset.shape(image)) == 1 and Need.LABELS in task.needs,
             regions=bool((Need.FEATURES | Need.GRADIENTS) & task.needs),
             maps=Need.MAPS in task.needs,

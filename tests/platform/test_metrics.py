@@ -49,7 +49,7 @@ def test_weighted_f1_of_nothing_is_zero():
 
 
 def nested_data():
-    return SimpleNamespace(task="segmentation", classes=("a", "b", "c", "d"), nested={"all": (1, 2, 3), "inner": (2,)})
+    return SimpleNamespace(task="segmentation", classes=("a", "b", "c", "d"), scored={"all": (1, 2, 3), "inner": (2,)})
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -82,7 +82,7 @@ def test_a_nested_class_defined_nowhere_is_left_out():
 def test_a_class_without_a_labelled_pixel_has_no_score_even_if_it_is_predicted():
     confusion = np.array([[[3, 1, 1], [0, 2, 0], [0, 0, 0]]])
     for task, kind in (("segmentation", "iou"), ("roi", "f1")):
-        data = SimpleNamespace(task=task, classes=("x", "y", "z"), nested={})
+        data = SimpleNamespace(task=task, classes=("x", "y", "z"), scored={})
         (value,), (by_class,) = (part.values() for part in score(data, confusion))
         assert by_class["z"] is None
         if kind == "iou":
@@ -95,7 +95,7 @@ def test_a_class_without_a_labelled_pixel_has_no_score_even_if_it_is_predicted()
     assert metrics == {"dice": 6 / 7}
 
 
-@pytest.mark.parametrize("data", [nested_data(), SimpleNamespace(task="roi", classes=tuple("abcd"), nested={})])
+@pytest.mark.parametrize("data", [nested_data(), SimpleNamespace(task="roi", classes=tuple("abcd"), scored={})])
 def test_a_test_split_without_a_labelled_pixel_has_no_score_at_all(data):
     with pytest.raises(UserError, match="no image of the test split has a labelled pixel"):
         score(data, np.zeros((2, 4, 4), np.int64))
@@ -103,9 +103,9 @@ def test_a_test_split_without_a_labelled_pixel_has_no_score_at_all(data):
 
 def test_every_kind_of_data_has_its_metric():
     confusion = np.array([[[3, 1], [0, 2]], [[1, 0], [0, 1]]])
-    data = SimpleNamespace(task="segmentation", classes=("x", "y"), nested={})
+    data = SimpleNamespace(task="segmentation", classes=("x", "y"), scored={})
     assert metric_of(data) == "miou"
     assert score(data, confusion) == ({"miou": (4 / 5 + 3 / 4) / 2}, {"iou": {"x": 4 / 5, "y": 3 / 4}})
-    data = SimpleNamespace(task="roi", classes=("x", "y"), nested={})
+    data = SimpleNamespace(task="roi", classes=("x", "y"), scored={})
     assert score(data, confusion)[0] == {metric_of(data): weighted_f1(confusion.sum(0))}
     assert metric_of(nested_data()) == "dice"

@@ -20,9 +20,10 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 from nibabel.affines import voxel_sizes
-from nibabel.orientations import io_orientation
 from nibabel.spatialimages import HeaderDataError
+from typing_extensions import override
 
+from decomp.platform.datasets.formats.grid import DamageError, Grid, VolumeFormat, Voxels, axes_of
 from decomp.platform.datasets.formats.header import REMEDY, BrokenFile, opened
 
 HEADER_BYTES, NIFTI_2_BYTES = 348, 540
@@ -39,37 +40,46 @@ DENSEST = 1032
 MILLIMETRES = {1: 1e3, 3: 1e-3}
 """Length of a header's unit by its code, where it is not the millimetre: the metre and the micrometre."""
 
-MAX_SHIFT = 0.1
-"""Farthest that two affines of one grid may place a voxel apart, in voxels."""
-
 CACHED_HEADERS = 4096
 
-Voxels = npt.NDArray[Any]
 
+@dataclass(frozen=True)
+class Nifti(VolumeFormat):
+    """NIfTI-1 files compressed by gzip, of one channel."""
 
-class DamageError(Exception):
-    """What is wrong with a file, to be read after its name: ``is missing``.
+    @override
+    def grid(self, file: Path) -> "Header":
+        return read_header(file)
 
-    Attributes:
-        mend: what to do about it, where that is known here; None where the data set knows.
-    """
+    @override
+    def voxels(self, file: Path) -> Voxels:
+        return read_voxels(file)[None]
 
-    def __init__(self, what: str, mend: str | None = None) -> None:
-        super().__init__(what)
-        self.mend = mend
+    @override
+    def check(self, file: Path) -> None:
+        check_complete(file)
+
+    @override
+    def state(self, file: Path) -> tuple[int | str, ...] | str:
+        """Size, header and gzip trailer: the trailer holds a checksum of the contents, which need not be read."""
+        try:
+            header = read_header(file)
+            state: tuple[int | str, ...] = file.stat().st_size, header.raw.hex(), read_trailer(file).hex()
+        except (DamageError, OSError) as error:
+            return "missing" if isinstance(error, FileNotFoundError) else str(error)
+        # Where the two differ, the voxel's size was once taken from the affine.
+        return state if np.allclose(header.spacing, voxel_sizes(header.affine), rtol=1e-4) else (*state, "pixdim")
 
 
 @dataclass(frozen=True, eq=False)
-class Header:
+class Header(Grid):
     """What a NIfTI header says.
+
+    `spacing` is the header's own (pixdim, in its unit), as nnU-Net's reader (ITK) takes it, even where the affine's
+    columns have another length.
 
     Attributes:
         raw: the header's bytes.
-        shape: voxels per axis of the file, shape (3,).
-        affine: from the file's voxel indices to millimetres towards right, anterior, superior; shape (4, 4), float64.
-        spacing: size of a voxel per axis of the file, mm, shape (3,); the header's own (pixdim, in its unit), as
-            nnU-Net's reader (ITK) takes it, even where the affine's columns have another length.
-        axes: which axes of the file are z (closest to inferior-superior), y (anterior-posterior) and x (left-right).
         dtype: how a voxel is stored.
         offset: where the voxels begin, bytes.
         slope: factor on the stored values.
@@ -77,10 +87,6 @@ class Header:
     """
 
     raw: bytes
-    shape: tuple[int, int, int]
-    affine: npt.NDArray[np.float64]
-    spacing: tuple[float, float, float]
-    axes: tuple[int, int, int]
     dtype: np.dtype[Any]
     offset: int
     slope: float
@@ -105,7 +111,7 @@ def read_header(file: Path) -> Header:
 
 
 def read_voxels(file: Path) -> Voxels:
-    """Voxels of a file, slope and intercept applied, axes (z, y, x) as `Header.axes` says; float32 or the stored type.
+    """Voxels of a file, slope and intercept applied, shape as `Header.shape` says; float32 or the stored type.
 
     Integers without slope and intercept keep their type. The whole file is decompressed, so its CRC is verified.
 
@@ -116,10 +122,10 @@ def read_voxels(file: Path) -> Voxels:
     contents = np.empty(header.nbytes, np.uint8)  # takes memory only as it is filled
     _decompress(file, header, contents)
     stored = np.frombuffer(contents, header.dtype, math.prod(header.shape), header.offset)
-    turned = stored.reshape(header.shape, order="F").transpose(header.axes)
+    voxels = stored.reshape(header.shape, order="F")
     if header.dtype.kind in "iu" and (header.slope, header.intercept) == (1, 0):
-        return turned
-    values = np.array(turned, np.float32, order="C")
+        return voxels
+    values = np.array(voxels, np.float32, order="K")
     if (header.slope, header.intercept) != (1, 0):
         values *= np.float32(header.slope)
         values += np.float32(header.intercept)
@@ -155,15 +161,6 @@ def check_complete(file: Path) -> None:
     _decompress(file, header)
 
 
-def same_place(first: Header, second: Header) -> bool:
-    """Whether two files of the same shape place their voxels alike, to a tenth of a voxel."""
-    corners = np.array(
-        [(*(index * n for index, n in zip(corner, first.shape, strict=True)), 1) for corner in np.ndindex(2, 2, 2)]
-    )
-    shifts = np.linalg.norm(corners @ (first.affine - second.affine)[:3].T, axis=1)
-    return bool(shifts.max() <= MAX_SHIFT * min(first.spacing))
-
-
 # The cache is the module's, so that a pickled data set stays small.
 @functools.lru_cache(maxsize=CACHED_HEADERS)
 def _read_header(file: Path, mtime_ns: int, size: int) -> Header:
@@ -196,17 +193,12 @@ def _read_header(file: Path, mtime_ns: int, size: int) -> Header:
     for lengths in (spacing, voxel_sizes(affine)):
         if not (np.isfinite(lengths).all() and np.min(lengths) > 0):
             raise DamageError(f"has a spacing that is not positive ({', '.join(f'{n:g}' for n in lengths)} mm)")
-    # Per axis of the file: 0 left-right, 1 posterior-anterior, 2 inferior-superior.
-    world = io_orientation(affine)[:, 0]
-    if not np.array_equal(np.sort(world), (0, 1, 2)):
-        raise DamageError("has an affine that maps two axes to one direction")
-    z, y, x = (int(np.flatnonzero(world == direction)[0]) for direction in (2, 1, 0))
     result = Header(
-        raw,
         shape,
         affine,
         spacing,  # type: ignore[arg-type]
-        (z, y, x),
+        axes_of(affine),
+        raw,
         dtype,
         offset,
         1.0 if slope is None else float(slope),

@@ -1,10 +1,11 @@
-"""nnU-Net v2 for CT volumes of nested classes, as it is published: no fork, only subclasses of its public parts.
+"""nnU-Net v2 for volumes, as it is published: no fork, only subclasses of its public parts.
 
 Isensee, Jaeger, Kohl, Petersen and Maier-Hein, "nnU-Net: a self-configuring method for deep learning-based biomedical
 image segmentation", Nature Methods 18, 2021.
 
 * `learner`: the learner and its options.
-* `nesting`: nested classes: sigmoid heads, exclusive classes, nnU-Net's names for both.
+* `heads`: what the network's heads stand for: exclusive classes, or nested sets of them.
+* `intensities`, `normalisation`: statistics that need no label; channels normalised as nnU-Net does.
 * `planning`: from spacings and shapes to the grid and the network.
 * `prepared`: the volumes resampled to the grid, once per data set and machine.
 * `build_once`: files that are made once, by whichever process comes first.

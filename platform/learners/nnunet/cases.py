@@ -16,7 +16,7 @@ from decomp.platform.ledger import Ledger
 
 
 class AnnotatedCases(nnUNetBaseDataset):  # type: ignore[misc]  # untyped
-    """The volumes that have annotated regions: images from disk, labels in memory, `Nesting.ignore` elsewhere.
+    """The volumes that have annotated regions: images from disk, labels in memory, `Heads.ignore` elsewhere.
 
     It can be pickled, for the processes that make batches, where they are not forked.
 
@@ -27,15 +27,17 @@ class AnnotatedCases(nnUNetBaseDataset):  # type: ignore[misc]  # untyped
 
     def __init__(self, dataset: PreparedVolumes, ledger: Ledger) -> None:
         super().__init__("", sorted(ledger.by_image))
-        nesting = dataset.nesting
+        heads = dataset.heads
         # The last one is nnU-Net's name for "annotated": with it, every patch has annotated voxels.
-        sampled = [*nesting.sets, (-1, *range(nesting.ignore))]
+        sampled = [*heads.sets, (-1, *range(heads.ignore))]
         dataset.complete(self.identifiers)
         self._cases: dict[str, tuple[Path, bytes, dict[str, Any]]] = {}
         self._open: dict[str, tuple[Any, Any]] = {}
         for image in self.identifiers:
             known = revealed(dataset, image, ledger.regions(image))
-            labels = np.where(known == IGNORE, nesting.ignore, known).astype(np.int8)[None]
+            labels = np.where(known == IGNORE, heads.ignore, known).astype(np.int16 if heads.ignore > 127 else np.int8)[
+                None
+            ]
             places = DefaultPreprocessor._sample_foreground_locations(labels, sampled, verbose=False)
             intensities, truth = dataset.files(image)
             blocks = stored(truth)

@@ -16,7 +16,7 @@ from decomp.platform.datasets.base import Dataset
 from decomp.platform.datasets.volumes import Volumes
 from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Training
-from decomp.platform.learners.nnunet.nesting import Nesting
+from decomp.platform.learners.nnunet.heads import Heads, heads_of
 from decomp.platform.learners.nnunet.prepared import WINDOW, Preparation, PreparedVolumes
 from decomp.platform.marks import NotIdentity
 from decomp.platform.predictions import Measure
@@ -34,7 +34,7 @@ Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class NnUNet(Learner):
-    """nnU-Net v2 with sigmoid heads for nested classes; what is not annotated is ignored.
+    """nnU-Net v2, with a softmax for exclusive classes and sigmoids for nested ones; what is not annotated is ignored.
 
     Network, patches, augmentation and loss (Dice and cross-entropy) are nnU-Net's own, planned from the data set, but
     for deep supervision, which is off: it would downsample the labels and lose regions of one slice. The weights after
@@ -77,8 +77,8 @@ class NnUNet(Learner):
     further."""
 
     window: tuple[Annotated[float, Field(allow_inf_nan=False)], Annotated[float, Field(allow_inf_nan=False)]] = WINDOW
-    """Least and greatest Hounsfield units of the voxels that the intensity statistics come from, since the
-    foreground, which nnU-Net takes, is not known in advance."""
+    """Least and greatest Hounsfield units of the voxels that the intensity statistics of CT come from, since the
+    foreground, which nnU-Net takes, is not known in advance. Other channels are standardised volume by volume."""
 
     max_epochs: Count = 1000
     """Epochs at most."""
@@ -131,16 +131,20 @@ class NnUNet(Learner):
         """The volumes in nnU-Net's grid; volumes prepared already stay as they are.
 
         Raises:
-            UserError: if these are not volumes of nested classes.
+            UserError: if these are not volumes, or have no class that it can tell.
         """
         if isinstance(dataset, PreparedVolumes):
             return dataset
         if not isinstance(dataset, Volumes):
             raise UserError(
-                f"learner: nnunet trains on CT volumes, which {type(dataset).__name__} does not hold; choose another "
+                f"learner: nnunet trains on volumes, which {type(dataset).__name__} does not hold; choose another "
                 f"learner, or derive the data set from decomp.platform.datasets.volumes.Volumes."
             )
         return PreparedVolumes(dataset, Preparation(self.configuration, self.spacing, self.window), self._cache())
+
+    @override
+    def measure(self, dataset: Dataset) -> Measure:
+        return self.uncertainty if dataset.nested else Measure.ENTROPY
 
     @override
     def training_epochs(self, n_regions: int) -> int:
@@ -181,11 +185,11 @@ class NnUNet(Learner):
         cases = AnnotatedCases(prepared, training.ledger)
         initial = None if training.warm_start is None else self._warm_start(training.warm_start, prepared, plans)
         with seeded(self.threads, device, training.rng):
-            network = train(cases, plans, prepared.nesting, schedule, device, initial, training.progress)
+            network = train(cases, plans, prepared.heads, schedule, device, initial, training.progress)
         description = {
             "format": FORMAT,
             "classes": prepared.classes,
-            "nested": [prepared.nesting.names, prepared.nesting.sets],
+            "nested": _nested(prepared.heads),
             "plans": plans,
         }
         write_checkpoint(checkpoint, network, description)
@@ -197,9 +201,9 @@ class NnUNet(Learner):
 
         from decomp.platform.learners.nnunet.prediction import NnUNetPredictor
 
-        nesting = Nesting.of_dataset(dataset)
-        network, plans = _read(checkpoint, dataset.classes, nesting)
-        return NnUNetPredictor(network.eval(), plans, nesting, torch.device(device), self.mirroring, self.threads)
+        heads = heads_of(dataset)
+        network, plans = _read(checkpoint, dataset.classes, heads)
+        return NnUNetPredictor(network.eval(), plans, heads, torch.device(device), self.mirroring, self.threads)
 
     def _plans(self, prepared: PreparedVolumes) -> Plans:
         from decomp.platform.learners.nnunet.planning import adapt
@@ -209,7 +213,7 @@ class NnUNet(Learner):
     def _warm_start(self, file: Path, prepared: PreparedVolumes, plans: Plans) -> nn.Module:
         from decomp.platform.learners.nnunet.planning import architecture
 
-        network, stored = _read(file, prepared.classes, prepared.nesting)
+        network, stored = _read(file, prepared.classes, prepared.heads)
         if architecture(stored) != architecture(plans):
             raise UserError(
                 f"The warm start {file} is an nnU-Net of another architecture than the options now ask for; train from "
@@ -224,18 +228,29 @@ class NnUNet(Learner):
         return Path(home).expanduser().absolute() / "decomp" / "nnunet"
 
 
-def _read(file: Path, classes: tuple[str, ...], nesting: Nesting) -> tuple[nn.Module, Plans]:
+def _nested(heads: Heads) -> list[tuple[Any, ...]]:
+    """Names and labels of the nested sets, as a checkpoint has them; empty where classes exclude each other."""
+    return [heads.names, heads.sets if heads.names else ()]
+
+
+def _read(file: Path, classes: tuple[str, ...], heads: Heads) -> tuple[nn.Module, Plans]:
     from decomp.platform.learners.checkpoints import read_checkpoint
     from decomp.platform.learners.nnunet.prediction import new_network
 
     def build(description: Mapping[str, Any]) -> nn.Module:
         names, sets = description["nested"]
-        if (tuple(names), tuple(tuple(labels) for labels in sets)) != (nesting.names, nesting.sets):
+        if [tuple(names), tuple(tuple(labels) for labels in sets)] != _nested(heads):
             raise UserError(
-                f"{file} was trained for the nested classes {', '.join(names)} of other labels than the data set's "
-                f"{', '.join(nesting.names)}; give a checkpoint of this data set."
+                f"{file} was trained for the nested classes {', '.join(names) or 'none'} of other labels than the data "
+                f"set's {', '.join(heads.names) or 'none'}; give a checkpoint of this data set."
             )
-        return new_network(description["plans"], nesting)
+        (configuration,) = description["plans"]["configurations"].values()
+        if (channels := len(configuration["normalization_schemes"])) != len(heads.channels):
+            raise UserError(
+                f"{file} was trained for {channels} channel(s), not {len(heads.channels)}; give a checkpoint of this "
+                f"data set."
+            )
+        return new_network(description["plans"], heads)
 
     network, description = read_checkpoint(file, FORMAT, TITLE, classes, build)
     return network, description["plans"]

@@ -15,7 +15,7 @@ from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from decomp.platform.errors import UserError
 from decomp.platform.learners.nnunet.environment import NAME, private_folders, quiet
 from decomp.platform.learners.nnunet.geometry import Geometry
-from decomp.platform.learners.nnunet.nesting import Nesting
+from decomp.platform.learners.nnunet.heads import Heads
 
 SMALLEST_EDGE = 4
 """Fewest cells along an axis of the bottleneck, as in nnU-Net's planner."""
@@ -27,24 +27,25 @@ Plans = dict[str, Any]
 """nnU-Net's plans: of the types that JSON has."""
 
 
-def plan(
-    volumes: Mapping[str, Geometry], nesting: Nesting, configuration: str, spacing: Sequence[float] | None
-) -> Plans:
+def plan(volumes: Mapping[str, Geometry], heads: Heads, configuration: str, spacing: Sequence[float] | None) -> Plans:
     """nnU-Net's plans, with one configuration only and without intensity statistics.
 
-    The axes stay (z, y, x), while nnU-Net would put the one of the coarsest resolution first; in CT that is z anyway.
+    The axes stay as they are; the data set has put the one of the coarsest resolution first where nnU-Net would.
     nnU-Net plans no ``3d_lowres`` where a patch of ``3d_fullres`` covers a quarter of the median volume; then the grid
     and the network of ``3d_fullres`` are taken.
 
     Args:
         volumes: geometry of every volume by id.
-        nesting: the nested classes.
+        heads: what the network's heads stand for.
         configuration: ``"2d"``, ``"3d_lowres"`` or ``"3d_fullres"``.
         spacing: of the grid along z, y and x in millimetres; None for the planner's choice. In ``"2d"`` the slices are
             never resampled along z.
+
+    Raises:
+        UserError: if nnU-Net has no such configuration for these volumes.
     """
     with private_folders(workers=1) as root, quiet():  # 0 workers would crash the planner
-        _write_headers(root, volumes, nesting)
+        _write_headers(root, volumes, heads)
         planner = ExperimentPlanner(
             NAME,
             overwrite_target_spacing=None if spacing is None else [float(length) for length in spacing],
@@ -53,8 +54,11 @@ def plan(
         planner.plan_experiment()
         plans: Plans = json.loads((root / "preprocessed" / NAME / f"{planner.plans_identifier}.json").read_text())
     configurations = plans["configurations"]
-    if configuration == "3d_lowres" and (spacing is not None or configuration not in configurations):
+    is_low = configuration == "3d_lowres" and "3d_fullres" in configurations
+    if is_low and (spacing is not None or configuration not in configurations):
         configurations[configuration] = {**configurations["3d_fullres"], "batch_dice": False}
+    if configuration not in configurations:
+        raise UserError(f"learner.configuration: the images have one slice only; give 2d, not {configuration}.")
     chosen = configurations[configuration]
     chosen.pop("next_stage", None)
     return {**plans, "configurations": {configuration: chosen}}
@@ -127,12 +131,12 @@ def architecture(plans: Plans) -> Any:
     return configuration["architecture"]
 
 
-def _write_headers(root: Path, volumes: Mapping[str, Geometry], nesting: Nesting) -> None:
+def _write_headers(root: Path, volumes: Mapping[str, Geometry], heads: Heads) -> None:
     """Write what the planner reads: a description of the data set and its fingerprint."""
     # The planner asks for names of files, but never opens one.
     files = {image: {"images": [f"/{number}"], "label": f"/{number}"} for number, image in enumerate(volumes)}
     description = {
-        **nesting.dataset_json(),
+        **heads.dataset_json(),
         "numTraining": len(volumes),
         "dataset": files,
         "overwrite_image_reader_writer": "SimpleITKIO",

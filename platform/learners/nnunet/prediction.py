@@ -19,7 +19,7 @@ from decomp.platform.learners.inference.decode import decode
 from decomp.platform.learners.inference.maps import not_finite
 from decomp.platform.learners.nnunet.bottleneck import Mosaic
 from decomp.platform.learners.nnunet.environment import quiet
-from decomp.platform.learners.nnunet.nesting import Nesting
+from decomp.platform.learners.nnunet.heads import Heads
 from decomp.platform.learners.nnunet.prepared import PreparedVolumes
 from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.metrics import confusion_matrix
@@ -29,12 +29,16 @@ if TYPE_CHECKING:
     from decomp.platform.learners.nnunet.planning import Plans
 
 
-def new_network(plans: "Plans", nesting: Nesting) -> nn.Module:
+def new_network(plans: "Plans", heads: Heads) -> nn.Module:
     """nnU-Net's network for these plans, without deep supervision, with random weights."""
     manager = PlansManager(plans)
     (configuration,) = plans["configurations"]
     network: nn.Module = nnUNetTrainer.build_network_architecture(
-        manager, manager.get_configuration(configuration), 1, len(nesting.sets), enable_deep_supervision=False
+        manager,
+        manager.get_configuration(configuration),
+        len(heads.channels),
+        heads.count,
+        enable_deep_supervision=False,
     )
     return network
 
@@ -45,7 +49,7 @@ class NnUNetPredictor(Predictor):
     Args:
         network: its network, on the CPU.
         plans: the plans that it was trained with.
-        nesting: the nested classes.
+        heads: what the network's heads stand for.
         device: where to predict.
         mirroring: whether to average over all mirrorings of each window, at 8 times the cost (2-D: 4 times).
         threads: CPU threads.
@@ -55,12 +59,12 @@ class NnUNetPredictor(Predictor):
         self,
         network: nn.Module,
         plans: "Plans",
-        nesting: Nesting,
+        heads: Heads,
         device: torch.device,
         mirroring: bool,
         threads: int,
     ) -> None:
-        self._nesting, self._device, self._threads = nesting, device, threads
+        self._heads, self._device, self._threads = heads, device, threads
         manager = PlansManager(plans)
         (configuration,) = plans["configurations"]
         axes = tuple(range(len(plans["configurations"][configuration]["patch_size"])))
@@ -71,55 +75,56 @@ class NnUNetPredictor(Predictor):
                 manager,
                 manager.get_configuration(configuration),
                 None,
-                nesting.dataset_json(),
+                heads.dataset_json(),
                 "nnUNetTrainer",
                 axes,
             )
 
     @override
     def predict(self, image: npt.NDArray[np.generic], wanted: Wanted) -> Prediction:
-        """Predict standardised intensities of shape (z, y, x, 1), as `PreparedVolumes.image` gives them.
+        """Predict standardised intensities of shape (z, y, x, channels), as `PreparedVolumes.image` gives them.
 
         Raises:
             UserError: if the image has another shape.
             FloatingPointError: if the network's output is not finite.
         """
         with torch.inference_mode(), reproducible(self._threads, self._device):
-            heads = self._heads(image, watch=wanted.regions)
+            outputs = self._outputs(image, watch=wanted.regions)
             bottleneck = None if self._windows.mosaic is None else self._windows.mosaic.bottleneck()
-            return decode(self._nesting.exclusive_logits(heads.float()), wanted, bottleneck)
+            return decode(self._heads.class_logits(outputs), wanted, bottleneck)
 
     @override
     def evaluate(self, dataset: Dataset, image: str, pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
         """Confusion matrix in the voxels of the volume itself, as nnU-Net evaluates.
 
-        The heads' logits are resampled to the volume and thresholded at a probability of 0.5 each.
+        The heads' outputs are resampled to the volume; nested sets are thresholded at a probability of 0.5 each, of
+        exclusive classes the greatest output counts.
         """
         if not isinstance(dataset, PreparedVolumes):
             raise UserError(f"nnU-Net evaluates volumes that it has prepared, not {type(dataset).__name__}.")
         volume, grid = dataset.geometry(image), dataset.grid(image)
-        labels = np.zeros(volume.shape, np.uint8)
         with torch.inference_mode(), reproducible(self._threads, self._device):
-            heads = self._heads(pixels).cpu()
-            if not bool(torch.isfinite(heads).all()):
+            outputs = self._outputs(pixels).cpu()
+            if not bool(torch.isfinite(outputs).all()):
                 raise not_finite()
             # Head by head, because nnU-Net's function for all of them needs several times the memory.
-            for head, label in zip(heads, self._nesting.exclusive, strict=True):
-                resampled = self._windows.configuration_manager.resampling_fn_probabilities(
-                    head[None], volume.shape, grid.voxel, volume.voxel
-                )
-                labels[self._windows.label_manager.apply_inference_nonlin(resampled)[0].numpy() > 0.5] = label
+            resample = self._windows.configuration_manager.resampling_fn_probabilities
+            resampled = (
+                torch.as_tensor(resample(output[None], volume.shape, grid.voxel, volume.voxel))[0] for output in outputs
+            )
+            labels = self._heads.segmentation(resampled, volume.shape)
         return confusion_matrix(dataset.source.labels(image), labels, len(dataset.classes))
 
-    def _heads(self, image: npt.NDArray[np.generic], watch: bool = False) -> torch.Tensor:
-        """Logits of the sigmoid heads, shape (H, z, y, x), half precision as nnU-Net adds them up."""
-        if image.ndim != 4 or image.shape[3] != 1:
-            raise UserError(f"nnU-Net predicts volumes of shape (z, y, x, 1), not {image.shape}.")
-        voxels = torch.from_numpy(np.ascontiguousarray(image[None, ..., 0], np.float32))
+    def _outputs(self, image: npt.NDArray[np.generic], watch: bool = False) -> torch.Tensor:
+        """Outputs of the heads, shape (H, z, y, x), half precision as nnU-Net adds them up."""
+        n_channels = len(self._heads.channels)
+        if image.ndim != 4 or image.shape[3] != n_channels:
+            raise UserError(f"nnU-Net predicts volumes of shape (z, y, x, {n_channels}), not {image.shape}.")
+        voxels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0), np.float32))
         self._windows.watch(image.shape[:-1] if watch else None)
         with quiet():
-            heads: torch.Tensor = self._windows.predict_sliding_window_return_logits(voxels)
-        return heads
+            outputs: torch.Tensor = self._windows.predict_sliding_window_return_logits(voxels)
+        return outputs
 
 
 class _SlidingWindows(nnUNetPredictor):  # type: ignore[misc]  # untyped

@@ -5,7 +5,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -15,12 +15,13 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset, Split, is_finite, not_finite
-from decomp.platform.datasets.hounsfield import clipped, misfit
+from decomp.platform.datasets.hounsfield import clipped, is_ct, misfit
 from decomp.platform.datasets.volumes import Volumes
 from decomp.platform.errors import UserError
 from decomp.platform.learners.nnunet.build_once import BuildOnce
 from decomp.platform.learners.nnunet.geometry import Geometry, covered, nearest
-from decomp.platform.learners.nnunet.nesting import Nesting
+from decomp.platform.learners.nnunet.heads import heads_of
+from decomp.platform.learners.nnunet.intensities import properties, sample, with_statistics
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
 
@@ -35,9 +36,6 @@ WINDOW = (-200.0, 500.0)
 
 CHECKED, MOST_CLIPPED = 4, 0.5
 """How many volumes are checked against the default window, and the share of the body that it may clip."""
-
-SAMPLES, SAMPLES_PER_VOLUME = 10**7, 2 * 10**5
-"""Voxels that the intensity statistics come from: of all volumes together, and of one at most."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,14 @@ class Preparation:
 
 
 class PreparedVolumes(Dataset):
-    """CT volumes as nnU-Net reads them, in whose voxels regions are chosen.
+    """Volumes as nnU-Net reads them, in whose voxels regions are chosen.
 
-    The grid follows from the volumes' headers. Intensities are clipped and standardised by the statistics of the voxels
-    within a window of Hounsfield units, sampled equally from every volume of the data set, training and test alike: no
-    label is used, and the volumes are prepared once for all folds.
+    The grid follows from the volumes' headers. CT is clipped and standardised by the statistics of the voxels within a
+    window of Hounsfield units, sampled equally from every volume of the data set, training and test alike; other
+    channels volume by volume (`decomp.platform.learners.nnunet.normalisation`). No label is used, and the volumes are
+    prepared once for all folds.
 
-    Nothing is cropped: nnU-Net would cut away margins of exactly 0 HU, and then no header could tell the shape.
+    Nothing is cropped: nnU-Net would cut away margins of exactly 0, and then no header could tell the shape.
 
     Args:
         source: the volumes.
@@ -72,17 +71,23 @@ class PreparedVolumes(Dataset):
 
     def __init__(self, source: Volumes, preparation: Preparation, cache: Path) -> None:
         self.source, self.preparation, self.cache = source, preparation, cache
-        self.nesting = Nesting.of_dataset(source)
+        self.heads = heads_of(source)
         self.classes, self.nested, self.folds = source.classes, source.nested, source.folds
+        self.channels = source.channels
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PreparedVolumes, (self.source, self.preparation, self.cache)
 
     @property
-    def spacing(self) -> tuple[float, ...] | None:  # type: ignore[override]  # known once the headers are read
-        """Size of the grid's voxels in millimetres; None in 2-D, where the distance between slices differs."""
+    def spacing(self) -> tuple[float, ...]:  # type: ignore[override]  # known once the headers are read
+        """Size of the grid's voxels in millimetres; in 2-D NaN across the slices, whose distance differs."""
         spacing = self._target
-        return spacing if len(spacing) == 3 else None
+        return (*(math.nan,) * (3 - len(spacing)), *spacing)
+
+    @property
+    @override
+    def scored(self) -> Mapping[str, tuple[int, ...]]:
+        return self.source.scored
 
     @override
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:
@@ -95,10 +100,10 @@ class PreparedVolumes(Dataset):
 
     @override
     def image(self, image: str) -> npt.NDArray[np.float32]:
-        """Standardised intensities, shape (z, y, x, 1), float32."""
+        """Standardised intensities, shape (z, y, x, channels), float32."""
         from decomp.platform.learners.nnunet.resampling import stored
 
-        return np.asarray(stored(self.files(image)[0])[0])[..., None]
+        return np.moveaxis(np.asarray(stored(self.files(image)[0])[:]), 0, -1)
 
     @override
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
@@ -149,11 +154,11 @@ class PreparedVolumes(Dataset):
         images = self._images
         if not self._statistics.has("all"):
             self._samples.complete(images)
-        statistics = json.loads((self._statistics.get("all") / "statistics.json").read_text())
-        return {**self._layout[0], "foreground_intensity_properties_per_channel": {"0": statistics}}
+        statistics, share = json.loads((self._statistics.get("all") / "statistics.json").read_text())
+        return with_statistics(self._layout[0], statistics, share)
 
     def files(self, image: str) -> tuple[Path, Path]:
-        """Files of intensities and true classes, both of shape (1, z, y, x), as `resampling.stored` opens them."""
+        """Files of intensities and true classes, shape (channels, z, y, x), as `resampling.stored` opens them."""
         self.plans  # noqa: B018 - as in `complete`
         folder = self._grids.get(image, self._later(image))
         return folder / "case.b2nd", folder / "case_seg.b2nd"
@@ -185,18 +190,20 @@ class PreparedVolumes(Dataset):
         return plans, {image: Geometry(tuple(shape), tuple(voxel)) for image, (shape, voxel) in volumes.items()}
 
     def _misfits(self) -> Iterator[str]:
-        """A sentence if some volumes, evenly spread over all, are not CT, or the default window clips most of them."""
+        """A sentence if some volumes, evenly spread over all, are not CT as they should be, or the default window clips
+        most of them."""
         shares = []
         for image in self._images[:: -(-len(self._images) // CHECKED)]:
-            voxels = self.source.image(image)[..., 0]
-            if not is_finite(voxels):
+            volume = self.source.image(image)
+            if not is_finite(volume):
                 yield not_finite(image)
                 return
-            if self.source.hounsfield and (wrong := misfit(voxels)):
-                yield f"dataset: {image}: {wrong}; give HU, or set hounsfield = False in the data set's class."
-                return
-            shares.append(clipped(voxels, WINDOW))
-        if self.preparation.window == WINDOW and np.mean(shares) > MOST_CLIPPED:
+            for channel in self._ct:
+                if self.source.hounsfield and (wrong := misfit(volume[..., channel])):
+                    yield f"dataset: {image}: {wrong}; give HU, or set hounsfield = False in the data set's class."
+                    return
+                shares.append(clipped(volume[..., channel], WINDOW))
+        if shares and self.preparation.window == WINDOW and np.mean(shares) > MOST_CLIPPED:
             yield (
                 f"learner.window: {np.mean(shares):.0%} of the body's voxels lie outside of {WINDOW[0]:g} to "
                 f"{WINDOW[1]:g}, which is for CT in Hounsfield units; give the least and greatest intensity of tissue."
@@ -206,16 +213,16 @@ class PreparedVolumes(Dataset):
         from decomp.platform.learners.nnunet.planning import plan
 
         volumes = {image: Geometry(self.source.shape(image), self.source.voxel(image)) for image in self._images}
-        plans = plan(volumes, self.nesting, self.preparation.configuration, self.preparation.spacing)
+        plans = plan(volumes, self.heads, self.preparation.configuration, self.preparation.spacing)
         (folder / "plans.json").write_text(json.dumps([plans, volumes]))
 
     @functools.cached_property
     def _samples(self) -> BuildOnce:
-        return self._build_once("samples", self._write_sample)
+        return self._build_once("intensities", self._write_sample)
 
     @functools.cached_property
     def _statistics(self) -> BuildOnce:
-        return self._build_once("statistics", self._write_statistics)
+        return self._build_once("normalisation", self._write_statistics)
 
     @functools.cached_property
     def _grids(self) -> BuildOnce:
@@ -228,46 +235,51 @@ class PreparedVolumes(Dataset):
     def _build_once(self, kind: str, write: Callable[[str, Path], None]) -> BuildOnce:
         return BuildOnce(self.cache / self._fingerprint / kind, write)
 
+    @property
+    def _ct(self) -> list[int]:
+        """The channels that are in Hounsfield units."""
+        return [number for number, name in enumerate(self.channels) if is_ct(name)]
+
     def _write_sample(self, image: str, folder: Path) -> None:
-        lower, upper = self.preparation.window
-        voxels = self.source.image(image)
-        if not is_finite(voxels):
+        volume = self.source.image(image)
+        if not is_finite(volume):
             raise UserError(not_finite(image))
-        voxels = voxels[(voxels >= lower) & (voxels <= upper)]
-        # With replacement, as nnU-Net draws, so that every volume counts the same.
-        size = min(SAMPLES_PER_VOLUME, SAMPLES // len(self._images)) if len(voxels) else 0
-        places = stream(0, "intensities", image=image).integers(len(voxels) or 1, size=size)
-        np.save(folder / "sample.npy", voxels[places])
+        rng = stream(0, "intensities", image=image)
+        for channel in self._ct:
+            voxels = sample(volume[..., channel], self.preparation.window, len(self._images), rng)
+            np.save(folder / f"{channel}.npy", voxels)
+        if len(self._ct) < len(self.channels):
+            from decomp.platform.learners.nnunet.normalisation import nonzero, share_of
+
+            (folder / "share.json").write_text(json.dumps(share_of(nonzero(volume))))
 
     def _write_statistics(self, _: str, folder: Path) -> None:
-        voxels = np.concatenate([np.load(self._samples.get(image) / "sample.npy") for image in self._images])
+        folders = [self._samples.get(image) for image in self._images]
+        statistics = [
+            self._statistics_of(number, folders) if number in self._ct else {} for number in range(len(self.channels))
+        ]
+        shares = [json.loads(file.read_text()) for place in folders if (file := place / "share.json").exists()]
+        content = [statistics, float(np.median(shares)) if shares else 1.0]
+        (folder / "statistics.json").write_text(json.dumps(content))
+
+    def _statistics_of(self, channel: int, folders: Sequence[Path]) -> dict[str, float]:
+        voxels = np.concatenate([np.load(folder / f"{channel}.npy") for folder in folders])
         if not len(voxels):
             raise UserError(
                 f"learner.window: no volume has voxels from {self.preparation.window[0]} to "
                 f"{self.preparation.window[1]} HU; widen the window."
             )
-        lower, median, upper = np.percentile(voxels, (0.5, 50, 99.5))
-        statistics = {
-            "mean": voxels.mean(dtype=np.float64),
-            "std": voxels.std(dtype=np.float64),
-            "median": median,
-            "min": voxels.min(),
-            "max": voxels.max(),
-            "percentile_00_5": lower,
-            "percentile_99_5": upper,
-        }
-        statistics = {name: float(value) for name, value in statistics.items()}
-        (folder / "statistics.json").write_text(json.dumps(statistics))
+        return properties(voxels)
 
     def _write_grid(self, image: str, folder: Path) -> None:
         from decomp.platform.learners.nnunet.resampling import resample, store
 
         intensities, labels = resample(
-            self.source.image(image)[..., 0],
+            self.source.image(image),
             self.source.labels(image),
             self.geometry(image),
             self.plans,
-            self.nesting,
+            self.heads,
         )
         if intensities.shape[1:] != self.shape(image):
             raise RuntimeError(

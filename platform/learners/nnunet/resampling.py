@@ -6,50 +6,50 @@ from typing import TYPE_CHECKING, Any
 import blosc2
 import numpy as np
 import numpy.typing as npt
-from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnUNetDatasetBlosc2
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from decomp.platform.learners.nnunet.environment import quiet
 from decomp.platform.learners.nnunet.geometry import Geometry
-from decomp.platform.learners.nnunet.nesting import Nesting
+from decomp.platform.learners.nnunet.heads import Heads
+from decomp.platform.learners.nnunet.normalisation import Preprocessor, nonzero
 
 if TYPE_CHECKING:
     from decomp.platform.learners.nnunet.planning import Plans
 
 NOT_ZERO = np.float32(1e-9)
-"""HU in place of 0, because nnU-Net would crop margins of 0; in single precision it is the same intensity."""
+"""An intensity in place of 0, because nnU-Net would crop margins of 0; in HU it is the same in single precision."""
 
 
 def resample(
-    hu: npt.NDArray[np.float32],
+    volume: npt.NDArray[np.float32],
     labels: npt.NDArray[np.uint8],
-    volume: Geometry,
+    geometry: Geometry,
     plans: "Plans",
-    nesting: Nesting,
+    heads: Heads,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
     """Standardise and resample a volume by nnU-Net's preprocessor.
 
     Args:
-        hu: Hounsfield units, shape (z, y, x).
+        volume: intensities, shape (z, y, x, channels).
         labels: true classes, shape (z, y, x).
-        volume: its geometry.
+        geometry: the volume's geometry.
         plans: with intensity statistics and one configuration.
-        nesting: the nested classes.
+        heads: what the network's heads stand for.
 
     Returns:
-        Intensities, float32, and true classes, uint8; shape (1, z, y, x) each.
+        Intensities, float32, shape (channels, z, y, x), and true classes, uint8, shape (1, z, y, x).
     """
     manager = PlansManager(plans)
     (configuration,) = plans["configurations"]
-    description = nesting.dataset_json()
+    description = heads.dataset_json()
     # Else it would look for the annotated voxels, which are chosen later.
     del description["labels"]["ignore"]
     with quiet():
-        intensities, resampled, _ = DefaultPreprocessor(verbose=False).run_case_npy(
-            np.where(hu == 0, NOT_ZERO, hu)[None],
+        intensities, resampled, _ = Preprocessor(nonzero(volume)).run_case_npy(
+            np.moveaxis(np.where(volume == 0, NOT_ZERO, volume), -1, 0),
             labels[None].astype(np.int16),
-            {"spacing": list(volume.voxel)},
+            {"spacing": list(geometry.voxel)},
             manager,
             manager.get_configuration(configuration),
             description,

@@ -25,7 +25,7 @@ from torch import nn
 
 from decomp.platform.learners.nnunet.cases import AnnotatedCases
 from decomp.platform.learners.nnunet.environment import NAME, private_folders, quiet
-from decomp.platform.learners.nnunet.nesting import Nesting
+from decomp.platform.learners.nnunet.heads import Heads
 
 if TYPE_CHECKING:
     from decomp.platform.learners.nnunet.planning import Plans
@@ -175,7 +175,7 @@ class RegionTrainer(nnUNetTrainer):  # type: ignore[misc]  # untyped
 def train(
     cases: AnnotatedCases,
     plans: "Plans",
-    nesting: Nesting,
+    heads: Heads,
     schedule: Schedule,
     device: torch.device,
     initial: nn.Module | None,
@@ -186,7 +186,7 @@ def train(
     Args:
         cases: what is annotated.
         plans: with intensity statistics and one configuration.
-        nesting: the nested classes.
+        heads: what the network's heads stand for.
         schedule: length and steps.
         device: where to train.
         initial: network of the same plans whose weights are kept; None to train from scratch.
@@ -196,7 +196,7 @@ def train(
         RuntimeError: if the loss is not finite.
     """
     with private_folders(workers=0) as root:
-        trainer = new_trainer(root, cases, plans, nesting, schedule, device)
+        trainer = new_trainer(root, cases, plans, heads, schedule, device)
         if initial is not None:
             trainer.network.load_state_dict(initial.state_dict())
         trainer.fit(progress)
@@ -205,7 +205,7 @@ def train(
 
 
 def new_trainer(
-    root: Path, cases: AnnotatedCases, plans: "Plans", nesting: Nesting, schedule: Schedule, device: torch.device
+    root: Path, cases: AnnotatedCases, plans: "Plans", heads: Heads, schedule: Schedule, device: torch.device
 ) -> RegionTrainer:
     """A trainer with a new network; `root` is what `private_folders` made, the rest as for `train`."""
     (configuration,) = plans["configurations"]
@@ -214,7 +214,7 @@ def new_trainer(
     folder.mkdir()
     (folder / "none.b2nd").touch()
     with quiet():
-        trainer = RegionTrainer({**plans, "continue_training": False}, configuration, 0, nesting.dataset_json(), device)
+        trainer = RegionTrainer({**plans, "continue_training": False}, configuration, 0, heads.dataset_json(), device)
         trainer.equip(cases, schedule, device)
         trainer.initialize()
     return trainer

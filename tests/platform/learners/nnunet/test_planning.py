@@ -6,7 +6,7 @@ import pytest
 
 from decomp.platform.errors import UserError
 from decomp.platform.learners.nnunet.geometry import Geometry
-from decomp.platform.learners.nnunet.nesting import Nesting
+from decomp.platform.learners.nnunet.heads import Nesting
 from decomp.platform.learners.nnunet.planning import adapt, plan
 
 NESTING = Nesting.of(("background", "kidney", "tumour", "cyst"), {"all": (1, 2, 3), "masses": (2, 3), "tumour": (2,)})

@@ -11,7 +11,7 @@ from helpers.toy_volumes import Ellipsoids
 from decomp.platform.errors import UserError
 from decomp.platform.learners import Training
 from decomp.platform.learners.nnunet import NnUNet
-from decomp.platform.learners.nnunet.prediction import NnUNetPredictor
+from decomp.platform.learners.nnunet.prediction import NnUNetPredictor, new_network
 from decomp.platform.learners.nnunet.prepared import PreparedVolumes
 from decomp.platform.ledger import Ledger
 from decomp.platform.metrics import score
@@ -116,8 +116,17 @@ def test_mirroring_does_not_change_the_features(learner: NnUNet, volumes: Prepar
     np.testing.assert_array_equal(*found)
 
 
+class Organs(Ellipsoids):
+    """The same classes, exclusive."""
+
+    nested = {}  # noqa: RUF012
+
+    def fingerprint(self) -> str:
+        return f"exclusive {super().fingerprint()}"
+
+
 class Answers:
-    """Stands for the network: logits of the true nested classes, disturbed; of the last case pure background."""
+    """Stands for the network: logits of the true classes, nested or not, disturbed; of the last case background."""
 
     def __init__(self, volumes: PreparedVolumes) -> None:
         self.volumes = volumes
@@ -125,20 +134,28 @@ class Answers:
 
     def __call__(self, voxels: torch.Tensor) -> torch.Tensor:
         labels, rng = self.volumes.labels(self.image), np.random.default_rng(0)
-        sets = self.volumes.nested.values()
+        sets = self.volumes.nested.values() or [(label,) for label in range(len(self.volumes.classes))]
         logits = np.stack([np.where(np.isin(labels, members), 3.0, -3.0) for members in sets])
-        logits += rng.normal(0, 2, logits.shape) - (100 if self.image == "case/05" else 0)
+        logits += rng.normal(0, 2, logits.shape)
+        if self.image == "case/05":
+            logits -= 100
+            logits[0] += 0 if self.volumes.nested else 100
         return torch.from_numpy(logits).half()
 
 
+@pytest.mark.parametrize("data", [Ellipsoids(), Organs()], ids=["nested", "exclusive"])
 def test_the_test_score_is_the_one_of_nnunets_evaluation(
-    predictor: NnUNetPredictor, volumes: PreparedVolumes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    learner: NnUNet, data: Ellipsoids, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     import SimpleITK
     from nnunetv2.evaluation import evaluate_predictions
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
     from nnunetv2.inference.export_prediction import export_prediction_from_logits
 
+    volumes = learner.prepare(data)
+    plans = learner._plans(volumes)
+    network = new_network(plans, volumes.heads)
+    predictor = NnUNetPredictor(network, plans, volumes.heads, torch.device("cpu"), mirroring=False, threads=1)
     answers = Answers(volumes)
     monkeypatch.setattr(predictor._windows, "predict_sliding_window_return_logits", answers)
     for folder in ("true", "predicted"):
@@ -173,25 +190,27 @@ def test_the_test_score_is_the_one_of_nnunets_evaluation(
         )
     # Threads instead of processes, which would take seconds to start.
     monkeypatch.setattr(evaluate_predictions.multiprocessing, "get_context", lambda _: multiprocessing.dummy)
+    regions = [labels if volumes.nested else labels[0] for labels in volumes.scored.values()]
     expected = evaluate_predictions.compute_metrics_on_folder(
         str(tmp_path / "true"),
         str(tmp_path / "predicted"),
         None,
         SimpleITKIO(),
         ".nii.gz",
-        list(volumes.nested.values()),
+        regions,
         num_processes=1,
     )
     metrics, per_class = score(volumes, np.stack(confusion))
-    for name, labels in volumes.nested.items():
+    for name, region in zip(volumes.scored, regions, strict=True):
         value = per_class["dice"][name]
         assert value is not None
         assert 0.3 < value < 1
-        assert value == pytest.approx(expected["mean"][labels]["Dice"], abs=1e-12)
+        assert value == pytest.approx(expected["mean"][region]["Dice"], abs=1e-12)
     assert metrics["dice"] == pytest.approx(expected["foreground_mean"]["Dice"], abs=1e-12)
     # The last case has no tumour and none is predicted; its kidney is missed.
-    assert np.isnan(expected["metric_per_case"][2]["metrics"][(2,)]["Dice"])
-    assert expected["metric_per_case"][2]["metrics"][(1, 2, 3)]["Dice"] == 0
+    last = expected["metric_per_case"][2]["metrics"]
+    assert np.isnan(last[(2,) if volumes.nested else 2]["Dice"])
+    assert last[regions[0]]["Dice"] == 0
 
 
 def test_a_model_that_diverged_is_noticed(
@@ -217,7 +236,8 @@ def test_what_is_no_prepared_volume_is_refused(predictor: NnUNetPredictor, volum
 def test_slices_are_trained_and_predicted_too(learner: NnUNet, tmp_path: Path) -> None:
     flat = replace(learner, configuration="2d", patch=(24, 24), min_epochs=1, batch=4)
     volumes = flat.prepare(Ellipsoids())
-    assert volumes.spacing is None
+    assert volumes.spacing is not None
+    assert np.isnan(volumes.spacing).tolist() == [True, False, False]
     shape = volumes.shape("case/02")
     assert shape[0] == volumes.source.shape("case/02")[0]
     ledger = Ledger.whole({image: volumes.shape(image) for image in volumes.ids("train", 0)})

@@ -109,7 +109,7 @@ def test_several_processes_prepare_the_same_files(learner: NnUNet, volumes: Prep
     elsewhere = replace(learner, cache=str(tmp_path))
     child = SPAWN.Process(target=prepare_all, args=(elsewhere, Ellipsoids(), True))
     child.start()
-    while not list(tmp_path.rglob("sample.npy")):  # not before the other one has begun
+    while not list(tmp_path.rglob("intensities/*/0.npy")):  # not before the other one has begun
         time.sleep(0.01)
     prepare_all(elsewhere, Ellipsoids(), reverse=False)
     child.join()
@@ -204,15 +204,16 @@ class Pictures(Dataset):
         return ""
 
 
-class Flat(Ellipsoids):
+class Empty(Ellipsoids):
+    classes = ("background",)
     nested = {}  # noqa: RUF012
 
 
-def test_only_volumes_of_nested_classes_are_prepared(learner: NnUNet, volumes: PreparedVolumes) -> None:
-    with pytest.raises(UserError, match="nnunet trains on CT volumes, which Pictures does not hold"):
+def test_only_volumes_with_classes_are_prepared(learner: NnUNet, volumes: PreparedVolumes) -> None:
+    with pytest.raises(UserError, match="nnunet trains on volumes, which Pictures does not hold"):
         learner.prepare(Pictures())
-    with pytest.raises(UserError, match="two nested classes or more"):
-        learner.prepare(Flat())
+    with pytest.raises(UserError, match="needs a class besides the background"):
+        learner.prepare(Empty())
     assert learner.prepare(volumes) is volumes
 
 

@@ -59,7 +59,7 @@ def batches(volumes: PreparedVolumes, learner: NnUNet, ledger: Ledger, n: int) -
     cases = AnnotatedCases(volumes, ledger)
     with seeded(1, device, np.random.default_rng(0)), private_folders(workers=0) as root:
         trainer = new_trainer(
-            root, cases, plans, volumes.nesting, Schedule(1, 1, 0.1, 0.9, 0.0, 0, learner.augmentation), device
+            root, cases, plans, volumes.heads, Schedule(1, 1, 0.1, 0.9, 0.0, 0, learner.augmentation), device
         )
         loader, _ = trainer.get_dataloaders()
         return [next(loader)["target"].numpy().astype(bool) for _ in range(n)]
