@@ -59,8 +59,10 @@ def occupation(plan: Plan) -> str:
 
 
 def notes(plan: Plan, histories: Sequence[RunHistory]) -> list[str]:
-    """How long training takes and what starts anew, a line each."""
-    resources, changes = plan.experiment.resources, plan.changes(histories)
+    """What can be concluded, how long training takes and what starts anew, a line each."""
+    from decomp.experiments.prospects import prospects  # takes half a second to load
+
+    resources, changes = plan.experiment.resources, [*prospects(plan, histories), *plan.changes(histories)]
     if resources.seconds_per_epoch is None:
         return changes
     epochs = plan.epochs()

@@ -59,9 +59,11 @@ MAY_IMPORT = {
     "experiments.report.run_history experiments.schema experiments.problems",
     "experiments.status": "platform storage actors experiments.report.run_history experiments.plan experiments.lock "
     "experiments.interruption",
-    "experiments.checking": "platform components experiments.console experiments.report.run_history experiments.plan",
     "experiments.report": "platform components spec storage metrics datasets.base experiments.report.run_history "
     "experiments.schema experiments.plan",
+    "experiments.prospects": "platform experiments.report.run_history experiments.plan experiments.report",
+    "experiments.checking": "platform components experiments.console experiments.report.run_history experiments.plan "
+    "experiments.prospects",
     "experiments.tracking": "platform components spec storage datasets.base experiments.report.run_history "
     "experiments.report",
     "experiments.reporting": "platform experiments.console experiments.report.run_history experiments.plan "

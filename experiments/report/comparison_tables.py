@@ -134,7 +134,7 @@ def _pairs_overall(by_axis: Sequence[Comparison]) -> Table:
         for pair in pairs
     ]
     heads = ("budget", "axis", "first", "second", *STATISTICS)
-    family = "all pairs of samplers of a budget, for each axis by itself"
+    family = f"{_tested(by_axis[0])} of a budget, for each axis by itself"
     notes = [TEST.format(family=family), *family_notes(by_name[by_axis[0].axis.name]), *_limits(by_axis[0])]
     return _table("pairs_overall", "Pairs of samplers: area under the curve", heads, rows, notes)
 
@@ -143,10 +143,14 @@ def _pairs_by_cycle(comparison: Comparison) -> Table:
     pairs = pairs_by_cycle(comparison)
     rows = [(pair.budget, pair.cycle, pair.first, pair.second, *_statistics(pair)) for pair in pairs]
     heads = ("budget", "cycle", "first", "second", *STATISTICS)
-    family = "all pairs and cycles from 2 of a budget (cycle 1 is common to all samplers)"
+    family = f"{_tested(comparison)} and cycles from 2 of a budget (cycle 1 is common to all samplers)"
     notes = [TEST.format(family=family), *family_notes(pairs), *_limits(comparison)]
     title = f"Pairs of samplers: test {score_name(comparison.metric)} by cycle"
     return _table("pairs_by_cycle", title, heads, rows, notes)
+
+
+def _tested(comparison: Comparison) -> str:
+    return "all pairs of samplers" if comparison.design.contrasts is None else "the declared pairs of samplers"
 
 
 def _wins(comparison: Comparison) -> Table:

@@ -1,7 +1,7 @@
 """What a comparison says in a few sentences, whoever wins."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from decomp.experiments.report.axes import Axis, score_name
@@ -36,14 +36,20 @@ def conclusions(comparison: Comparison) -> dict[str, list[str]]:
     pairs = pairs_overall(comparison)
     for result in comparison.budgets:
         of_budget = [pair for pair in pairs if pair.budget == result.budget]
+        result = _without(comparison.design.oracles, result)
         sentences = [
             *(_target(comparison, result), _areas(result), *result.aside),
-            *(_significance(of_budget), _subject(comparison, result, of_budget)),
+            *(_significance(of_budget), _subject(comparison, result, of_budget), _oracles(comparison)),
         ]
         if not any(sampler.repeats for sampler in result.samplers):
             sentences = ["No repeat is finished by all samplers yet, so nothing is summed up."]
         by_budget[result.budget] = [sentence for sentence in sentences if sentence]
     return by_budget
+
+
+def _without(oracles: Sequence[str], result: BudgetResult) -> BudgetResult:
+    """The samplers that one could use: those that read the truth are in the tables and figures alone."""
+    return replace(result, samplers=tuple(sampler for sampler in result.samplers if sampler.sampler not in oracles))
 
 
 def _target(comparison: Comparison, result: BudgetResult) -> str:
@@ -104,6 +110,15 @@ def _significance(pairs: Sequence[Pair]) -> str:
         notes = " ".join(family_notes(pairs)).partition(": ")[2]
         return f"No difference in it can be called significant: {notes}"
     return f"None of the {len(pairs)} pair(s) of samplers differs significantly in it."
+
+
+def _oracles(comparison: Comparison) -> str:
+    """Who is left out of all this."""
+    oracles = [name for name in comparison.design.oracles if any(curve.sampler == name for curve in comparison.curves)]
+    if not oracles:
+        return ""
+    verb = "are oracle baselines, which read" if len(oracles) > 1 else "is an oracle baseline, which reads"
+    return f"{_listed(oracles)} {verb} the truth: shown, but neither ranked nor tested."
 
 
 def _subject(comparison: Comparison, result: BudgetResult, pairs: Sequence[Pair]) -> str:

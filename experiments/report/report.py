@@ -7,6 +7,7 @@ from pathlib import Path
 from decomp.experiments.report.axes import Axis, axes_of
 from decomp.experiments.report.comparison import Comparison, compare, compare_over
 from decomp.experiments.report.comparison_tables import comparison_tables
+from decomp.experiments.report.design import Design
 from decomp.experiments.report.figures import Drawing
 from decomp.experiments.report.learning_curve_figure import curves_name, learning_curve_drawing
 from decomp.experiments.report.run_history import RunHistory
@@ -69,7 +70,11 @@ class Report:
 
 
 def compile_report(
-    histories: Sequence[RunHistory], folder: Path, metric: str, seconds: AnnotationSeconds | None = None
+    histories: Sequence[RunHistory],
+    folder: Path,
+    metric: str,
+    seconds: AnnotationSeconds | None = None,
+    design: Design | None = None,
 ) -> Report:
     """Compare runs: tables and learning curves, without a page, which `page_building.with_page` adds.
 
@@ -78,8 +83,9 @@ def compile_report(
         folder: where it is to be written.
         metric: the test metric.
         seconds: what expert time is reckoned from; its defaults by default.
+        design: which pairs are tested, over which blocks, see `compare`.
     """
-    comparison = compare(histories, metric)
+    comparison = compare(histories, metric, design=design)
     by_axis = [compare_over(axis, comparison) for axis in axes_of(metric, seconds)]
     tables = comparison_tables(by_axis)
     drawings = tuple(learning_curve_drawing(each) for each in by_axis)
