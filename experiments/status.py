@@ -129,7 +129,8 @@ class Progress:
         done: committed cycles, the shared first one included.
         cycles: planned cycles.
         score: test score of the last committed cycle, or None.
-        doing: what it is doing, e.g. ``cycle 4: train 30%``, ``waiting``, ``finished`` or why it failed.
+        doing: what it is doing, e.g. ``cycle 4: train 30%``, ``waiting``, ``finished``, ``imported`` or why it
+            failed.
         seconds_left: estimate from the last cycles; None where there is nothing to go by.
     """
 
@@ -181,7 +182,7 @@ def _progress(history: RunHistory, metric: str, active: Mapping[str, Activity], 
     left = None
     recent = history.own_cycles[-RECENT:]
     if finished:
-        doing = "finished"
+        doing = "imported" if history.imported else "finished"
     elif label in active:
         doing = _doing(active[label])
         # A cycle takes as long as those just before it; how far the present one has got is not deducted.

@@ -54,7 +54,8 @@ MAY_IMPORT = {
     "experiments.written": "platform",
     "experiments.schema": "platform experiments.written spec storage samplers actors",
     "experiments.problems": "platform spec samplers datasets.base datasets components experiments.schema",
-    "experiments.report.run_history": "platform spec storage",
+    "experiments.imports": "platform storage",
+    "experiments.report.run_history": "platform spec storage experiments.imports",
     "experiments.plan": "platform spec storage metrics datasets.base datasets components "
     "experiments.report.run_history experiments.schema experiments.problems",
     "experiments.status": "platform storage actors experiments.report.run_history experiments.plan experiments.lock "
@@ -62,14 +63,21 @@ MAY_IMPORT = {
     "experiments.report": "platform components spec storage metrics datasets.base experiments.report.run_history "
     "experiments.schema experiments.plan",
     "experiments.prospects": "platform experiments.report.run_history experiments.plan experiments.report",
+    "experiments.description": "experiments.schema experiments.plan experiments.report",
+    "experiments.archives": "platform spec storage experiments.imports experiments.report.run_history "
+    "experiments.report experiments.description",
+    "experiments.sources": "platform spec storage experiments.report.run_history experiments.schema experiments.plan "
+    "experiments.report experiments.description experiments.archives",
     "experiments.checking": "platform components experiments.console experiments.report.run_history experiments.plan "
-    "experiments.prospects",
-    "experiments.tracking": "platform components spec storage datasets.base experiments.report.run_history "
+    "experiments.report experiments.prospects",
+    "experiments.arguments": "platform experiments.schema experiments.plan",
+    "experiments.tracking": "platform components spec storage datasets.base experiments.imports "
+    "experiments.report.run_history "
     "experiments.report",
     "experiments.reporting": "platform experiments.console experiments.report.run_history experiments.plan "
     "experiments.report experiments.tracking",
     "experiments.running": "platform storage actors experiments.console experiments.report.run_history "
-    "experiments.plan experiments.status experiments.tracking",
+    "experiments.plan experiments.status experiments.archives experiments.tracking",
     "experiments.cli": "ANY",
     "experiments.__main__": "experiments.cli",
     "experiments.bench": "ANY",

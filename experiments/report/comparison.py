@@ -18,6 +18,7 @@ import numpy as np
 from decomp.experiments.report.axes import Axis, axes_of
 from decomp.experiments.report.cohorts import finished_references
 from decomp.experiments.report.design import Design
+from decomp.experiments.report.imported import imported_notes
 from decomp.experiments.report.learning_curves import (
     JoinedCurves,
     LearningCurve,
@@ -156,6 +157,7 @@ class Comparison:
         curves: the learning curves behind them, in order of the runs.
         missing: one sentence for each unfinished reference.
         design: which pairs are tested, over which blocks.
+        imported: a sentence for each archive that runs were imported from.
     """
 
     metric: str
@@ -166,6 +168,7 @@ class Comparison:
     curves: tuple[LearningCurve, ...]
     missing: tuple[str, ...]
     design: Design = field(default_factory=Design)
+    imported: tuple[str, ...] = ()
 
     @property
     def unfinished(self) -> tuple[str, ...]:
@@ -177,8 +180,9 @@ class Comparison:
         """What limits every comparison of repeats, a sentence each."""
         repeats = {curve.repeat for curve in self.curves}
         if len(self.design.blocks(repeats)) == len(repeats):
-            return ()
+            return self.imported
         return (
+            *self.imported,
             "Folds share training images, so those of a seed are no independent repeats: tests take their mean and "
             "count it once; the intervals of other tables are too narrow.",
         )
@@ -218,6 +222,7 @@ def compare(
         curves,
         tuple(f"full annotation: {_name(run.repeat)} is not finished." for run in references if not run.finished),
         design or Design(),
+        tuple(imported_notes(histories)),
     )
     return compare_over(axis or comparison.axis, comparison)
 

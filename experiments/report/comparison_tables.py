@@ -1,12 +1,12 @@
-"""The tables of a comparison: summary, crossings, cost, pairs of samplers, cycles and repeats."""
+"""The tables of a comparison: summary, crossings, cost, pairs of samplers and cycles."""
 
 from collections.abc import Sequence
 
-from decomp.experiments.report.axes import Axis, score_name
+from decomp.experiments.report.axes import score_name
 from decomp.experiments.report.comparison import FULL_SHARE, Comparison
 from decomp.experiments.report.pairs import Pair, family_notes, pairs_by_cycle, pairs_overall, wins
 from decomp.experiments.report.statistics import COVER
-from decomp.experiments.report.tables import REPEATS, Row, Table, mean_sd
+from decomp.experiments.report.tables import Row, Table, mean_sd
 
 TEST = (
     "Difference: first minus second, mean and sd over repeats joined by seed and fold, with Student's t interval "
@@ -43,7 +43,6 @@ def comparison_tables(by_axis: Sequence[Comparison]) -> tuple[Table, ...]:
         _pairs_by_cycle(comparison),
         _wins(comparison),
         _cycles(by_axis),
-        _repeats(comparison, [each.axis for each in by_axis]),
     )
 
 
@@ -186,21 +185,6 @@ def _cycles(by_axis: Sequence[Comparison]) -> Table:
                 rows.append((result.budget, sampler.sampler, cycle.cycle, cycle.score.n, *score, *means))
     notes = ["Over the repeats that the samplers share at the cycle.", *_limits(by_axis[0])]
     return _table("cycles", f"Test {score_name(metric)} by cycle", heads, rows, notes)
-
-
-def _repeats(comparison: Comparison, axes: Sequence[Axis]) -> Table:
-    heads = (
-        *("budget", "sampler", "seed", "fold", "cycle", "images", "pixels"),
-        *(axis.name for axis in axes),
-        comparison.metric,
-    )
-    rows: list[Row] = []
-    for curve in comparison.curves:
-        for t, (annotated, score) in enumerate(zip(curve.annotated, curve.scores, strict=True), start=1):
-            amounts = [axis.amount(annotated) for axis in axes]
-            where = (curve.budget, curve.sampler, *curve.repeat, t)
-            rows.append((*where, annotated.images, annotated.pixels, *amounts, score))
-    return _table(REPEATS, "Every repeat and cycle", heads, rows, [])
 
 
 def _limits(comparison: Comparison) -> list[str]:

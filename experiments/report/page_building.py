@@ -74,6 +74,7 @@ def about(plan: Plan, histories: Sequence[RunHistory]) -> dict[str, str]:
     seeds = len(experiment.seeds)
     folds = len({spec.fold for spec in plan.runs})
     finished = sum(history.finished for history in histories)
+    imported = sum(history.imported is not None for history in histories)
     start = "with the weights of the one before" if experiment.warm_start else "from scratch"
     return {
         "Experiment": experiment.name,
@@ -85,7 +86,8 @@ def about(plan: Plan, histories: Sequence[RunHistory]) -> dict[str, str]:
         ),
         "Budgets": ", ".join(f"{budget.label} ({budget.cycles} cycles)" for budget in experiment.budgets),
         "Repeats": f"{seeds} seed(s), {folds} fold(s)",
-        "Finished": f"{finished} of {len(histories)} runs, full annotations among them",
+        "Finished": f"{finished} of {len(histories)} runs, full annotations among them"
+        + (f"; {imported} are imported" if imported else ""),
     }
 
 

@@ -10,6 +10,7 @@ from decomp.experiments.report.comparison_tables import comparison_tables
 from decomp.experiments.report.design import Design
 from decomp.experiments.report.figures import Drawing
 from decomp.experiments.report.learning_curve_figure import curves_name, learning_curve_drawing
+from decomp.experiments.report.long_tables import cycle_table
 from decomp.experiments.report.run_history import RunHistory
 from decomp.experiments.report.tables import Table
 from decomp.experiments.schema import AnnotationSeconds
@@ -86,7 +87,9 @@ def compile_report(
         design: which pairs are tested, over which blocks, see `compare`.
     """
     comparison = compare(histories, metric, design=design)
-    by_axis = [compare_over(axis, comparison) for axis in axes_of(metric, seconds)]
-    tables = comparison_tables(by_axis)
+    axes = axes_of(metric, seconds)
+    by_axis = [compare_over(axis, comparison) for axis in axes]
+    runs = [history for history in histories if history.spec.kind == "run"]
+    tables = (*comparison_tables(by_axis), cycle_table(runs, axes))
     drawings = tuple(learning_curve_drawing(each) for each in by_axis)
     return Report(comparison, tuple(histories), folder, tables, drawings)
