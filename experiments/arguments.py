@@ -31,6 +31,15 @@ def plan_of(file: Path, overrides: list[str] | None) -> Plan:
         raise UserError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from error
 
 
+def separated(parts: list[str]) -> tuple[list[str], list[str]]:
+    """The files among a command's arguments, each once, and the values to replace; `UserError` without a file."""
+    overrides = [part for part in parts if "=" in part and not Path(part).is_file()]
+    files = list(dict.fromkeys(part for part in parts if part not in overrides))
+    if not files:
+        raise UserError(f"name an experiment file too, e.g. experiments/digits.yaml {overrides[0]}.")
+    return files, overrides
+
+
 def if_missing(experiment: Experiment) -> str:
     """What messages add if the results' folder that they name does not exist: commands are typed elsewhere, too."""
     folder = experiment.root.local

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
-from rich.table import Table
 
 from decomp.experiments.arguments import (
     Address,
@@ -24,9 +23,10 @@ from decomp.experiments.arguments import (
     find_own_classes,
     if_missing,
     plan_of,
+    separated,
 )
 from decomp.experiments.checking import missing_gpus, notes, occupation, plan_table, summary
-from decomp.experiments.console import CONSOLE, clear_mistakes, duration, prepare_environment, program, show
+from decomp.experiments.console import CONSOLE, clear_mistakes, prepare_environment, program, show
 from decomp.experiments.interruption import heed_signals, signals_as_interruptions, stoppable
 from decomp.experiments.reporting import mirroring, print_report, write_report
 from decomp.experiments.schema import load_experiment
@@ -112,18 +112,13 @@ def check(file: File, overrides: Overrides = None) -> None:
 def status(file: File, overrides: Overrides = None) -> None:
     """Show how far a running sweep has come, from any terminal that sees its results."""
     from decomp.experiments.lock import is_driven
-    from decomp.experiments.status import Status, progress_of
+    from decomp.experiments.status import Status, active_table, progress_of
 
     plan = plan_of(file, overrides)
     root = plan.experiment.root
     driver = Status.read(root) if is_driven(root) else None
     rows = progress_of(plan, driver)
-    table = Table("run", "cycle", plan.metric, "doing", "left")
-    for row in (row for row in rows if row.doing not in ("finished", "imported", "waiting")):
-        score = "" if row.score is None else f"{row.score:.3f}"
-        left = "" if row.seconds_left is None else duration(row.seconds_left)
-        table.add_row(row.label, f"{row.done} of {row.cycles}", score, row.doing, left)
-    if table.rows:
+    if (table := active_table(rows, plan.metric)).rows:
         show(table)
     count = Counter(row.doing for row in rows)
     done = f"{count['finished'] + count['imported']} of {len(rows)} runs finished"
@@ -173,10 +168,8 @@ def report(
     from decomp.experiments.report.run_history import read_histories
     from decomp.experiments.status import driving
 
-    overrides = [part for part in files if "=" in part and not Path(part).is_file()]
-    plans = {Path(part): plan_of(Path(part), overrides) for part in files if part not in overrides}
-    if not plans:
-        raise UserError(f"name an experiment file too, e.g. {program()} report experiments/digits.yaml {overrides[0]}.")
+    named, overrides = separated(files)
+    plans = {Path(part): plan_of(Path(part), overrides) for part in named}
     chosen, histories = {}, {}
     for file, plan in plans.items():
         axes = axes_of(plan.metric, plan.experiment.annotation_seconds)
@@ -196,6 +189,24 @@ def report(
             continue
         with driving(plan.experiment.root), mirroring(plan, file, overrides, verbose=verbose) as mirror:
             mirror.summarise(written)
+
+
+@app.command()
+def compare(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE... [KEY=VALUE]...", help="Experiment files, archives, and values to replace."),
+    ],
+    into: Annotated[Path, typer.Option(help="Folder of the page, its tables and figures.")] = Path("verdict"),
+) -> None:
+    """Compare samplers over several experiments: one test over all their repeats, one page."""
+    from decomp.experiments.sources import open_source
+    from decomp.experiments.verdict.page import verdict_page
+
+    find_own_classes()
+    named, overrides = separated(files)
+    written = verdict_page([open_source(Path(file), overrides) for file in named])
+    typer.echo("\n".join([*written.sentences, f"Verdict: {os.path.relpath(written.write(into))}"]))
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Experiments whose results are read, wherever these lie: of an experiment file, or of an archive."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,15 @@ class Source:
     def runs(self) -> tuple[RunHistory, ...]:
         """Histories without the references."""
         return tuple(history for history in self.histories if history.spec.kind == "run")
+
+
+def names_of(sources: Sequence[Source]) -> list[str]:
+    """Names that tell experiments apart: a number is added where they are equal."""
+    names, taken = [], Counter[str]()
+    for source in sources:
+        taken[source.name] += 1
+        names.append(f"{source.name} ({taken[source.name]})" if taken[source.name] > 1 else source.name)
+    return names
 
 
 def source_of(plan: Plan, file: Path) -> Source:

@@ -8,11 +8,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
+from rich.table import Table
+
 from decomp.actors.progress import Activity
+from decomp.experiments.console import duration
 from decomp.experiments.interruption import interrupter
 from decomp.experiments.lock import sole_driver
 from decomp.experiments.plan import Plan
@@ -153,6 +156,16 @@ def progress_of(plan: Plan, status: Status | None) -> list[Progress]:
     failed = status.failed if status else {}
     rows = [_progress(history, plan.metric, active, failed) for history in plan.histories()]
     return sorted(rows, key=lambda row: row.label not in active)
+
+
+def active_table(rows: Sequence[Progress], metric: str) -> Table:
+    """The runs that are neither done nor waiting, as a table."""
+    table = Table("run", "cycle", metric, "doing", "left")
+    for row in (row for row in rows if row.doing not in ("finished", "imported", "waiting")):
+        score = "" if row.score is None else f"{row.score:.3f}"
+        left = "" if row.seconds_left is None else duration(row.seconds_left)
+        table.add_row(row.label, f"{row.done} of {row.cycles}", score, row.doing, left)
+    return table
 
 
 def ask_to_stop(root: Location) -> None:

@@ -58,8 +58,8 @@ MAY_IMPORT = {
     "experiments.report.run_history": "platform spec storage experiments.imports",
     "experiments.plan": "platform spec storage metrics datasets.base datasets components "
     "experiments.report.run_history experiments.schema experiments.problems",
-    "experiments.status": "platform storage actors experiments.report.run_history experiments.plan experiments.lock "
-    "experiments.interruption",
+    "experiments.status": "platform storage actors experiments.console experiments.report.run_history experiments.plan "
+    "experiments.lock experiments.interruption",
     "experiments.report": "platform components spec storage metrics datasets.base experiments.report.run_history "
     "experiments.schema experiments.plan",
     "experiments.prospects": "platform experiments.report.run_history experiments.plan experiments.report",
@@ -68,6 +68,10 @@ MAY_IMPORT = {
     "experiments.report experiments.description",
     "experiments.sources": "platform spec storage experiments.report.run_history experiments.schema experiments.plan "
     "experiments.report experiments.description experiments.archives",
+    "experiments.verdict": "platform experiments.report.run_history experiments.report experiments.description "
+    "experiments.sources",
+    "experiments.results": "experiments.report.run_history experiments.report experiments.description "
+    "experiments.sources experiments.verdict",
     "experiments.checking": "platform components experiments.console experiments.report.run_history experiments.plan "
     "experiments.report experiments.prospects",
     "experiments.arguments": "platform experiments.schema experiments.plan",

@@ -86,7 +86,7 @@ def pairs_overall(comparison: Comparison) -> tuple[Pair, ...]:
             differences = comparison.design.by_block({r: areas[first][r] - areas[second][r] for r in both})
             if differences:
                 family.append(Pair(result.budget, first, second, None, Paired.of(list(differences.values()))))
-        pairs += _corrected(family)
+        pairs += corrected(family)
     return tuple(pairs)
 
 
@@ -102,7 +102,7 @@ def pairs_by_cycle(comparison: Comparison) -> tuple[Pair, ...]:
                 if differences:
                     paired = Paired.of(list(comparison.design.by_block(differences).values()))
                     family.append(Pair(result.budget, first, second, cycle, paired))
-        pairs += _corrected(family)
+        pairs += corrected(family)
     return tuple(pairs)
 
 
@@ -147,7 +147,8 @@ def _scores(joined: JoinedCurves, first: str, second: str, cycle: int) -> dict[R
     return {r: (a, b) for r, (a, b) in both.items() if a is not None and b is not None}
 
 
-def _corrected(family: Sequence[Pair]) -> list[Pair]:
+def corrected(family: Sequence[Pair]) -> list[Pair]:
+    """The pairs of a family with p after Holm's correction over it."""
     adjusted = holm([pair.paired.p for pair in family])
     least = holm([smallest_p(pair.paired.difference.n) for pair in family])
     return [

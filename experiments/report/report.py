@@ -1,6 +1,6 @@
 """The files of a report: tables, drawings and the page that shows them all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,18 +56,27 @@ class Report:
 
     def contents(self) -> dict[str, bytes]:
         """Content of every file by its name; the same cycles give the same bytes."""
-        contents = {f"{table.name}.csv": table.csv().encode() for table in self.tables}
-        contents |= {f"{table.name}.tex": table.latex().encode() for table in self.tables if table.has_latex}
-        contents |= {f"{drawing.name}.png": drawing.png for drawing in self.drawings}
-        contents |= {f"{drawing.name}.svg": drawing.svg.encode() for drawing in self.drawings if drawing.svg}
-        return contents | ({PAGE: self.html.encode()} if self.html else {})
+        return contents_of(self.tables, self.drawings) | ({PAGE: self.html.encode()} if self.html else {})
 
     def write(self) -> "Report":
         """Write all files into the folder, which is made where missing."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name, content in self.contents().items():
-            FilePath(self.folder / name).write_atomically(content)
+        write_contents(self.folder, self.contents())
         return self
+
+
+def contents_of(tables: Sequence[Table], drawings: Sequence[Drawing]) -> dict[str, bytes]:
+    """Content of the files of tables and drawings by their names."""
+    contents = {f"{table.name}.csv": table.csv().encode() for table in tables}
+    contents |= {f"{table.name}.tex": table.latex().encode() for table in tables if table.has_latex}
+    contents |= {f"{drawing.name}.png": drawing.png for drawing in drawings}
+    return contents | {f"{drawing.name}.svg": drawing.svg.encode() for drawing in drawings if drawing.svg}
+
+
+def write_contents(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files into a folder, which is made where missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        FilePath(folder / name).write_atomically(content)
 
 
 def compile_report(
