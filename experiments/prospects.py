@@ -9,6 +9,7 @@ from decomp.experiments.report.pairs import Pair, pairs_overall
 from decomp.experiments.report.power import POWER, least_corrected_p, power, repeats_for, repeats_needed
 from decomp.experiments.report.run_history import RunHistory
 from decomp.experiments.report.statistics import LEVEL
+from decomp.platform.storage.runs import DamagedCycle
 
 EFFECT = 0.01
 """A difference that matters: one point of the test metric in the mean height of the learning curve."""
@@ -61,12 +62,12 @@ def _power(plan: Plan, histories: Sequence[RunHistory], design: Design, n: int, 
     compared = [history for history in histories if history.spec.kind != "first"]
     if sum(history.finished for history in compared if history.spec.kind == "run") < 2 * FEWEST:
         return []
-    pairs = [
-        (pair, pair.paired.difference.sd)
-        for pair in pairs_overall(compare(compared, plan.metric, design=design))
-        if pair.paired.difference.n >= FEWEST
-    ]
-    effects = [(EFFECT / sd, pair) for pair, sd in pairs if sd]
+    try:
+        pairs = pairs_overall(compare(compared, plan.metric, design=design))
+    except DamagedCycle:  # which `decomp run` is about to mend, and other commands name
+        return []
+    deviations = [(pair, pair.paired.difference.sd) for pair in pairs if pair.paired.difference.n >= FEWEST]
+    effects = [(EFFECT / sd, pair) for pair, sd in deviations if sd]
     if not effects:
         return []
     (least, hardest), (most, easiest) = (bound(effects, key=lambda each: each[0]) for bound in (min, max))

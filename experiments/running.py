@@ -35,9 +35,12 @@ def compute_all(
     Returns:
         How the runs that failed ended, and what all runs have committed.
     """
-    for sentence in release_first_cycles(list(missing.values())):
+    released = release_first_cycles(list(missing.values()))
+    for sentence in released:
         CONSOLE.print(sentence, markup=False, highlight=False, soft_wrap=True)
     failed = _compute(plan, missing, mirror, address, verbose=verbose) if missing else []
+    for store in plan.compared if released else []:  # without their first cycles there was nothing to mirror
+        mirror.submit(store)
     histories = plan.histories()
     damaged = {}
     for history in histories:

@@ -54,17 +54,17 @@ MAY_IMPORT = {
     "experiments.written": "platform",
     "experiments.schema": "platform experiments.written spec storage samplers actors",
     "experiments.problems": "platform spec samplers datasets.base datasets components experiments.schema",
-    "experiments.imports": "platform storage",
-    "experiments.report.run_history": "platform spec storage experiments.imports",
+    "experiments.import_marks": "platform storage",
+    "experiments.report.run_history": "platform spec storage experiments.import_marks",
     "experiments.plan": "platform spec storage metrics datasets.base datasets components "
     "experiments.report.run_history experiments.schema experiments.problems",
     "experiments.status": "platform storage actors experiments.console experiments.report.run_history experiments.plan "
     "experiments.lock experiments.interruption",
     "experiments.report": "platform components spec storage metrics datasets.base experiments.report.run_history "
     "experiments.schema experiments.plan",
-    "experiments.prospects": "platform experiments.report.run_history experiments.plan experiments.report",
+    "experiments.prospects": "platform storage experiments.report.run_history experiments.plan experiments.report",
     "experiments.description": "experiments.schema experiments.plan experiments.report",
-    "experiments.archives": "platform spec storage experiments.imports experiments.report.run_history "
+    "experiments.archives": "platform spec storage experiments.import_marks experiments.report.run_history "
     "experiments.report experiments.description",
     "experiments.sources": "platform spec storage experiments.report.run_history experiments.schema experiments.plan "
     "experiments.report experiments.description experiments.archives",
@@ -75,7 +75,7 @@ MAY_IMPORT = {
     "experiments.checking": "platform components experiments.console experiments.report.run_history experiments.plan "
     "experiments.report experiments.prospects",
     "experiments.arguments": "platform experiments.schema experiments.plan",
-    "experiments.tracking": "platform components spec storage datasets.base experiments.imports "
+    "experiments.tracking": "platform components spec storage datasets.base experiments.import_marks "
     "experiments.report.run_history "
     "experiments.report",
     "experiments.reporting": "platform experiments.console experiments.report.run_history experiments.plan "

@@ -40,6 +40,9 @@ MANIFEST, README = "manifest.json", "README.txt"
 CYCLE_FILES = (RECORD, TIMING, REGIONS)
 """Files of a cycle."""
 
+BEGINNING = b"PK\x03\x04"
+"""First bytes of a zip."""
+
 LARGEST = 2**28
 """Most bytes of a file in an archive."""
 
@@ -174,8 +177,12 @@ def folder_of(key: str, cycle: int) -> str:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip, whatever it is called; experiment files never are."""
-    return path.is_file() and zipfile.is_zipfile(path)
+    """Whether a file begins like an archive, whatever it is called and though it may be cut off."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(BEGINNING)) == BEGINNING
+    except OSError:
+        return False
 
 
 def _manifest(path: Path, file: zipfile.ZipFile) -> Manifest:

@@ -82,7 +82,10 @@ def export(description: Description, histories: Sequence[RunHistory], target: Pa
     compared = [history for history in histories if history.spec.kind != "first"]
     finished = [history for history in compared if history.finished]
     if not finished:
-        raise UserError(f"{description.name}: no run is finished, so there is nothing to export; compute some first.")
+        where = histories[0].store.root
+        raise UserError(
+            f"{description.name}: no run is finished in {where}, so there is nothing to export; compute some."
+        )
     if target.exists():
         try:
             Archive.open(target)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decomp.experiments.archives.archive import Archive, ArchivedRun
-from decomp.experiments.imports import Import, add_imports
+from decomp.experiments.import_marks import Import, add_imports
 from decomp.experiments.report.run_history import read_histories
 from decomp.platform.errors import UserError
 from decomp.platform.names import check_name

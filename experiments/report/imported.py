@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from decomp.experiments.report.run_history import RunHistory
+from decomp.platform.storage.runs import DamagedCycle
 
 
 def imported_notes(histories: Sequence[RunHistory]) -> list[str]:
@@ -30,7 +31,10 @@ def _other_first_cycles(histories: Sequence[RunHistory]) -> list[str]:
         mark = history.first_marked
         if mark is None or history.imported is None or history.spec.kind != "run" or not history.cycles:
             continue
-        now = history.cycles[0].record.metrics
+        try:
+            now = history.cycles[0].record.metrics
+        except DamagedCycle:  # which other commands name
+            continue
         if all(math.isclose(now.get(name, math.nan), value, rel_tol=1e-9) for name, value in mark.metrics.items()):
             continue
         was, is_ = (", ".join(f"{name} {value:.6g}" for name, value in each.items()) for each in (mark.metrics, now))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from decomp.experiments.imports import Import, read_imports
+from decomp.experiments.import_marks import Import, read_imports
 from decomp.platform.ledger import Ledger
 from decomp.platform.spec import RunSpec
 from decomp.platform.storage.records import CycleRecord, Timing

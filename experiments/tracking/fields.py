@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
-from decomp.experiments.imports import Import
+from decomp.experiments.import_marks import Import
 from decomp.experiments.report.comparison import Comparison
 from decomp.experiments.report.figures import GREY, style_of
 from decomp.platform.components import reads_truth

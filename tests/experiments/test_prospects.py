@@ -47,14 +47,25 @@ def test_folds_that_share_training_images_are_no_further_repeats(toy_file, monke
     assert "6 would do (seeds=6)" in sentence
 
 
-@pytest.mark.parametrize("spread", [0.002, 0.1])
-def test_runs_that_exist_tell_what_would_be_found(toy_file, spread):
+def plan_with_runs(toy_file, spread):
+    """Eight repeats of two samplers are planned, four are there."""
     plan = plan_of(toy_file, "seeds=8", "budgets.0.cycles=2")
-    for store in plan.stores(plan.runs)[:8]:  # four repeats of two samplers
+    for store in plan.stores(plan.runs)[:8]:
         seed, better = store.spec.seed, store.spec.sampler.name == "decomp"
         commit(store, 1, 0.3, 0.1)
         commit(store, 2, 0.5 + (2 * spread * (seed % 2 - 0.5) if better else 0.0), 0.2)
-    _, sentence = said(plan)
+    return plan
+
+
+def test_a_damaged_cycle_keeps_no_plan_from_being_told(toy_file):
+    plan = plan_with_runs(toy_file, 0.1)
+    (plan.stores(plan.runs)[0].path / "cycle-0002" / "record.json").write_bytes(b"{}")
+    assert len(said(plan)) == 1
+
+
+@pytest.mark.parametrize("spread", [0.002, 0.1])
+def test_runs_that_exist_tell_what_would_be_found(toy_file, spread):
+    _, sentence = said(plan_with_runs(toy_file, spread))
     sd = spread / 2 / 3**0.5 * 2  # of areas, which are half the difference at cycle 2
     assert f"a chance of {power(EFFECT / sd, 8, 1):.0%} (rand – decomp)" in sentence
     assert "a difference of 0.01 in the mean height of the learning curve" in sentence

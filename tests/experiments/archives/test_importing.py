@@ -12,7 +12,7 @@ from decomp.experiments.archives.importing import import_archive, release_first_
 from decomp.experiments.checking import notes, plan_table
 from decomp.experiments.cli import app
 from decomp.experiments.description import Description
-from decomp.experiments.imports import IMPORTS
+from decomp.experiments.import_marks import IMPORTS
 from decomp.experiments.report.comparison import compare
 from decomp.experiments.report.imported import imported_notes
 from decomp.experiments.report.run_history import read_histories
