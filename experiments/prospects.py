@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from decomp.experiments.plan import Plan
 from decomp.experiments.report.comparison import compare
 from decomp.experiments.report.design import Design, design_of
+from decomp.experiments.report.joint_budgets import joint_budgets
 from decomp.experiments.report.pairs import Pair, pairs_overall
 from decomp.experiments.report.power import POWER, least_corrected_p, power, repeats_for, repeats_needed
 from decomp.experiments.report.run_history import RunHistory
@@ -25,8 +26,12 @@ def prospects(plan: Plan, histories: Sequence[RunHistory]) -> list[str]:
         plan: the experiment's plan.
         histories: what its runs have committed.
     """
-    design = design_of(plan)
-    family = len(design.pairs([sampler.name for sampler in plan.experiment.samplers]))
+    design, joint = design_of(plan), joint_budgets(plan.runs)
+    under: dict[str, dict[str, None]] = {}
+    for run in plan.runs:
+        if run.budget is not None and run.sampler is not None:
+            under.setdefault(joint[run.budget.label], {})[run.sampler.name] = None
+    family = max(len(design.pairs(list(names))) for names in under.values())
     if not family:
         return []
     repeats = {(spec.seed, spec.fold) for spec in plan.runs}

@@ -19,6 +19,7 @@ from decomp.experiments.report.axes import Axis, axes_of
 from decomp.experiments.report.cohorts import finished_references
 from decomp.experiments.report.design import Design
 from decomp.experiments.report.imported import imported_notes
+from decomp.experiments.report.joint_budgets import joint_budgets
 from decomp.experiments.report.learning_curves import (
     JoinedCurves,
     LearningCurve,
@@ -158,6 +159,7 @@ class Comparison:
         missing: one sentence for each unfinished reference.
         design: which pairs are tested, over which blocks.
         imported: a sentence for each archive that runs were imported from.
+        joint: by the label of a run's budget, that under which it is compared, see `joint_budgets`.
     """
 
     metric: str
@@ -169,6 +171,7 @@ class Comparison:
     missing: tuple[str, ...]
     design: Design = field(default_factory=Design)
     imported: tuple[str, ...] = ()
+    joint: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unfinished(self) -> tuple[str, ...]:
@@ -207,8 +210,10 @@ def compare(
         ValueError: if two runs are the same sampler, budget, seed and fold, e.g. because results of different
             experiment files are mixed.
     """
-    curves = tuple(LearningCurve.of(run, metric) for run in histories if run.spec.kind == "run")
-    _check_unique([(curve.sampler, curve.budget, curve.repeat) for curve in curves])
+    joint = joint_budgets(run.spec for run in histories)
+    own = [LearningCurve.of(run, metric) for run in histories if run.spec.kind == "run"]
+    _check_unique([(curve.sampler, curve.budget, curve.repeat) for curve in own])
+    curves = tuple(replace(curve, budget=joint[curve.budget]) for curve in own)
     references = [run for run in histories if run.spec.kind == "reference"]
     _check_unique([run.repeat for run in references])
     scores = [run.cycles[-1].record.metrics[metric] for run in finished_references(references)]
@@ -223,6 +228,7 @@ def compare(
         tuple(f"full annotation: {_name(run.repeat)} is not finished." for run in references if not run.finished),
         design or Design(),
         tuple(imported_notes(histories)),
+        joint,
     )
     return compare_over(axis or comparison.axis, comparison)
 

@@ -165,7 +165,8 @@ class Tracker:
             if all(run.finished for run in runs):
                 budget = runs[0].spec.budget
                 if budget and budget.label not in figures:
-                    figures[budget.label] = learning_curve_drawing(report.comparison, [budget.label]).png
+                    shown = report.comparison.joint.get(budget.label, budget.label)
+                    figures[budget.label] = learning_curve_drawing(report.comparison, [shown]).png
                 self._summarise_group(runs, figures.get(budget.label) if budget else None, classes)
         if any(result.cycles for budget in report.comparison.budgets for result in budget.samplers):
             self._write_comparison(report)
