@@ -10,7 +10,6 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
-from scipy.stats import nct
 
 from decomp.experiments.report.statistics import LEVEL, sign_flip_tests, smallest_p
 from decomp.platform.randomness import stream
@@ -51,6 +50,8 @@ def power(effect: float, n: int, family: int) -> float:
     level = LEVEL / family
     if n <= SIMULATED:
         return float((sign_flip_tests(_noise(n) + abs(effect)) <= level).mean())
+    from scipy.stats import nct  # takes half a second to load
+
     critical, shift = float(stdtrit(n - 1, 1 - level / 2)), abs(effect) * math.sqrt(n)
     wrong_way = np.nan_to_num(nct.cdf(-critical, n - 1, shift))  # scipy gives NaN where it is less than 1e-16
     return float(nct.sf(critical, n - 1, shift) + wrong_way)

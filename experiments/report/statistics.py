@@ -18,7 +18,6 @@ from functools import lru_cache, reduce
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
-from scipy.stats import rankdata
 
 from decomp.platform.randomness import stream
 
@@ -166,6 +165,8 @@ def rank_biserial(differences: Floats) -> float | None:
 
     ``(W+ - W-) / (W+ + W-)`` with the sums of the ranks of the absolute non-zero differences, of either sign.
     """
+    from scipy.stats import rankdata  # takes half a second to load, and `decomp check` needs no ranks
+
     moved = differences[differences != 0]
     if len(moved) == 0:
         return None
