@@ -45,6 +45,9 @@ def plan_table(plan: Plan, histories: Sequence[RunHistory]) -> Table:
     table.add_row("total", str(len(plan.specs)), "", str(plan.trainings()))
     finished = sum(history.finished for history in histories)
     table.add_row("of which done", str(finished), "", str(plan.trainings_done(histories)))
+    imported = [history for history in histories if history.imported is not None]
+    if imported:
+        table.add_row("of these imported", str(len(imported)), "", str(plan.trainings_done(imported)))
     return table
 
 
@@ -59,8 +62,12 @@ def occupation(plan: Plan) -> str:
 
 
 def notes(plan: Plan, histories: Sequence[RunHistory]) -> list[str]:
-    """How long training takes and what starts anew, a line each."""
-    resources, changes = plan.experiment.resources, plan.changes(histories)
+    """What can be concluded, how long training takes and what starts anew, a line each."""
+    from decomp.experiments.prospects import prospects  # takes half a second to load
+    from decomp.experiments.report.imported import imported_notes
+
+    resources = plan.experiment.resources
+    changes = [*prospects(plan, histories), *imported_notes(histories), *plan.changes(histories)]
     if resources.seconds_per_epoch is None:
         return changes
     epochs = plan.epochs()

@@ -6,30 +6,32 @@ Heavy libraries are imported where they are used, so that `--help` and `check` a
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
-from rich.table import Table
 
+from decomp.experiments.arguments import (
+    Address,
+    File,
+    Overrides,
+    Published,
+    Verbose,
+    check_data,
+    find_own_classes,
+    if_missing,
+    plan_of,
+    separated,
+)
 from decomp.experiments.checking import missing_gpus, notes, occupation, plan_table, summary
-from decomp.experiments.console import CONSOLE, clear_mistakes, duration, prepare_environment, program, show
+from decomp.experiments.console import CONSOLE, clear_mistakes, prepare_environment, program, show
 from decomp.experiments.interruption import heed_signals, signals_as_interruptions, stoppable
-from decomp.experiments.plan import Plan, make_plan
 from decomp.experiments.reporting import mirroring, print_report, write_report
-from decomp.experiments.schema import Experiment, load_experiment
+from decomp.experiments.schema import load_experiment
 from decomp.platform.errors import UserError
 from decomp.platform.version import package_version
-
-
-class Published(StrEnum):
-    """Published data that can be converted."""
-
-    BRACS = "bracs"
 
 
 app = typer.Typer(
@@ -39,16 +41,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The experiment file (YAML).")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Replace values of the file, e.g. seeds=10 samplers=\\[decomp,rand]"),
-]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the messages of Ray and MLflow.")]
-Address = Annotated[
-    str | None, typer.Option(help="Join a Ray cluster ('auto': the one of this machine) instead of this machine alone.")
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -77,8 +69,8 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
     """Compute what is missing from an experiment, then report. The same command resumes after any interruption."""
     prepare_environment(verbose=verbose)
     with stoppable():
-        plan = _plan(file, overrides)
-        _check_data(file, plan)
+        plan = plan_of(file, overrides)
+        check_data(file, plan)
         from decomp.experiments import running  # Ray reads the environment when it is imported
         from decomp.experiments.status import driving
 
@@ -102,8 +94,8 @@ def check(file: File, overrides: Overrides = None) -> None:
     """Validate an experiment file and print the plan without computing anything."""
     from decomp.experiments.tracking.uris import tracking_uri
 
-    plan = _plan(file, overrides)
-    _check_data(file, plan)
+    plan = plan_of(file, overrides)
+    check_data(file, plan)
     tracking_uri(plan.experiment.folder.parent)  # raises if `run` could not write there
     for line in missing_gpus(plan):
         typer.echo(line)
@@ -117,26 +109,22 @@ def check(file: File, overrides: Overrides = None) -> None:
 def status(file: File, overrides: Overrides = None) -> None:
     """Show how far a running sweep has come, from any terminal that sees its results."""
     from decomp.experiments.lock import is_driven
-    from decomp.experiments.status import Status, progress_of
+    from decomp.experiments.status import Status, active_table, progress_of
 
-    plan = _plan(file, overrides)
+    plan = plan_of(file, overrides)
     root = plan.experiment.root
     driver = Status.read(root) if is_driven(root) else None
     rows = progress_of(plan, driver)
-    table = Table("run", "cycle", plan.metric, "doing", "left")
-    for row in (row for row in rows if row.doing not in ("finished", "waiting")):
-        score = "" if row.score is None else f"{row.score:.3f}"
-        left = "" if row.seconds_left is None else duration(row.seconds_left)
-        table.add_row(row.label, f"{row.done} of {row.cycles}", score, row.doing, left)
-    if table.rows:
+    if (table := active_table(rows, plan.metric)).rows:
         show(table)
     for fault in dict.fromkeys(row.fault for row in rows if row.fault):
         CONSOLE.print(f"warning: {fault}", markup=False, highlight=False, soft_wrap=True)
     count = Counter(row.doing for row in rows)
+    done = f"{count['finished'] + count['imported']} of {len(rows)} runs finished"
+    done += f" ({count['imported']} imported)" if count["imported"] else ""
     by = f"driven by process {driver.pid} on {driver.host}" if driver else "nobody works on it"
     typer.echo(
-        f"{plan.experiment.name}: {count['finished']} of {len(rows)} runs finished, {count['waiting']} waiting in "
-        f"{root}{_if_missing(plan.experiment)}; {by}."
+        f"{plan.experiment.name}: {done}, {count['waiting']} waiting in {root}{if_missing(plan.experiment)}; {by}."
     )
 
 
@@ -150,7 +138,7 @@ def stop(file: File, overrides: Overrides = None) -> None:
     root = experiment.root
     if not is_driven(root):
         raise UserError(
-            f"{file}: nobody works on this experiment in {root}{_if_missing(experiment)}; there is nothing to stop."
+            f"{file}: nobody works on this experiment in {root}{if_missing(experiment)}; there is nothing to stop."
         )
     ask_to_stop(root)
     with CONSOLE.status("Waiting for it to end"):
@@ -179,10 +167,8 @@ def report(
     from decomp.experiments.report.run_history import read_histories
     from decomp.experiments.status import driving
 
-    overrides = [part for part in files if "=" in part and not Path(part).is_file()]
-    plans = {Path(part): _plan(Path(part), overrides) for part in files if part not in overrides}
-    if not plans:
-        raise UserError(f"name an experiment file too, e.g. {program()} report experiments/digits.yaml {overrides[0]}.")
+    named, overrides = separated(files)
+    plans = {Path(part): plan_of(Path(part), overrides) for part in named}
     chosen, histories = {}, {}
     for file, plan in plans.items():
         axes = axes_of(plan.metric, plan.experiment.annotation_seconds)
@@ -190,7 +176,7 @@ def report(
         histories[file] = read_histories(plan.compared)
         if not any(history.cycles for history in histories[file]):
             raise UserError(
-                f"{file}: nothing is computed yet in {plan.experiment.root}{_if_missing(plan.experiment)}; type "
+                f"{file}: nothing is computed yet in {plan.experiment.root}{if_missing(plan.experiment)}; type "
                 f"'{program()} run' first."
             )
     for file, plan in plans.items():
@@ -206,9 +192,64 @@ def report(
 
 
 @app.command()
+def compare(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE... [KEY=VALUE]...", help="Experiment files, archives, and values to replace."),
+    ],
+    into: Annotated[Path, typer.Option(help="Folder of the page, its tables and figures.")] = Path("verdict"),
+) -> None:
+    """Compare samplers over several experiments: one test over all their repeats, one page."""
+    from decomp.experiments.sources import open_source
+    from decomp.experiments.verdict.page import verdict_page
+
+    find_own_classes()
+    named, overrides = separated(files)
+    written = verdict_page([open_source(Path(file), overrides) for file in named])
+    typer.echo("\n".join([*written.sentences, f"Verdict: {os.path.relpath(written.write(into))}"]))
+
+
+@app.command()
+def export(
+    file: File,
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="The file to write, e.g. digits.zip.")],
+    overrides: Overrides = None,
+) -> None:
+    """Write the finished runs of an experiment into one file, without models, that others can read and import."""
+    from decomp.experiments.archives.exporting import export as write
+    from decomp.experiments.description import Description
+
+    plan = plan_of(file, overrides)
+    exported = write(Description.of(plan), plan.histories(), archive)
+    typer.echo(f"{archive}: {exported.runs} run(s) of {plan.experiment.name}, SHA-256 {exported.archive.sha256}.")
+    if exported.unfinished:
+        typer.echo(f"{exported.unfinished} run(s) are not finished and left out.")
+
+
+@app.command(name="import")
+def import_(
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="What 'decomp export' wrote.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="storage=FOLDER, and name=EXPERIMENT if yours has another name."),
+    ] = None,
+) -> None:
+    """Add the runs of an archive to an experiment's results, where they count as done; nothing is overwritten."""
+    from decomp.experiments.archives.archive import Archive
+    from decomp.experiments.archives.importing import import_archive, root_of
+    from decomp.experiments.status import driving
+
+    opened = Archive.open(archive)
+    root = root_of(opened, overrides or [])
+    with driving(root):
+        imported = import_archive(opened, root)
+    typer.echo("\n".join(imported.sentences(opened, root)))
+
+
+@app.command()
 def sync(file: File, overrides: Overrides = None, verbose: Verbose = False) -> None:
     """Write to MLflow what it does not have yet, e.g. after its server was down. Repeating it adds nothing twice."""
-    plan = _plan(file, overrides)
+    plan = plan_of(file, overrides)
     from decomp.experiments.report.run_history import read_histories
     from decomp.experiments.status import driving
 
@@ -274,34 +315,5 @@ def list_(
     """List what an experiment file may name: samplers, selectors, partitions, data sets, learners; or one's options."""
     from decomp.experiments.listing import table_of_names, tables_of_options
 
-    _find_own_classes()
+    find_own_classes()
     show(table_of_names() if name is None else tables_of_options(name))
-
-
-def _plan(file: Path, overrides: list[str] | None) -> Plan:
-    _find_own_classes()
-    experiment = load_experiment(file, overrides or [])
-    try:
-        return make_plan(experiment)
-    except UserError as error:
-        raise UserError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from error
-
-
-def _if_missing(experiment: Experiment) -> str:
-    """What messages add if the results' folder that they name does not exist: commands are typed elsewhere, too."""
-    folder = experiment.root.local
-    if folder is None or folder.exists():
-        return ""
-    relative = "" if Path(experiment.storage).expanduser().is_absolute() else f", {experiment.storage!r} seen from here"
-    return f" (which does not exist{relative}; storage=FOLDER names another)"
-
-
-def _find_own_classes() -> None:
-    """Find the user's own classes in the folder where the command is typed, as with `python -m`."""
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-
-
-def _check_data(file: Path, plan: Plan) -> None:
-    if problems := plan.data_problems():
-        raise UserError("\n".join(f"{file}: {problem}" for problem in problems))

@@ -18,7 +18,14 @@ from decomp.experiments.problems import (
 from decomp.experiments.report.run_history import RunHistory, read_histories
 from decomp.experiments.schema import Experiment
 from decomp.experiments.windows import in_pixels
-from decomp.platform.components import build_dataset, build_learner, identified, stated_learner, told_selections
+from decomp.platform.components import (
+    build_dataset,
+    build_learner,
+    identified,
+    reads_truth,
+    stated_learner,
+    told_selections,
+)
 from decomp.platform.datasets import Dataset
 from decomp.platform.datasets.splits import unusable
 from decomp.platform.errors import UserError
@@ -59,6 +66,11 @@ class Plan:
     def metric(self) -> str:
         """The test metric of learning curves."""
         return metric_of(self.dataset)
+
+    @property
+    def oracle_baselines(self) -> tuple[str, ...]:
+        """Names of the samplers that read the truth, which nobody could use."""
+        return tuple(sampler.name for sampler in self.experiment.samplers if reads_truth(sampler))
 
     @property
     def compared(self) -> list[RunStore]:

@@ -28,11 +28,12 @@ MLFLOW_PATIENCE = 600.0
 
 def write_report(plan: Plan, histories: "Sequence[RunHistory]") -> "Report":
     """Write the report's page, tables and figures; `UserError` where its folder cannot be written."""
+    from decomp.experiments.report.design import design_of
     from decomp.experiments.report.page_building import with_page
     from decomp.experiments.report.report import compile_report
 
     folder, seconds = plan.experiment.folder / "report", plan.experiment.annotation_seconds
-    report = with_page(compile_report(histories, folder, plan.metric, seconds), plan)
+    report = with_page(compile_report(histories, folder, plan.metric, seconds, design_of(plan)), plan)
     try:
         return report.write()
     except OSError as error:

@@ -7,6 +7,7 @@ from decomp.actors import session
 from decomp.actors.coordinator import Outcome
 from decomp.actors.progress import ProgressReport
 from decomp.actors.scheduler import Sweep
+from decomp.experiments.archives.importing import release_first_cycles
 from decomp.experiments.console import CONSOLE, SweepProgress
 from decomp.experiments.plan import Plan
 from decomp.experiments.report.run_history import RunHistory
@@ -34,10 +35,11 @@ def compute_all(
     Returns:
         How the runs that failed ended, and what all runs have committed.
     """
-    if missing:
-        failed = _compute(plan, missing, mirror, address, verbose=verbose)
-    else:
-        failed = []
+    released = release_first_cycles(list(missing.values()))
+    for sentence in released:
+        CONSOLE.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    failed = _compute(plan, missing, mirror, address, verbose=verbose) if missing else []
+    if released or not missing:  # without their first cycles there was nothing to mirror
         mirror.submit(*plan.compared)
     histories = plan.histories()
     damaged = {}

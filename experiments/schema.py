@@ -67,6 +67,9 @@ class AnnotationSeconds:
         return seconds / 3600
 
 
+Contrasts = tuple[tuple[str, str], ...]
+"""Pairs of names of samplers."""
+
 MOST_SEEDS = 10_000
 """Most repeats of an experiment."""
 
@@ -116,6 +119,10 @@ class Experiment(pydantic.BaseModel):
     annotation_seconds: AnnotationSeconds = Field(default_factory=AnnotationSeconds)
     """What an expert's time is reckoned from in reports; not part of a run's identity."""
 
+    contrasts: Contrasts | None = None
+    """The pairs of samplers that are tested, all by default; in a file ``{against: decomp}`` for one sampler against
+    each of the others, or a list of pairs; not part of a run's identity."""
+
     @pydantic.field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, value: Any) -> Any:
@@ -124,6 +131,29 @@ class Experiment(pydantic.BaseModel):
         if value > MOST_SEEDS:
             raise ValueError(f"there are at most {MOST_SEEDS:,} seeds; to use this one alone write [{value}]")
         return list(range(value))
+
+    @pydantic.field_validator("contrasts", mode="plain")
+    @classmethod
+    def _pairs_or_against(cls, written: Any, info: pydantic.ValidationInfo) -> Contrasts | None:
+        names = [sampler.name for sampler in info.data.get("samplers", [])]
+        if written is None or not names:  # the mistake in the samplers is told
+            return None
+        if isinstance(written, dict) and list(written) == ["against"]:
+            pairs = [(written["against"], name) for name in names if name != written["against"]]
+        elif isinstance(written, list) and written and all(isinstance(p, list) and len(p) == 2 for p in written):
+            pairs = [(first, second) for first, second in written]
+        else:
+            raise ValueError("give {against: SAMPLER} or pairs like [[decomp, rand], [decomp, uncert]]")
+        known = dict.fromkeys(names)
+        for name in (written["against"],) if isinstance(written, dict) else (name for pair in pairs for name in pair):
+            if not isinstance(name, str) or name not in known:
+                guess = nearest(str(name), known)
+                raise ValueError(
+                    f"no sampler is called {shown(name)}{guess}; they are {', '.join(names)} (null tests all pairs)"
+                )
+        if len({frozenset(pair) for pair in pairs if pair[0] != pair[1]}) < len(pairs):
+            raise ValueError("a pair is two different samplers, and each pair is given once")
+        return tuple(pairs)
 
     @pydantic.field_validator("storage")
     @classmethod

@@ -8,11 +8,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
+from rich.table import Table
+
 from decomp.actors.progress import Activity
+from decomp.experiments.console import duration
 from decomp.experiments.interruption import interrupter
 from decomp.experiments.lock import sole_driver
 from decomp.experiments.plan import Plan
@@ -134,7 +137,8 @@ class Progress:
         done: committed cycles, the shared first one included.
         cycles: planned cycles.
         score: test score of the last committed cycle, or None.
-        doing: what it is doing, e.g. ``cycle 4: train 30%``, ``waiting``, ``finished``, ``damaged`` or why it failed.
+        doing: what it is doing, e.g. ``cycle 4: train 30%``, ``waiting``, ``finished``, ``imported``, ``damaged`` or
+            why it failed.
         seconds_left: estimate from the last cycles; None where there is nothing to go by.
         fault: a sentence about a file that is damaged, or None.
     """
@@ -159,6 +163,16 @@ def progress_of(plan: Plan, status: Status | None) -> list[Progress]:
     failed = status.failed if status else {}
     rows = [_progress(history, plan.metric, active, failed) for history in plan.histories()]
     return sorted(rows, key=lambda row: row.label not in active)
+
+
+def active_table(rows: Sequence[Progress], metric: str) -> Table:
+    """The runs that are neither done nor waiting, as a table."""
+    table = Table("run", "cycle", metric, "doing", "left")
+    for row in (row for row in rows if row.doing not in ("finished", "imported", "waiting")):
+        score = "" if row.score is None else f"{row.score:.3f}"
+        left = "" if row.seconds_left is None else duration(row.seconds_left)
+        table.add_row(row.label, f"{row.done} of {row.cycles}", score, row.doing, left)
+    return table
 
 
 def ask_to_stop(root: Location) -> None:
@@ -191,7 +205,7 @@ def _progress(history: RunHistory, metric: str, active: Mapping[str, Activity], 
     left = None
     recent = history.own_cycles[-RECENT:]
     if finished:
-        doing = "finished"
+        doing = "imported" if history.imported else "finished"
     elif label in active:
         doing = _doing(active[label])
         # A cycle takes as long as those just before it; how far the present one has got is not deducted.

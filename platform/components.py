@@ -70,8 +70,14 @@ def build_selectors(sampler: Sampler) -> tuple[ImageSelector, RegionSelector]:
 
 
 def reads_truth(sampler: Sampler) -> bool:
-    """Whether the sampler is an oracle baseline, which nobody could run in practice."""
-    return build_selectors(sampler)[1].reads_truth
+    """Whether the sampler is an oracle baseline, which nobody could run in practice.
+
+    A class of the user's own that is not there, as of runs that somebody else has computed, counts as none.
+    """
+    try:
+        return build_selectors(sampler)[1].reads_truth
+    except UserError:
+        return False
 
 
 def told_selections(sampler: Sampler, selections: int) -> Sampler:

@@ -55,20 +55,34 @@ MAY_IMPORT = {
     "experiments.windows": "platform spec datasets.base",
     "experiments.schema": "platform experiments.written experiments.windows spec storage samplers actors",
     "experiments.problems": "platform spec samplers datasets.base datasets components experiments.schema",
-    "experiments.report.run_history": "platform spec storage",
+    "experiments.import_marks": "platform storage",
+    "experiments.report.run_history": "platform spec storage experiments.import_marks",
     "experiments.plan": "platform spec storage metrics datasets.base datasets components "
     "experiments.report.run_history experiments.windows experiments.schema experiments.problems",
-    "experiments.status": "platform storage actors experiments.report.run_history experiments.plan experiments.lock "
-    "experiments.interruption",
-    "experiments.checking": "platform components experiments.console experiments.report.run_history experiments.plan",
+    "experiments.status": "platform storage actors experiments.console experiments.report.run_history experiments.plan "
+    "experiments.lock experiments.interruption",
     "experiments.report": "platform components spec storage metrics datasets.base experiments.report.run_history "
     "experiments.schema experiments.plan",
-    "experiments.tracking": "platform components spec storage datasets.base experiments.report.run_history "
+    "experiments.prospects": "platform storage experiments.report.run_history experiments.plan experiments.report",
+    "experiments.description": "experiments.schema experiments.plan experiments.report",
+    "experiments.archives": "platform spec storage experiments.import_marks experiments.report.run_history "
+    "experiments.report experiments.description",
+    "experiments.sources": "platform spec storage experiments.report.run_history experiments.schema experiments.plan "
+    "experiments.report experiments.description experiments.archives",
+    "experiments.verdict": "platform experiments.report.run_history experiments.report experiments.description "
+    "experiments.sources",
+    "experiments.results": "experiments.report.run_history experiments.report experiments.description "
+    "experiments.sources experiments.verdict",
+    "experiments.checking": "platform components experiments.console experiments.report.run_history experiments.plan "
+    "experiments.report experiments.prospects",
+    "experiments.arguments": "platform experiments.schema experiments.plan",
+    "experiments.tracking": "platform components spec storage datasets.base experiments.import_marks "
+    "experiments.report.run_history "
     "experiments.report",
     "experiments.reporting": "platform experiments.console experiments.report.run_history experiments.plan "
     "experiments.report experiments.tracking",
     "experiments.running": "platform storage actors experiments.console experiments.report.run_history "
-    "experiments.plan experiments.status experiments.tracking",
+    "experiments.plan experiments.status experiments.archives experiments.tracking",
     "experiments.cli": "ANY",
     "experiments.__main__": "experiments.cli",
     "experiments.bench": "ANY",

@@ -18,7 +18,7 @@ SOURCES = ROOT / "build" / "site-sources"
 """Where mkdocstrings reads the code as the package `decomp`; nothing is imported."""
 
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
-SECTION = re.compile(r"Sec\. (?P<first>\d)(?: and (?P<second>\d))?(?=\s+of\s+the\s+method\s+notes)")
+SECTION = re.compile(r"Sec\. (?P<first>\d+)(?: and (?P<second>\d+))?(?=\s+of\s+the\s+method\s+notes)")
 LITERAL = re.compile(r"::</p>(?=\s*<(?:div|pre))")
 """Docstrings announce a block of code with two colons."""
 

@@ -6,8 +6,11 @@ What is read and compared:
     axes                    what learning curves are drawn over: shares of the pool, clicks, an expert's time
     learning_curves         the learning curve of a run, the area under it, the annotation that a score needs
     cohorts                 the runs of a budget joined by seed and fold, at a cycle that all samplers have reached
+    design                  which pairs are tested, and which repeats are independent blocks
+    joint_budgets           which budgets are compared as one
     comparison              all samplers of a budget compared over the repeats that they share
     statistics              means and intervals, the sign-flip test, Holm's correction, effect sizes
+    power                   what a number of repeats can show, and how many would do
     pairs                   every pair of samplers: differences, win matrix, verdicts
     conclusions             what a comparison says in a few sentences
 

@@ -44,7 +44,11 @@ def ablation_sections(cohorts: Sequence[Cohort], comparison: Comparison) -> list
         comparison: of these runs.
     """
     by_budget = {result.budget: result for result in comparison.budgets}
-    groups = [(group, by_budget[cohort.budget]) for cohort in cohorts for group in find_ablations(cohort.samplers)]
+    groups = [
+        (group, by_budget[comparison.joint.get(cohort.budget, cohort.budget)])
+        for cohort in cohorts
+        for group in find_ablations(cohort.samplers)
+    ]
     if not groups:
         return []
     # An ablation of all samplers would repeat the figure of the comparison.

@@ -17,6 +17,9 @@ import numpy as np
 
 from decomp.experiments.report.axes import Axis, axes_of
 from decomp.experiments.report.cohorts import finished_references
+from decomp.experiments.report.design import Design
+from decomp.experiments.report.imported import imported_notes
+from decomp.experiments.report.joint_budgets import joint_budgets
 from decomp.experiments.report.learning_curves import (
     JoinedCurves,
     LearningCurve,
@@ -154,6 +157,9 @@ class Comparison:
         budgets: a result for each budget, in order of their first run.
         curves: the learning curves behind them, in order of the runs.
         missing: one sentence for each unfinished reference.
+        design: which pairs are tested, over which blocks.
+        imported: a sentence for each archive that runs were imported from.
+        joint: by the label of a run's budget, that under which it is compared, see `joint_budgets`.
     """
 
     metric: str
@@ -163,6 +169,9 @@ class Comparison:
     budgets: tuple[BudgetResult, ...]
     curves: tuple[LearningCurve, ...]
     missing: tuple[str, ...]
+    design: Design = field(default_factory=Design)
+    imported: tuple[str, ...] = ()
+    joint: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unfinished(self) -> tuple[str, ...]:
@@ -172,10 +181,13 @@ class Comparison:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What limits every comparison of repeats, a sentence each."""
-        if len({curve.repeat[1] for curve in self.curves}) < 2:
-            return ()
+        repeats = {curve.repeat for curve in self.curves}
+        if len(self.design.blocks(repeats)) == len(repeats):
+            return self.imported
         return (
-            "Folds share training images, so repeats are not independent: p values and intervals are too optimistic.",
+            *self.imported,
+            "Folds share training images, so those of a seed are no independent repeats: tests take their mean and "
+            "count it once; the intervals of other tables are too narrow.",
         )
 
     def of_budget(self, budget: str) -> tuple[LearningCurve, ...]:
@@ -183,20 +195,25 @@ class Comparison:
         return tuple(curve for curve in self.curves if curve.budget == budget)
 
 
-def compare(histories: Sequence[RunHistory], metric: str, axis: Axis | None = None) -> Comparison:
+def compare(
+    histories: Sequence[RunHistory], metric: str, axis: Axis | None = None, design: Design | None = None
+) -> Comparison:
     """Compare the committed cycles of runs of one experiment; shared first cycles among them are skipped.
 
     Args:
         histories: of runs and references, unfinished and not yet started ones included, so that they are named.
         metric: the test metric.
         axis: what measures the annotation; by default the metric's first of `axes_of`.
+        design: which pairs are tested, over which blocks; all pairs by default, and all folds of a seed as one block.
 
     Raises:
         ValueError: if two runs are the same sampler, budget, seed and fold, e.g. because results of different
             experiment files are mixed.
     """
-    curves = tuple(LearningCurve.of(run, metric) for run in histories if run.spec.kind == "run")
-    _check_unique([(curve.sampler, curve.budget, curve.repeat) for curve in curves])
+    joint = joint_budgets(run.spec for run in histories)
+    own = [LearningCurve.of(run, metric) for run in histories if run.spec.kind == "run"]
+    _check_unique([(curve.sampler, curve.budget, curve.repeat) for curve in own])
+    curves = tuple(replace(curve, budget=joint[curve.budget]) for curve in own)
     references = [run for run in histories if run.spec.kind == "reference"]
     _check_unique([run.repeat for run in references])
     scores = [run.cycles[-1].record.metrics[metric] for run in finished_references(references)]
@@ -209,6 +226,9 @@ def compare(histories: Sequence[RunHistory], metric: str, axis: Axis | None = No
         (),
         curves,
         tuple(f"full annotation: {_name(run.repeat)} is not finished." for run in references if not run.finished),
+        design or Design(),
+        tuple(imported_notes(histories)),
+        joint,
     )
     return compare_over(axis or comparison.axis, comparison)
 

@@ -1,12 +1,12 @@
-"""The tables of a comparison: summary, crossings, cost, pairs of samplers, cycles and repeats."""
+"""The tables of a comparison: summary, crossings, cost, pairs of samplers and cycles."""
 
 from collections.abc import Sequence
 
-from decomp.experiments.report.axes import Axis, score_name
+from decomp.experiments.report.axes import score_name
 from decomp.experiments.report.comparison import FULL_SHARE, Comparison
 from decomp.experiments.report.pairs import Pair, family_notes, pairs_by_cycle, pairs_overall, wins
 from decomp.experiments.report.statistics import COVER
-from decomp.experiments.report.tables import REPEATS, Row, Table, mean_sd
+from decomp.experiments.report.tables import Row, Table, mean_sd
 
 TEST = (
     "Difference: first minus second, mean and sd over repeats joined by seed and fold, with Student's t interval "
@@ -43,7 +43,6 @@ def comparison_tables(by_axis: Sequence[Comparison]) -> tuple[Table, ...]:
         _pairs_by_cycle(comparison),
         _wins(comparison),
         _cycles(by_axis),
-        _repeats(comparison, [each.axis for each in by_axis]),
     )
 
 
@@ -134,7 +133,7 @@ def _pairs_overall(by_axis: Sequence[Comparison]) -> Table:
         for pair in pairs
     ]
     heads = ("budget", "axis", "first", "second", *STATISTICS)
-    family = "all pairs of samplers of a budget, for each axis by itself"
+    family = f"{_tested(by_axis[0])} of a budget, for each axis by itself"
     notes = [TEST.format(family=family), *family_notes(by_name[by_axis[0].axis.name]), *_limits(by_axis[0])]
     return _table("pairs_overall", "Pairs of samplers: area under the curve", heads, rows, notes)
 
@@ -143,10 +142,14 @@ def _pairs_by_cycle(comparison: Comparison) -> Table:
     pairs = pairs_by_cycle(comparison)
     rows = [(pair.budget, pair.cycle, pair.first, pair.second, *_statistics(pair)) for pair in pairs]
     heads = ("budget", "cycle", "first", "second", *STATISTICS)
-    family = "all pairs and cycles from 2 of a budget (cycle 1 is common to all samplers)"
+    family = f"{_tested(comparison)} and cycles from 2 of a budget (cycle 1 is common to all samplers)"
     notes = [TEST.format(family=family), *family_notes(pairs), *_limits(comparison)]
     title = f"Pairs of samplers: test {score_name(comparison.metric)} by cycle"
     return _table("pairs_by_cycle", title, heads, rows, notes)
+
+
+def _tested(comparison: Comparison) -> str:
+    return "all pairs of samplers" if comparison.design.contrasts is None else "the declared pairs of samplers"
 
 
 def _wins(comparison: Comparison) -> Table:
@@ -182,21 +185,6 @@ def _cycles(by_axis: Sequence[Comparison]) -> Table:
                 rows.append((result.budget, sampler.sampler, cycle.cycle, cycle.score.n, *score, *means))
     notes = ["Over the repeats that the samplers share at the cycle.", *_limits(by_axis[0])]
     return _table("cycles", f"Test {score_name(metric)} by cycle", heads, rows, notes)
-
-
-def _repeats(comparison: Comparison, axes: Sequence[Axis]) -> Table:
-    heads = (
-        *("budget", "sampler", "seed", "fold", "cycle", "images", "pixels"),
-        *(axis.name for axis in axes),
-        comparison.metric,
-    )
-    rows: list[Row] = []
-    for curve in comparison.curves:
-        for t, (annotated, score) in enumerate(zip(curve.annotated, curve.scores, strict=True), start=1):
-            amounts = [axis.amount(annotated) for axis in axes]
-            where = (curve.budget, curve.sampler, *curve.repeat, t)
-            rows.append((*where, annotated.images, annotated.pixels, *amounts, score))
-    return _table(REPEATS, "Every repeat and cycle", heads, rows, [])
 
 
 def _limits(comparison: Comparison) -> list[str]:

@@ -1,7 +1,7 @@
 """What a comparison says in a few sentences, whoever wins."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from decomp.experiments.report.axes import Axis, score_name
@@ -27,7 +27,7 @@ class Place:
     value: str
 
     def __str__(self) -> str:
-        return f"{_listed(self.names)} ({self.value}{' each' * (len(self.names) > 1)})"
+        return f"{listed(self.names)} ({self.value}{' each' * (len(self.names) > 1)})"
 
 
 def conclusions(comparison: Comparison) -> dict[str, list[str]]:
@@ -36,14 +36,20 @@ def conclusions(comparison: Comparison) -> dict[str, list[str]]:
     pairs = pairs_overall(comparison)
     for result in comparison.budgets:
         of_budget = [pair for pair in pairs if pair.budget == result.budget]
+        result = _without(comparison.design.oracles, result)
         sentences = [
             *(_target(comparison, result), _areas(result), *result.aside),
-            *(_significance(of_budget), _subject(comparison, result, of_budget)),
+            *(_significance(of_budget), _subject(comparison, result, of_budget), _oracles(comparison)),
         ]
         if not any(sampler.repeats for sampler in result.samplers):
             sentences = ["No repeat is finished by all samplers yet, so nothing is summed up."]
         by_budget[result.budget] = [sentence for sentence in sentences if sentence]
     return by_budget
+
+
+def _without(oracles: Sequence[str], result: BudgetResult) -> BudgetResult:
+    """The samplers that one could use: those that read the truth are in the tables and figures alone."""
+    return replace(result, samplers=tuple(sampler for sampler in result.samplers if sampler.sampler not in oracles))
 
 
 def _target(comparison: Comparison, result: BudgetResult) -> str:
@@ -60,21 +66,21 @@ def _target(comparison: Comparison, result: BudgetResult) -> str:
         f"{s.sampler} in {s.needed.reached} of {s.needed.repeats}" for s in rest if s.needed and s.needed.reached
     ]
     never = [s.sampler for s in rest if not (s.needed and s.needed.reached)]
-    counts = f"In some repeats only: {_listed(reached)}. " if reached else ""
+    counts = f"In some repeats only: {listed(reached)}. " if reached else ""
     by_first = max(s.needed.by_first for s in result.ranked if s.needed)
     if by_first:
         counts = f"{by_first} of {len(result.repeats)} repeat(s) reach it by the shared first cycle. {counts}"
     if not there:
         if not reached:
             return f"No sampler reaches {goal} in any of the {len(result.repeats)} repeat(s)."
-        return f"No sampler reaches {goal} in every repeat. {counts}Never: {_listed(never) or 'none'}."
+        return f"No sampler reaches {goal} in every repeat. {counts}Never: {listed(never) or 'none'}."
     if by_first == len(result.repeats):
         amount = f"{comparison.axis.label}: {places[0].value}"
-        return f"{_listed(there)} {_reach(there)} {goal} by the shared first cycle ({amount})."
+        return f"{listed(there)} {_reach(there)} {goal} by the shared first cycle ({amount})."
     first, *others = [str(place) for place in places]
     text = f"{first} {_reach(places[0].names)} {goal} with the smallest {comparison.axis.label}"
-    text += f", before {_listed(others)}. " if others else ". "
-    return (text + counts + (f"Never: {_listed(never)}." if never else "")).strip()
+    text += f", before {listed(others)}. " if others else ". "
+    return (text + counts + (f"Never: {listed(never)}." if never else "")).strip()
 
 
 def _reach(names: Sequence[str]) -> str:
@@ -87,9 +93,9 @@ def _areas(result: BudgetResult) -> str:
     if sum(len(place.names) for place in places) < 2:
         return ""
     if len(places) == 1:
-        return f"The mean height of the learning curve is the same, {places[0].value}, for {_listed(places[0].names)}."
+        return f"The mean height of the learning curve is the same, {places[0].value}, for {listed(places[0].names)}."
     first, *others = [str(place) for place in places]
-    return f"The mean height of the learning curve is greatest for {first}, then {_listed(others)}."
+    return f"The mean height of the learning curve is greatest for {first}, then {listed(others)}."
 
 
 def _significance(pairs: Sequence[Pair]) -> str:
@@ -98,12 +104,21 @@ def _significance(pairs: Sequence[Pair]) -> str:
         return ""
     significant = [pair for pair in pairs if pair.verdict is Verdict.SIGNIFICANT]
     if significant:
-        named = _listed([f"{a} over {b}" for a, b in map(_better, significant)])
+        named = listed([f"{a} over {b}" for a, b in map(_better, significant)])
         return f"Of {len(pairs)} pair(s) of samplers, {len(significant)} differ significantly in it: {named}."
     if all(pair.verdict is Verdict.TOO_FEW for pair in pairs):
         notes = " ".join(family_notes(pairs)).partition(": ")[2]
         return f"No difference in it can be called significant: {notes}"
     return f"None of the {len(pairs)} pair(s) of samplers differs significantly in it."
+
+
+def _oracles(comparison: Comparison) -> str:
+    """Who is left out of all this."""
+    oracles = [name for name in comparison.design.oracles if any(curve.sampler == name for curve in comparison.curves)]
+    if not oracles:
+        return ""
+    verb = "are oracle baselines, which read" if len(oracles) > 1 else "is an oracle baseline, which reads"
+    return f"{listed(oracles)} {verb} the truth: shown, but neither ranked nor tested."
 
 
 def _subject(comparison: Comparison, result: BudgetResult, pairs: Sequence[Pair]) -> str:
@@ -116,11 +131,11 @@ def _subject(comparison: Comparison, result: BudgetResult, pairs: Sequence[Pair]
     significant = [_better(pair) for pair in pairs if pair.verdict is Verdict.SIGNIFICANT]
     beaten = [worse for better, worse in significant if better == SUBJECT]
     beating = [better for better, worse in significant if worse == SUBJECT]
-    stands += [f"is significantly better than {_listed(beaten)}"] if beaten else []
-    stands += [f"is significantly worse than {_listed(beating)}"] if beating else []
+    stands += [f"is significantly better than {listed(beaten)}"] if beaten else []
+    stands += [f"is significantly worse than {listed(beating)}"] if beating else []
     if not beaten + beating and any(pair.verdict is Verdict.NOT_SIGNIFICANT for pair in pairs):
         stands += ["differs significantly from no other"]
-    return f"{SUBJECT} {_listed(stands)}." if stands else ""
+    return f"{SUBJECT} {listed(stands)}." if stands else ""
 
 
 def _stand(places: Sequence[Place], what: str, otherwise: str) -> str:
@@ -131,9 +146,9 @@ def _stand(places: Sequence[Place], what: str, otherwise: str) -> str:
     total = sum(len(each.names) for each in places)
     ahead = [name for each in places if each.number < place.number for name in each.names]
     level = [name for name in place.names if name != SUBJECT]
-    behind = f", behind {_listed(ahead)}" if ahead else ""
+    behind = f", behind {listed(ahead)}" if ahead else ""
     if level:
-        return f"shares place {place.number} of {total} {what} with {_listed(level)}{behind}"
+        return f"shares place {place.number} of {total} {what} with {listed(level)}{behind}"
     return f"is number {place.number} of {total} {what}{behind}" if ahead else f"leads {what}"
 
 
@@ -169,5 +184,6 @@ def _better(pair: Pair) -> tuple[str, str]:
     return (pair.first, pair.second) if pair.paired.difference.mean > 0 else (pair.second, pair.first)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names with commas and a last "and"."""
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)

@@ -115,6 +115,11 @@ def page(title: str, about: Mapping[str, str], sections: Sequence[Section]) -> s
     )
 
 
+def bullets(lines: Sequence[str]) -> str:
+    """Lines as a list in a section's text."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
 def columns(table: Table) -> list[Column]:
     """The columns of a table as they are shown."""
     pairs = {

@@ -14,7 +14,7 @@ from decomp.experiments.report.cohorts import Cohort, finished_references, join_
 from decomp.experiments.report.comparison import Comparison
 from decomp.experiments.report.conclusions import conclusions
 from decomp.experiments.report.figures import Drawing, by_budget
-from decomp.experiments.report.page import Section, page
+from decomp.experiments.report.page import Section, bullets, page
 from decomp.experiments.report.pictures import picture_of_samplers
 from decomp.experiments.report.report import Report
 from decomp.experiments.report.run_history import RunHistory
@@ -74,6 +74,7 @@ def about(plan: Plan, histories: Sequence[RunHistory]) -> dict[str, str]:
     seeds = len(experiment.seeds)
     folds = len({spec.fold for spec in plan.runs})
     finished = sum(history.finished for history in histories)
+    imported = sum(history.imported is not None for history in histories)
     start = "with the weights of the one before" if experiment.warm_start else "from scratch"
     return {
         "Experiment": experiment.name,
@@ -85,7 +86,8 @@ def about(plan: Plan, histories: Sequence[RunHistory]) -> dict[str, str]:
         ),
         "Budgets": ", ".join(f"{budget.label} ({budget.cycles} cycles)" for budget in experiment.budgets),
         "Repeats": f"{seeds} seed(s), {folds} fold(s)",
-        "Finished": f"{finished} of {len(histories)} runs, full annotations among them",
+        "Finished": f"{finished} of {len(histories)} runs, full annotations among them"
+        + (f"; {imported} are imported" if imported else ""),
     }
 
 
@@ -113,12 +115,12 @@ def result_section(comparison: Comparison, tables: Sequence[Table], drawings: Se
     blocks = []
     for budget, sentences in conclusions(comparison).items():
         blocks += [f"Budget {budget}:"] if len(comparison.budgets) > 1 else []
-        blocks.append(_bullets(sentences))
+        blocks.append(bullets(sentences))
     blocks += comparison.caveats
     if comparison.unfinished:
         more = len(comparison.unfinished) - MISSING
         lines = [*comparison.unfinished[:MISSING], *([f"and {more} more."] if more > 0 else [])]
-        blocks += ["Not complete, so the comparison is over fewer repeats:", _bullets(lines)]
+        blocks += ["Not complete, so the comparison is over fewer repeats:", bullets(lines)]
     return Section("Result", "\n\n".join(blocks), tuple(tables), tuple(drawings))
 
 
@@ -175,7 +177,3 @@ def _chosen_regions(cohort: Cohort, dataset: Dataset) -> Drawing | None:
         "samplers have opened after the first cycle, which is common to all; of a volume, the slice with most regions."
     )
     return None if png is None else Drawing("chosen_regions", "Chosen regions of all samplers", png, "", note)
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)

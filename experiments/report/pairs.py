@@ -1,18 +1,19 @@
 """Every pair of samplers compared over the repeats they share (Sec. 9 of the method notes).
 
-Every difference of a pair (first, second) is first minus second. Cycle 1 is left out: its regions and model are common
-to all samplers. A family, over which p is corrected after Holm, is all pairs under a budget for the area under the
-curve, and all pairs and cycles from 2 under a budget for the score by cycle.
+Every difference of a pair (first, second) is first minus second, and is taken over blocks (see `design`), which are
+repeats unless folds share training images. Cycle 1 is left out: its regions and model are common to all samplers. A
+family, over which p is corrected after Holm, is all pairs under a budget that the design tests for the area under the
+curve, and these pairs and cycles from 2 under a budget for the score by cycle.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import combinations
 
 from decomp.experiments.report.comparison import Comparison
 from decomp.experiments.report.learning_curves import JoinedCurves
+from decomp.experiments.report.power import repeats_needed
+from decomp.experiments.report.run_history import Repeat
 from decomp.experiments.report.statistics import LEVEL, Paired, holm, smallest_p
 
 
@@ -33,7 +34,7 @@ class Pair:
         first: name of a sampler.
         second: name of another.
         cycle: the cycle whose scores are compared; None for the areas under the curves.
-        paired: differences, first minus second, over the repeats of both.
+        paired: differences, first minus second, over the blocks of both.
         p_holm: p after Holm's correction.
         least_p_holm: the smallest that it can be for so many repeats.
         family: number of comparisons that the correction is over.
@@ -78,12 +79,14 @@ def pairs_overall(comparison: Comparison) -> tuple[Pair, ...]:
     """Areas under the curves of every pair, over the repeats that both have finished."""
     pairs: list[Pair] = []
     for result in comparison.budgets:
-        family = [
-            Pair(result.budget, a.sampler, b.sampler, None, _paired([(a.areas[r], b.areas[r]) for r in both]))
-            for a, b in combinations(result.samplers, 2)
-            if (both := sorted(a.areas.keys() & b.areas.keys()))
-        ]
-        pairs += _corrected(family)
+        areas = {sampler.sampler: sampler.areas for sampler in result.samplers}
+        family = []
+        for first, second in comparison.design.pairs(list(areas)):
+            both = areas[first].keys() & areas[second].keys()
+            differences = comparison.design.by_block({r: areas[first][r] - areas[second][r] for r in both})
+            if differences:
+                family.append(Pair(result.budget, first, second, None, Paired.of(list(differences.values()))))
+        pairs += corrected(family)
     return tuple(pairs)
 
 
@@ -94,11 +97,12 @@ def pairs_by_cycle(comparison: Comparison) -> tuple[Pair, ...]:
         joined = JoinedCurves.of(comparison.of_budget(result.budget))
         family = []
         for cycle in range(2, 1 + max(len(sampler.cycles) for sampler in result.samplers)):
-            for first, second in combinations(joined.samplers, 2):
-                scores = _scores(joined, first, second, cycle)
-                if scores:
-                    family.append(Pair(result.budget, first, second, cycle, _paired(scores)))
-        pairs += _corrected(family)
+            for first, second in comparison.design.pairs(joined.samplers):
+                differences = {r: a - b for r, (a, b) in _scores(joined, first, second, cycle).items()}
+                if differences:
+                    paired = Paired.of(list(comparison.design.by_block(differences).values()))
+                    family.append(Pair(result.budget, first, second, cycle, paired))
+        pairs += corrected(family)
     return tuple(pairs)
 
 
@@ -109,7 +113,10 @@ def wins(comparison: Comparison) -> tuple[Wins, ...]:
         joined = JoinedCurves.of(comparison.of_budget(result.budget))
         cycles = range(2, 1 + max(len(sampler.cycles) for sampler in result.samplers))
         table = [
-            [[pair for cycle in cycles for pair in _scores(joined, row, column, cycle)] for column in joined.samplers]
+            [
+                [scores for cycle in cycles for scores in _scores(joined, row, column, cycle).values()]
+                for column in joined.samplers
+            ]
             for row in joined.samplers
         ]
         counts = tuple(tuple(sum(a > b for a, b in scores) for scores in row) for row in table)
@@ -134,21 +141,14 @@ def family_notes(pairs: Sequence[Pair]) -> list[str]:
     return notes
 
 
-def repeats_needed(family: int) -> int:
-    """The smallest number of repeats with which a comparison in a family of this size can be significant."""
-    return math.ceil(1 + math.log2(family / LEVEL))
+def _scores(joined: JoinedCurves, first: str, second: str, cycle: int) -> dict[Repeat, tuple[float, float]]:
+    """Scores of both samplers at a cycle, in the repeats that both have brought to it."""
+    both = {r: (joined.score(first, r, cycle), joined.score(second, r, cycle)) for r in joined.planned}
+    return {r: (a, b) for r, (a, b) in both.items() if a is not None and b is not None}
 
 
-def _scores(joined: JoinedCurves, first: str, second: str, cycle: int) -> list[tuple[float, float]]:
-    both = [(joined.score(first, r, cycle), joined.score(second, r, cycle)) for r in joined.planned]
-    return [(a, b) for a, b in both if a is not None and b is not None]
-
-
-def _paired(scores: Sequence[tuple[float, float]]) -> Paired:
-    return Paired.of([first - second for first, second in scores])
-
-
-def _corrected(family: Sequence[Pair]) -> list[Pair]:
+def corrected(family: Sequence[Pair]) -> list[Pair]:
+    """The pairs of a family with p after Holm's correction over it."""
     adjusted = holm([pair.paired.p for pair in family])
     least = holm([smallest_p(pair.paired.difference.n) for pair in family])
     return [

@@ -1,14 +1,16 @@
 """The files of a report: tables, drawings and the page that shows them all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from decomp.experiments.report.axes import Axis, axes_of
 from decomp.experiments.report.comparison import Comparison, compare, compare_over
 from decomp.experiments.report.comparison_tables import comparison_tables
+from decomp.experiments.report.design import Design
 from decomp.experiments.report.figures import Drawing
 from decomp.experiments.report.learning_curve_figure import curves_name, learning_curve_drawing
+from decomp.experiments.report.long_tables import cycle_table
 from decomp.experiments.report.run_history import RunHistory
 from decomp.experiments.report.tables import Table
 from decomp.experiments.schema import AnnotationSeconds
@@ -54,22 +56,35 @@ class Report:
 
     def contents(self) -> dict[str, bytes]:
         """Content of every file by its name; the same cycles give the same bytes."""
-        contents = {f"{table.name}.csv": table.csv().encode() for table in self.tables}
-        contents |= {f"{table.name}.tex": table.latex().encode() for table in self.tables if table.has_latex}
-        contents |= {f"{drawing.name}.png": drawing.png for drawing in self.drawings}
-        contents |= {f"{drawing.name}.svg": drawing.svg.encode() for drawing in self.drawings if drawing.svg}
-        return contents | ({PAGE: self.html.encode()} if self.html else {})
+        return contents_of(self.tables, self.drawings) | ({PAGE: self.html.encode()} if self.html else {})
 
     def write(self) -> "Report":
         """Write all files into the folder, which is made where missing."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name, content in self.contents().items():
-            FilePath(self.folder / name).write_atomically(content)
+        write_contents(self.folder, self.contents())
         return self
 
 
+def contents_of(tables: Sequence[Table], drawings: Sequence[Drawing]) -> dict[str, bytes]:
+    """Content of the files of tables and drawings by their names."""
+    contents = {f"{table.name}.csv": table.csv().encode() for table in tables}
+    contents |= {f"{table.name}.tex": table.latex().encode() for table in tables if table.has_latex}
+    contents |= {f"{drawing.name}.png": drawing.png for drawing in drawings}
+    return contents | {f"{drawing.name}.svg": drawing.svg.encode() for drawing in drawings if drawing.svg}
+
+
+def write_contents(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files into a folder, which is made where missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        FilePath(folder / name).write_atomically(content)
+
+
 def compile_report(
-    histories: Sequence[RunHistory], folder: Path, metric: str, seconds: AnnotationSeconds | None = None
+    histories: Sequence[RunHistory],
+    folder: Path,
+    metric: str,
+    seconds: AnnotationSeconds | None = None,
+    design: Design | None = None,
 ) -> Report:
     """Compare runs: tables and learning curves, without a page, which `page_building.with_page` adds.
 
@@ -78,9 +93,12 @@ def compile_report(
         folder: where it is to be written.
         metric: the test metric.
         seconds: what expert time is reckoned from; its defaults by default.
+        design: which pairs are tested, over which blocks, see `compare`.
     """
-    comparison = compare(histories, metric)
-    by_axis = [compare_over(axis, comparison) for axis in axes_of(metric, seconds)]
-    tables = comparison_tables(by_axis)
+    comparison = compare(histories, metric, design=design)
+    axes = axes_of(metric, seconds)
+    by_axis = [compare_over(axis, comparison) for axis in axes]
+    runs = [history for history in histories if history.spec.kind == "run"]
+    tables = (*comparison_tables(by_axis), cycle_table(runs, axes))
     drawings = tuple(learning_curve_drawing(each) for each in by_axis)
     return Report(comparison, tuple(histories), folder, tables, drawings)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from decomp.experiments.import_marks import Import, read_imports
 from decomp.platform.ledger import Ledger
 from decomp.platform.spec import RunSpec
 from decomp.platform.storage.records import CycleRecord, Timing
@@ -50,10 +51,14 @@ class RunHistory:
     Attributes:
         store: the run.
         cycles: its cycles from 1 on, the shared first one included, length T.
+        marked: where it was imported from, if it ever was.
+        first_marked: the same of the first cycle that it shares.
     """
 
     store: RunStore
     cycles: tuple[CommittedCycle, ...]
+    marked: Import | None = None
+    first_marked: Import | None = None
 
     @property
     def spec(self) -> RunSpec:
@@ -85,6 +90,17 @@ class RunHistory:
         """Whether no cycle is left to compute."""
         return len(self.cycles) >= self.spec.cycles or bool(self.cycles and self.cycles[-1].record.exhausted)
 
+    @cached_property
+    def imported(self) -> Import | None:
+        """Where its cycles were imported from; None where they were computed here."""
+        if self.marked is None or not self.own_cycles:
+            return None
+        try:
+            committed_at = self.own_cycles[0].timing.committed_at
+        except DamagedCycle:
+            return None
+        return self.marked if committed_at == self.marked.committed_at else None
+
     def ledger(self, last: int) -> Ledger:
         """All regions annotated in the cycles from 1 to `last`."""
         ledger = Ledger()
@@ -115,15 +131,20 @@ class RunHistory:
 def read_histories(runs: Iterable[RunStore]) -> tuple[RunHistory, ...]:
     """The histories of any runs, in their order; a first cycle that runs share is listed and read once."""
     firsts: dict[str, tuple[CommittedCycle, ...]] = {}
+    imports: dict[str, dict[str, Import]] = {}
     histories = []
     for run in runs:
+        root = str(run.root)
+        if root not in imports:
+            imports[root] = read_imports(run.root)
         folder = str(run.first.path)
         if folder not in firsts:
             firsts[folder] = _cycles(run.first.committed())
         cycles = firsts[folder]
         if run.spec.kind == "run" and cycles:
             cycles += _cycles(run.own_cycles(after=1))
-        histories.append(RunHistory(run, cycles))
+        marks = imports[root]
+        histories.append(RunHistory(run, cycles, marks.get(run.spec.key), marks.get(run.first.spec.key)))
     return tuple(histories)
 
 

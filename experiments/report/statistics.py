@@ -13,12 +13,11 @@ References:
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
-from scipy.stats import rankdata
 
 from decomp.platform.randomness import stream
 
@@ -28,13 +27,17 @@ LEVEL = 0.05
 COVER = f"{1 - LEVEL:.0%}"
 """Cover of intervals, as text."""
 
-EXACT = 16
+EXACT = 20
 """Most non-zero differences whose signs are enumerated."""
 
 FLIPS = 99_999
-"""Sign flips that are drawn where there are too many to enumerate."""
+"""Sign flips that are drawn where there are too many to enumerate; with the observed one 100,000."""
+
+AT_ONCE = 2**21
+"""Most sums that are held at once."""
 
 Floats = npt.NDArray[np.float64]
+Signs = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -122,12 +125,22 @@ def sign_flip_test(differences: Floats) -> float:
         differences: shape (n,).
     """
     moved = differences[differences != 0]
-    if len(moved) == 0:
-        return 1.0
-    observed = abs(moved.sum())
-    # Sums that are equal on paper differ in their last bits.
-    extreme = np.abs(_signs(len(moved)) @ moved) >= observed - 1e-12 * np.abs(moved).sum()
-    return float(extreme.mean()) if len(moved) <= EXACT else float((1 + extreme.sum()) / (1 + FLIPS))
+    return float(sign_flip_tests(moved[None])[0]) if len(moved) else 1.0
+
+
+def sign_flip_tests(differences: Floats) -> Floats:
+    """`sign_flip_test` of many samples of one size; zeros count as differences where it is asked how many there are.
+
+    Args:
+        differences: shape (m, n).
+
+    Returns:
+        Shape (m,).
+    """
+    m, n = differences.shape
+    rows = max(1, AT_ONCE // (2 ** (n - 1) if n <= EXACT else FLIPS))
+    chunks = [differences[start : start + rows] for start in range(0, m, rows)]
+    return np.concatenate([_exact(chunk) if n <= EXACT else _drawn(chunk) for chunk in chunks]) if m else np.zeros(0)
 
 
 def smallest_p(n: int) -> float:
@@ -152,6 +165,8 @@ def rank_biserial(differences: Floats) -> float | None:
 
     ``(W+ - W-) / (W+ + W-)`` with the sums of the ranks of the absolute non-zero differences, of either sign.
     """
+    from scipy.stats import rankdata  # takes half a second to load, and `decomp check` needs no ranks
+
     moved = differences[differences != 0]
     if len(moved) == 0:
         return None
@@ -159,11 +174,29 @@ def rank_biserial(differences: Floats) -> float | None:
     return float((np.sign(moved) * ranks).sum() / ranks.sum())
 
 
+def _exact(differences: Floats) -> Floats:
+    """The share of all signs, up to a common one, which changes no absolute sum."""
+    sums = reduce(
+        lambda sums, column: np.concatenate([sums + column[:, None], sums - column[:, None]], axis=1),
+        differences.T[1:],
+        differences[:, :1],
+    )
+    return np.asarray(_extreme(sums, differences).mean(axis=1))
+
+
+def _drawn(differences: Floats) -> Floats:
+    """The share of `FLIPS` drawn signs and the observed ones."""
+    sums = differences.sum(axis=1, keepdims=True) - 2 * (differences @ _negative(differences.shape[1]).T)
+    return np.asarray((1 + _extreme(sums, differences).sum(axis=1)) / (1 + FLIPS))
+
+
+def _extreme(sums: Floats, differences: Floats) -> Signs:
+    """Which sums are as far from zero as the observed one; those equal on paper differ in their last bits."""
+    observed = np.abs(differences.sum(axis=1, keepdims=True))
+    return np.asarray(np.abs(sums) >= observed - 1e-12 * np.abs(differences).sum(axis=1, keepdims=True))
+
+
 @lru_cache(maxsize=4)
-def _signs(n: int) -> Floats:
-    """Signs, shape (assignments, n); all of them up to a common sign, which changes no absolute sum, or a sample."""
-    if n > EXACT:
-        negative = stream(0, "sign flips").integers(0, 2, (FLIPS, n))
-    else:
-        negative = (np.arange(2 ** (n - 1))[:, None] >> np.arange(n)) & 1
-    return np.where(negative, -1.0, 1.0)
+def _negative(n: int) -> Signs:
+    """Which of n differences a drawn assignment makes negative, shape (`FLIPS`, n)."""
+    return stream(0, "sign flips").integers(0, 2, (FLIPS, n), dtype=np.uint8).astype(bool)

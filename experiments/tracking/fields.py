@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
+from decomp.experiments.import_marks import Import
 from decomp.experiments.report.comparison import Comparison
 from decomp.experiments.report.figures import GREY, style_of
 from decomp.platform.components import reads_truth
@@ -88,6 +89,11 @@ def group_tags(spec: RunSpec) -> dict[str, str]:
 def run_tags(spec: RunSpec) -> dict[str, str]:
     """Tags of a child run."""
     return _shared_tags(spec) | {KEY: spec.key, "kind": spec.kind, "seed": str(spec.seed), "fold": str(spec.fold)}
+
+
+def import_tags(imported: Import | None) -> dict[str, str]:
+    """Tags of a child run that was not computed here: the archive that it was imported from."""
+    return {"imported_from": imported.archive, "imported_sha256": imported.sha256} if imported else {}
 
 
 def dataset_source(spec: RunSpec) -> dict[str, str]:

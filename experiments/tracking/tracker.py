@@ -20,7 +20,7 @@ from decomp.experiments.report.figures import GREY
 from decomp.experiments.report.learning_curve_figure import learning_curve_drawing
 from decomp.experiments.report.pictures import picture_of_cycle
 from decomp.experiments.report.report import Report
-from decomp.experiments.report.run_history import CommittedCycle, RunHistory, read_histories
+from decomp.experiments.report.run_history import RunHistory, read_histories
 from decomp.experiments.tracking import fields
 from decomp.experiments.tracking.fields import DIGEST, FIGURE, GROUP, KEY, MIRRORED
 from decomp.experiments.tracking.mlflow_experiment import PRIMARY_METRIC, MlflowExperiment, calls, look_up
@@ -165,7 +165,8 @@ class Tracker:
             if all(run.finished for run in runs):
                 budget = runs[0].spec.budget
                 if budget and budget.label not in figures:
-                    figures[budget.label] = learning_curve_drawing(report.comparison, [budget.label]).png
+                    shown = report.comparison.joint.get(budget.label, budget.label)
+                    figures[budget.label] = learning_curve_drawing(report.comparison, [shown]).png
                 self._summarise_group(runs, figures.get(budget.label) if budget else None, classes)
         if any(result.cycles for budget in report.comparison.budgets for result in budget.samplers):
             self._write_comparison(report)
@@ -174,7 +175,7 @@ class Tracker:
         """What MLflow has of a run, which is made where missing; asked once, since nobody else writes."""
         key = run.spec.key
         if key not in self._children:
-            child = self._mlflow.find(KEY, key) or self._create_child(run.spec, run.cycles[0])
+            child = self._mlflow.find(KEY, key) or self._create_child(run)
             self._children[key] = _Child(
                 child.info.run_id,
                 child.data.tags["mlflow.parentRunId"],
@@ -183,15 +184,15 @@ class Tracker:
             )
         return self._children[key]
 
-    def _create_child(self, spec: RunSpec, first: CommittedCycle) -> Any:
-        timing = first.timing
+    def _create_child(self, run: RunHistory) -> Any:
+        spec, timing = run.spec, run.cycles[0].timing
         start = timing.committed_at - round(1000 * sum(timing.phases.values()))
         parent = self._mlflow.find(GROUP, fields.group_key(spec))
         if parent is None:
             parent = self._mlflow.create(fields.group_name(spec), fields.group_tags(spec), start)
             self._mlflow.log_parameters(parent.info.run_id, fields.group_parameters(spec))
             self._log_dataset(parent.info.run_id, spec)
-        tags = fields.run_tags(spec) | {"mlflow.parentRunId": parent.info.run_id}
+        tags = fields.run_tags(spec) | fields.import_tags(run.imported) | {"mlflow.parentRunId": parent.info.run_id}
         return self._mlflow.create(fields.run_name(spec), tags, start)
 
     def _mirror_cycles(self, run: RunHistory, child: _Child, dataset: Dataset) -> None:

@@ -23,7 +23,8 @@ from typing_extensions import override
 
 from decomp.platform.datasets.base import IGNORE, Dataset, Split
 from decomp.platform.datasets.formats.header import expanded
-from decomp.platform.datasets.formats.nifti import DamageError, read_header, read_trailer, read_voxels, same_place
+from decomp.platform.datasets.formats.grid import DamageError, same_place
+from decomp.platform.datasets.formats.nifti import read_header, read_trailer, read_voxels
 from decomp.platform.errors import UserError
 from decomp.platform.marks import NotIdentity
 
@@ -206,7 +207,7 @@ def _whole(file: Path) -> Volume:
         raise UserError(f"dataset.root: {file} {error}; {error.mend or REMEDY}.") from error
     if voxels.dtype != np.uint8 or not (np.diag(header.affine)[:3] > 0).all():
         raise UserError(f"dataset.root: {file} is not the package's; {REMEDY}.")
-    return np.ascontiguousarray(voxels)
+    return np.ascontiguousarray(voxels.transpose(header.axes))
 
 
 def _classes(codes: Volume, atlas: Path) -> Volume:

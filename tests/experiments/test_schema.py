@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from decomp.experiments.plan import make_plan
+from decomp.experiments.report.power import least_corrected_p
+from decomp.experiments.report.statistics import LEVEL
 from decomp.experiments.schema import AnnotationSeconds, load_experiment
 from decomp.platform.errors import UserError
 from decomp.platform.spec import Component
@@ -301,3 +303,57 @@ def test_training_workers_must_be_workers_with_whole_gpus(toy_file, resources, m
         load_experiment(toy_file, [f"resources={resources}"])
     both = load_experiment(toy_file, ["resources={workers: 2, training_workers: 2, gpus: 1}"]).resources
     assert (both.workers, both.training_workers) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("written", "pairs"),
+    [
+        ("{against: decomp}", (("decomp", "rand"), ("decomp", "uncert"))),
+        ("[[decomp, rand], [rand, uncert]]", (("decomp", "rand"), ("rand", "uncert"))),
+        ("null", None),
+    ],
+)
+def test_contrasts_are_pairs_or_one_sampler_against_the_others(toy_file, written, pairs):
+    assert load_experiment(toy_file, ["samplers=[rand,decomp,uncert]", f"contrasts={written}"]).contrasts == pairs
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("{against: decmp}", "no sampler is called 'decmp' (did you mean 'decomp'?); they are rand, decomp"),
+        ("[[decomp, badge]]", "no sampler is called 'badge'"),
+        ("[[decomp, decomp]]", "a pair is two different samplers"),
+        ("[[decomp, rand], [rand, decomp]]", "each pair is given once"),
+        ("[[decomp]]", "give {against: SAMPLER} or pairs"),
+        ("{agianst: decomp}", "give {against: SAMPLER} or pairs"),
+        ("[]", "give {against: SAMPLER} or pairs"),
+        ("7", "give {against: SAMPLER} or pairs"),
+        ("{against: [decomp]}", "no sampler is called ['decomp']"),
+    ],
+)
+def test_contrasts_that_cannot_be_tested_are_refused(toy_file, written, message):
+    with pytest.raises(UserError, match=re.escape(message)) as refused:
+        load_experiment(toy_file, [f"contrasts={written}"])
+    assert str(refused.value).startswith(f"{toy_file}: contrasts: ")
+
+
+def test_contrasts_are_no_part_of_a_run(toy_file):
+    plans = [make_plan(load_experiment(toy_file, [f"contrasts={c}"])) for c in ("null", "{against: rand}")]
+    assert [spec.key for spec in plans[0].specs] == [spec.key for spec in plans[1].specs]
+
+
+PAPERS_OWN = {"bracs", "bracs-7-classes", "bracs-images", "cityscapes", "cityscapes-budgets", "cityscapes-images"}
+PAPERS_OWN |= {"cityscapes-tau", "kits23"}
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
+def test_shipped_experiments_can_conclude_or_say_why_not(file):
+    experiment = load_experiment(file)
+    assert experiment.contrasts
+    if experiment.name in PAPERS_OWN:
+        texts = [file.read_text(), (file.parent / f"{experiment.name.split('-')[0]}.yaml").read_text()]
+        assert any("no difference can be" in " ".join(text.replace("#", " ").split()) for text in texts)
+    elif experiment.name == "phantom":
+        assert "not to conclude anything: seeds=4" in file.read_text()
+    else:
+        assert least_corrected_p(len(experiment.seeds), len(experiment.contrasts)) <= LEVEL

@@ -22,6 +22,7 @@ BASE = RunSpec(
     sampler=Sampler("rand", Component("random"), Component("random")),
     cycles=3,
 )
+CLASSES = ("ground", "road (wet)", "tree")
 PIXELS = 4 * 16 * 24
 T0 = 1_700_000_000_000
 
@@ -33,7 +34,7 @@ class Tiny(Dataset):
     channels: int = 3
     dtype: str = "uint8"
 
-    classes = ("ground", "road (wet)", "tree")
+    classes = CLASSES
 
     def ids(self, split, fold):
         return tuple(f"{split}-{k}" for k in range(4))
@@ -112,9 +113,9 @@ def fake_run(root, scores, shares=None, **what):
     return store
 
 
-def fake_reference(root, score, seed=0, fold=0):
+def fake_reference(root, score, seed=0, fold=0, **changes):
     """A finished full-annotation reference."""
-    reference = replace(BASE, kind="reference", budget=None, sampler=None, cycles=1, seed=seed, fold=fold)
+    reference = replace(BASE, kind="reference", budget=None, sampler=None, cycles=1, seed=seed, fold=fold, **changes)
     store = RunStore(root, reference)
     whole = [Annotation(Region("train-0", (0, 0), (16, 24)), 1, 0)]
     commit(store, 1, score, 1.0, regions=whole)

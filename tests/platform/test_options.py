@@ -88,7 +88,7 @@ def test_options_come_in_the_order_of_the_parameters():
         ("rate", "number", "above 0, at most 1"),
         ("widths", "list of integers", "each at least 1, not empty"),
         ("mode", "2d, 3d or null", ""),
-        ("measure", "entropy, least_confidence or margin", ""),
+        ("measure", "entropy, least_confidence, margin, expected_entropy or mutual_information", ""),
         ("factors", "{text: number}", "each at least 0"),
         ("batch", "integer", "an even number"),
         ("window", "2 numbers", ""),

@@ -5,9 +5,9 @@ from helpers.fake_runs import fake_run, spec
 from decomp.experiments.report.axes import axes_of
 from decomp.experiments.report.comparison import Comparison, compare, compare_over
 from decomp.experiments.report.learning_curves import LearningCurve
-from decomp.experiments.report.pairs import Verdict, family_notes, pairs_by_cycle, pairs_overall, repeats_needed, wins
+from decomp.experiments.report.pairs import Verdict, family_notes, pairs_by_cycle, pairs_overall, wins
 from decomp.experiments.report.run_history import read_histories
-from decomp.experiments.report.statistics import LEVEL, holm, sign_flip_test, smallest_p
+from decomp.experiments.report.statistics import LEVEL, holm, sign_flip_test
 from decomp.platform.storage.records import Annotated
 from decomp.platform.storage.runs import RunStore
 
@@ -140,12 +140,6 @@ def test_too_few_repeats_is_said_instead_of_not_significant(runs):
     (note,) = family_notes(pairs_overall(compared(runs)))
     assert "with 3 the smallest possible p is 0.25" in note
     assert "6 would do" in note
-
-
-@pytest.mark.parametrize("family", [1, 3, 10, 135])
-def test_repeats_needed_are_the_fewest_that_can_be_significant(family):
-    n = repeats_needed(family)
-    assert family * smallest_p(n) <= LEVEL < family * smallest_p(n - 1)
 
 
 def test_one_sampler_alone_is_no_pair(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scikit_posthocs import posthoc_wilcoxon
 from statsmodels.stats.multitest import multipletests
 
 from decomp.experiments.report.statistics import (
@@ -15,6 +16,7 @@ from decomp.experiments.report.statistics import (
     holm,
     rank_biserial,
     sign_flip_test,
+    sign_flip_tests,
     smallest_p,
 )
 
@@ -73,13 +75,36 @@ def test_the_smallest_p_is_that_of_differences_of_one_sign(n):
     assert sign_flip_test(np.full(n, 0.1)) == smallest_p(n)
 
 
+@given(st.integers(1, 9), st.integers(1, 8), st.integers(0, 2**32))
+def test_many_samples_at_once_are_tested_like_each_alone(m, n, seed):
+    differences = np.random.default_rng(seed).normal(0.3, 1, (m, n))
+    assert list(sign_flip_tests(differences)) == [sign_flip_test(row) for row in differences]
+
+
+def test_no_sample_has_no_test():
+    assert sign_flip_tests(np.zeros((0, 3))).shape == (0,)
+
+
+@given(st.integers(5, 9), st.integers(2, 4), st.integers(0, 2**32))
+@settings(max_examples=8)
+def test_signed_ranks_of_all_pairs_corrected_are_those_of_scikit_posthocs(n, groups, seed):
+    scores = np.random.default_rng(seed).normal(size=(groups, n))
+    expected = posthoc_wilcoxon(list(scores), method="exact", p_adjust="holm").to_numpy()
+    first, second = np.triu_indices(groups, 1)
+    differences = scores[first] - scores[second]
+    ranks = np.sign(differences) * scipy.stats.rankdata(np.abs(differences), axis=1)
+    assert holm(list(sign_flip_tests(ranks))) == pytest.approx(expected[first, second])
+
+
 def test_above_the_exact_range_p_is_that_of_drawn_signs():
     assert sign_flip_test(np.arange(1.0, EXACT + 6)) == smallest_p(EXACT + 5) == 1 / (1 + FLIPS)
     rng = np.random.default_rng(0)
-    signs = 1.0 - 2.0 * ((np.arange(2 ** (EXACT + 2))[:, None] >> np.arange(EXACT + 2)) & 1)
     for shift in (0.0, 0.3, 0.6):
         differences = rng.normal(shift, 1, EXACT + 2)
-        exact = np.mean(np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12)
+        sums = np.zeros(1)
+        for difference in differences:
+            sums = np.concatenate([sums + difference, sums - difference])
+        exact = np.mean(np.abs(sums) >= abs(differences.sum()) - 1e-12)
         p = sign_flip_test(differences)
         assert p == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / FLIPS) + 1 / FLIPS)
         assert sign_flip_test(differences) == p

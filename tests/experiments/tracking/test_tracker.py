@@ -8,6 +8,7 @@ from helpers.fake_runs import T0, Tiny, commit, fake_reference, fake_run, spec
 
 import decomp.experiments.tracking.mlflow_experiment
 import decomp.experiments.tracking.tracker
+from decomp.experiments.import_marks import Import, add_imports
 from decomp.experiments.report.report import compile_report
 from decomp.experiments.report.run_history import read_histories
 from decomp.experiments.tracking.fields import class_keys, cycle_points
@@ -68,6 +69,15 @@ class Reader:
 
 
 CHILD, PARENT = "decomp s0 f0 1x2-4x4", "decomp 1x2-4x4"
+
+
+def test_an_imported_run_says_where_it_comes_from(tracker, client, tmp_path):
+    run = fake_run(tmp_path, [0.1, 0.2, 0.3], sampler="decomp")
+    committed_at = run.committed()[1].timing.committed_at
+    add_imports(run.root, {run.spec.key: Import("theirs.zip", "a" * 64, committed_at)})
+    tracker.mirror(run, Tiny())
+    tags = client.runs()[CHILD].data.tags
+    assert (tags["imported_from"], tags["imported_sha256"]) == ("theirs.zip", "a" * 64)
 
 
 def test_a_run_is_mirrored_whole(tracker, client, tmp_path):

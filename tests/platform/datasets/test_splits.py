@@ -11,7 +11,7 @@ class Tiny(SimpleNamespace):
     """A data set of these labels: by split, then by image."""
 
     folds = 1
-    nested = {}  # noqa: RUF012
+    scored = {}  # noqa: RUF012
 
     def ids(self, split, fold):
         return tuple(self.splits[split])
@@ -46,7 +46,7 @@ def test_others_are_told(splits, sentence):
 
 def test_of_nested_classes_one_must_be_there():
     data = tiny()
-    data.nested = {"masses": (2, 3), "tumour": (2,)}
+    data.scored = {"masses": (2, 3), "tumour": (2,)}
     (told,) = unusable(data, [0])
     assert told.startswith("dataset: the test split has no labelled pixel of masses, tumour, so there is nothing ")
     data.splits["test"]["d"] = [3]

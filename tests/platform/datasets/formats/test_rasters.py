@@ -355,7 +355,7 @@ def problems_of(folder, codes=NUMBERS, name="a"):
 
 def rows_of(heading):
     """First cells of the table below a heading of the page."""
-    section = PAGE.read_text().partition(f"\n### {heading}\n")[2].partition("\n### ")[0]
+    section = re.split(r"\n##+ ", PAGE.read_text().partition(f"\n### {heading}\n")[2])[0]
     cells = re.findall(r"^\| (.*?) \|", section, re.MULTILINE)
     return set(cells[1:])
 

@@ -1,0 +1,89 @@
+"""Experiments whose results are read, wherever these lie: of an experiment file, or of an archive."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from decomp.experiments.archives.archive import Archive, is_archive
+from decomp.experiments.archives.importing import unpack
+from decomp.experiments.description import Description
+from decomp.experiments.plan import Plan, make_plan
+from decomp.experiments.report.axes import Axis, axes_of
+from decomp.experiments.report.run_history import RunHistory, read_histories
+from decomp.experiments.schema import load_experiment
+from decomp.platform.errors import UserError
+from decomp.platform.storage.files import FilePath
+from decomp.platform.storage.runs import RunStore
+
+
+@dataclass(frozen=True)
+class Source:
+    """The results of an experiment.
+
+    Attributes:
+        description: what one must know to compare them.
+        origin: where they were read, in words.
+        histories: of its references and runs.
+        held: what must live as long as the histories are read.
+    """
+
+    description: Description
+    origin: str
+    histories: tuple[RunHistory, ...]
+    held: object = None
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return self.description.name
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Measures of the annotation."""
+        return axes_of(self.description.metric, self.description.seconds)
+
+    @property
+    def runs(self) -> tuple[RunHistory, ...]:
+        """Histories without the references."""
+        return tuple(history for history in self.histories if history.spec.kind == "run")
+
+
+def names_of(sources: Sequence[Source]) -> list[str]:
+    """Names that tell experiments apart: a number is added where they are equal."""
+    names, taken = [], Counter[str]()
+    for source in sources:
+        taken[source.name] += 1
+        names.append(f"{source.name} ({taken[source.name]})" if taken[source.name] > 1 else source.name)
+    return names
+
+
+def source_of(plan: Plan, file: Path) -> Source:
+    """The results of a planned experiment."""
+    return Source(Description.of(plan), f"{file.name} in {plan.experiment.root}", read_histories(plan.compared))
+
+
+def open_source(file: Path, overrides: Sequence[str] = ()) -> Source:
+    """The results of an experiment file, or of an archive, which is unpacked into a temporary folder.
+
+    Args:
+        file: the experiment file (YAML) or archive.
+        overrides: ``key=value`` texts for the experiment file.
+
+    Raises:
+        UserError: where the file, or what it names, is not in order.
+    """
+    if not is_archive(file):
+        try:
+            return source_of(make_plan(load_experiment(file, overrides)), file)
+        except UserError as error:
+            raise UserError(
+                "\n".join(line if str(file) in line else f"{file}: {line}" for line in str(error).splitlines())
+            ) from error
+    archive = Archive.open(file)
+    folder = tempfile.TemporaryDirectory(prefix="decomp-archive-", ignore_cleanup_errors=True)
+    specs = unpack(archive, Path(folder.name))
+    stores = [RunStore(FilePath(folder.name), spec) for spec in specs if spec.kind != "first"]
+    origin = f"{file.name} (SHA-256 {archive.sha256[:12]}...)"
+    return Source(archive.manifest.experiment, origin, read_histories(stores), folder)

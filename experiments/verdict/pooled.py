@@ -1,0 +1,226 @@
+"""Pairs of samplers over all blocks of all data sets (Sec. 15 of the method notes).
+
+A block is a repeat of a data set (see `report.design`). Its gain under a budget is ``(area - first) / (full - first)``
+with the area under the learning curve and the data set's mean scores of the shared first cycle and of full annotation,
+so that data sets weigh alike; a difference within a block is the mean over the budgets that both samplers have.
+Experiments on the same data are one data set, and what they have in common counts once.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from decomp.experiments.report.comparison import Comparison, compare
+from decomp.experiments.report.design import Block, Contrast
+from decomp.experiments.report.pairs import Pair, corrected
+from decomp.experiments.report.power import repeats_for, repeats_needed
+from decomp.experiments.report.statistics import Paired
+from decomp.experiments.sources import Source, names_of
+
+Setting = tuple[int, str]
+"""Number of an experiment, and a budget of it."""
+
+Gains = Mapping[Setting, Mapping[Block, float]]
+"""Gain of a sampler by setting and block."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """An experiment and its comparison.
+
+    Attributes:
+        source: its results.
+        comparison: of these, over the first axis.
+        first: mean score of the shared first cycles; None where there is none.
+        name: what it is called, different for every experiment.
+    """
+
+    source: Source
+    comparison: Comparison
+    first: float | None
+    name: str
+
+    @property
+    def full(self) -> float | None:
+        """Mean score of full annotation; None where no reference is finished."""
+        return self.comparison.reference.mean if self.comparison.reference else None
+
+    @property
+    def fault(self) -> str | None:
+        """Why it cannot be pooled, in a sentence."""
+        if self.first is None or not any(result.span for result in self.comparison.budgets):
+            return f"{self.name}: no run is finished, so it has no part in the verdict."
+        if self.full is None:
+            return (
+                f"{self.name}: no full annotation is finished, so it cannot be set beside other data and is left out."
+            )
+        if self.full <= self.first:
+            return (
+                f"{self.name}: full annotation ({self.full:.3f}) is no better than the first cycle ({self.first:.3f}), "
+                f"so there is nothing to gain and it is left out."
+            )
+        return None
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set, with all experiments on it.
+
+    Attributes:
+        name: of its first experiment.
+        experiments: its experiments.
+        gains: by sampler.
+    """
+
+    name: str
+    experiments: tuple[Compared, ...]
+    gains: Mapping[str, Gains]
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All blocks that any sampler has finished under any budget."""
+        return sorted({b for gains in self.gains.values() for by_block in gains.values() for b in by_block})
+
+    def differences(self, first: str, second: str) -> dict[Block, float]:
+        """First minus second in every block that both have, sorted."""
+        means = self.means([first, second])
+        return {block: gains[0] - gains[1] for block, gains in means.items()}
+
+    def means(self, samplers: Sequence[str]) -> dict[Block, list[float]]:
+        """Gains of samplers, in their order, in every block that all of them have: means over what they all have."""
+        by_sampler = [self.gains.get(sampler, {}) for sampler in samplers]
+        common = [
+            (setting, block)
+            for setting, by_block in (by_sampler[0] if by_sampler else {}).items()
+            for block in by_block
+            if all(block in gains.get(setting, {}) for gains in by_sampler)
+        ]
+        return {
+            block: [_mean(gains[s][b] for s, b in common if b == block) for gains in by_sampler]
+            for block in sorted({block for _, block in common})
+        }
+
+
+@dataclass(frozen=True)
+class PooledPair:
+    """A pair of samplers over all data sets.
+
+    Attributes:
+        pair: the pooled differences of gains, tested and corrected.
+        by_data_set: differences in each data set that has some, by its name.
+        without: pooled differences without each of these data sets, where others are left.
+    """
+
+    pair: Pair
+    by_data_set: Mapping[str, Paired]
+    without: Mapping[str, Paired]
+
+    @property
+    def blocks_for_least_p(self) -> int:
+        """Blocks still needed before the pair can be significant."""
+        return max(0, repeats_needed(self.pair.family) - self.pair.paired.difference.n)
+
+    @property
+    def blocks_for_effect(self) -> int | None:
+        """Blocks still needed to find the observed effect at 80 % power; None where that is not known."""
+        effect = self.pair.paired.d_z
+        if effect is None:
+            return None
+        needed = repeats_for(effect, self.pair.family)
+        return None if needed is None else max(0, needed - self.pair.paired.difference.n)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Several experiments, pooled.
+
+    Attributes:
+        experiments: all of them, those that have no part in the verdict included.
+        data_sets: those that have, joined by their data.
+        samplers: names, in order of appearance, without oracle baselines.
+        oracles: samplers that read the truth.
+        declared: whether the pairs are declared by the experiments.
+        pairs: every pair that is tested.
+    """
+
+    experiments: tuple[Compared, ...]
+    data_sets: tuple[DataSet, ...]
+    samplers: tuple[str, ...]
+    oracles: tuple[str, ...]
+    declared: bool
+    pairs: tuple[PooledPair, ...]
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of all data sets."""
+        return sum(len(data_set.blocks) for data_set in self.data_sets)
+
+
+def pool(sources: Sequence[Source]) -> Pooled:
+    """Pool the results of experiments.
+
+    Args:
+        sources: at least one.
+    """
+    experiments = tuple(_compared(source, name) for source, name in zip(sources, names_of(sources), strict=True))
+    by_data: dict[str, list[Compared]] = {}
+    for experiment in experiments:
+        if experiment.fault is None:
+            by_data.setdefault(experiment.source.histories[0].spec.fingerprint, []).append(experiment)
+    data_sets = tuple(DataSet(each[0].name, tuple(each), _gains(each)) for each in by_data.values())
+    designs = [experiment.comparison.design for experiment in experiments]
+    oracles = tuple(dict.fromkeys(name for design in designs for name in design.oracles))
+    names = dict.fromkeys(name for data_set in data_sets for name in data_set.gains if name not in oracles)
+    declared = [design.contrasts for design in designs if design.contrasts is not None]
+    contrasts = [pair for pairs in declared for pair in pairs] if declared else list(combinations(names, 2))
+    pairs = _pairs(data_sets, [pair for pair in contrasts if not set(pair) & set(oracles)])
+    return Pooled(experiments, data_sets, tuple(names), oracles, bool(declared), pairs)
+
+
+def _compared(source: Source, name: str) -> Compared:
+    comparison = compare(source.histories, source.description.metric, design=source.description.design)
+    firsts = {(curve.budget, curve.repeat): curve.scores[0] for curve in comparison.curves if curve.scores}
+    return Compared(source, comparison, _mean(firsts.values()) if firsts else None, name)
+
+
+def _gains(experiments: Sequence[Compared]) -> dict[str, dict[Setting, dict[Block, float]]]:
+    gains: dict[str, dict[Setting, dict[Block, float]]] = {}
+    for number, experiment in enumerate(experiments):
+        assert experiment.first is not None, experiment.fault
+        assert experiment.full is not None, experiment.fault
+        height = experiment.full - experiment.first
+        for result in experiment.comparison.budgets:
+            for sampler in result.samplers:
+                areas = experiment.comparison.design.by_block(sampler.areas)
+                if areas:
+                    by_block = {block: (area - experiment.first) / height for block, area in areas.items()}
+                    gains.setdefault(sampler.sampler, {})[number, result.budget] = by_block
+    return gains
+
+
+def _pairs(data_sets: Sequence[DataSet], contrasts: Sequence[Contrast]) -> tuple[PooledPair, ...]:
+    distinct = {frozenset(pair): pair for pair in reversed(contrasts)}  # the one that is declared first
+    family, parts = [], []
+    for first, second in reversed(distinct.values()):
+        by_data_set = {d.name: list(diff.values()) for d in data_sets if (diff := d.differences(first, second))}
+        if by_data_set:
+            everything = [value for values in by_data_set.values() for value in values]
+            family.append(Pair("all", first, second, None, Paired.of(everything)))
+            parts.append(by_data_set)
+    return tuple(
+        PooledPair(
+            pair,
+            {name: Paired.of(values) for name, values in by_data_set.items()},
+            {name: Paired.of(_without(by_data_set, name)) for name in by_data_set if len(by_data_set) > 1},
+        )
+        for pair, by_data_set in zip(corrected(family), parts, strict=True)
+    )
+
+
+def _without(by_data_set: Mapping[str, Sequence[float]], name: str) -> list[float]:
+    return [value for other, values in by_data_set.items() if other != name for value in values]
+
+
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed)

@@ -1,0 +1,125 @@
+"""Mean ranks of samplers over blocks, merged wins, and whether data sets rank the samplers alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import kendalltau, rankdata
+
+from decomp.experiments.report.pairs import Wins, wins
+from decomp.experiments.report.statistics import LEVEL
+from decomp.experiments.verdict.pooled import DataSet, Pooled
+from decomp.platform.randomness import stream
+
+RESAMPLES = 50_000
+"""Bootstrap samples; the ends of an interval then lie within a few hundredths of their spread."""
+
+
+@dataclass(frozen=True)
+class MeanRank:
+    """Mean rank of a sampler, 1 for the highest gain; equals share the mean of their ranks.
+
+    Attributes:
+        sampler: its name.
+        rank: mean over blocks.
+        interval: percentile interval of a bootstrap over blocks within data sets; None where no data set has two.
+        gain: mean over the same blocks.
+    """
+
+    sampler: str
+    rank: float
+    interval: tuple[float, float] | None
+    gain: float
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Kendall's tau-b between the rankings of two data sets.
+
+    Attributes:
+        first: name of a data set.
+        second: name of another.
+        samplers: how many samplers both have.
+        tau: from -1 to 1; None where it is not defined.
+    """
+
+    first: str
+    second: str
+    samplers: int
+    tau: float | None
+
+
+def mean_ranks(pooled: Pooled) -> tuple[MeanRank, ...]:
+    """Mean ranks of the samplers that all data sets have, the best first; none where these are fewer than two."""
+    samplers = [name for name in pooled.samplers if all(name in data_set.gains for data_set in pooled.data_sets)]
+    tables = [np.array(list(data_set.means(samplers).values())) for data_set in pooled.data_sets]
+    tables = [table for table in tables if len(table)]
+    if len(samplers) < 2 or not tables:
+        return ()
+    ranks = [rankdata(-table, axis=1) for table in tables]
+    means, gains = np.concatenate(ranks).mean(axis=0), np.concatenate(tables).mean(axis=0)
+    intervals = bootstrap(ranks) if max(map(len, ranks)) > 1 else [None] * len(samplers)
+    listed = [MeanRank(name, float(means[k]), intervals[k], float(gains[k])) for k, name in enumerate(samplers)]
+    return tuple(sorted(listed, key=lambda each: each.rank))
+
+
+def bootstrap(by_data_set: Sequence[npt.NDArray[np.float64]]) -> list[tuple[float, float] | None]:
+    """Percentile intervals at 1 - `LEVEL` of means over all blocks, which are drawn anew within each data set.
+
+    Args:
+        by_data_set: values of every block of a data set, shape (blocks, S), one array for each.
+
+    Returns:
+        An interval for each of the S columns.
+    """
+    rng, total = stream(0, "bootstrap"), sum(map(len, by_data_set))
+    sums = np.zeros((RESAMPLES, by_data_set[0].shape[1]))
+    for values in by_data_set:
+        counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), RESAMPLES)
+        sums += counts @ values
+    low, high = np.quantile(sums / total, [LEVEL / 2, 1 - LEVEL / 2], axis=0)
+    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+
+
+def agreements(pooled: Pooled) -> tuple[Agreement, ...]:
+    """Kendall's tau of every pair of data sets, over the samplers that both have, ranked by their mean gain."""
+    found = []
+    for first, second in combinations(pooled.data_sets, 2):
+        samplers = [name for name in pooled.samplers if name in first.gains and name in second.gains]
+        found.append(Agreement(first.name, second.name, len(samplers), _tau(first, second, samplers)))
+    return tuple(found)
+
+
+def _tau(first: DataSet, second: DataSet, samplers: Sequence[str]) -> float | None:
+    means = [_means(first, samplers), _means(second, samplers)]
+    if len(samplers) < 2 or means[0] is None or means[1] is None:
+        return None
+    tau = float(kendalltau(*means).statistic)
+    return tau if np.isfinite(tau) else None
+
+
+def _means(data_set: DataSet, samplers: Sequence[str]) -> npt.NDArray[np.float64] | None:
+    table = np.array(list(data_set.means(samplers).values()))
+    return np.asarray(table.mean(axis=0)) if len(table) else None
+
+
+def merged_wins(pooled: Pooled) -> Wins:
+    """Wins of the row over the column, added up over all experiments and budgets, oracle baselines left out."""
+    samplers = pooled.samplers
+    counts, compared = np.zeros((2, len(samplers), len(samplers)), int)
+    place = {name: k for k, name in enumerate(samplers)}
+    for data_set in pooled.data_sets:
+        for experiment in data_set.experiments:
+            for matrix in wins(experiment.comparison):
+                own = [(i, place[name]) for i, name in enumerate(matrix.samplers) if name in place]
+                for i, row in own:
+                    for j, column in own:
+                        counts[row, column] += matrix.counts[i][j]
+                        compared[row, column] += matrix.compared[i][j]
+    return Wins("all", samplers, _tuples(counts), _tuples(compared))
+
+
+def _tuples(table: npt.NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(value) for value in row) for row in table)

@@ -1,0 +1,110 @@
+"""What a verdict over several experiments says in a few sentences, whoever wins."""
+
+from collections.abc import Sequence
+
+from decomp.experiments.report.conclusions import listed
+from decomp.experiments.report.pairs import Verdict
+from decomp.experiments.report.power import least_corrected_p, repeats_needed
+from decomp.experiments.verdict.pooled import Pooled, PooledPair
+from decomp.experiments.verdict.ranking import agreements, mean_ranks
+from decomp.experiments.verdict.tables import spread_text
+
+NAMED = 8
+"""Most pairs that a sentence names."""
+
+
+def verdict_sentences(pooled: Pooled) -> list[str]:
+    """Which pairs differ, which are undecided and what it would take, the ranks, whether the data sets agree."""
+    if not pooled.pairs:
+        return ["No pair of samplers has a finished block in common, so there is no verdict.", *_oracles(pooled)]
+    return [
+        *_significant(pooled),
+        *_undecided(pooled),
+        *_ranks(pooled),
+        *_agreement(pooled),
+        *_oracles(pooled),
+    ]
+
+
+def what_is_missing(pooled: Pooled) -> list[str]:
+    """What has no part in the verdict, what is imported, and what limits it, a sentence each."""
+    lines = [experiment.fault for experiment in pooled.experiments if experiment.fault is not None]
+    for experiment in pooled.experiments:
+        lines += [f"{experiment.name}: {caveat}" for caveat in experiment.comparison.caveats]
+        if unfinished := experiment.comparison.unfinished:
+            first = f"{unfinished[0]}{f' And {len(unfinished) - 1} more.' if len(unfinished) > 1 else ''}"
+            lines.append(f"{experiment.name} is not complete: {first}")
+    return lines
+
+
+def _significant(pooled: Pooled) -> list[str]:
+    found = [each for each in pooled.pairs if each.pair.verdict is Verdict.SIGNIFICANT]
+    where = f"Over {pooled.blocks} block(s) of {len(pooled.data_sets)} data set(s)"
+    tested = f"{len(pooled.pairs)} {'declared ' if pooled.declared else ''}pair(s) of samplers"
+    if not found:
+        if all(each.pair.verdict is Verdict.TOO_FEW for each in pooled.pairs):
+            family, n = len(pooled.pairs), max(each.pair.paired.difference.n for each in pooled.pairs)
+            return [
+                f"{where} no difference can be significant: with {n} the least corrected p of {tested} is "
+                f"{least_corrected_p(n, family):.2g}; {repeats_needed(family) - n} more block(s) would do."
+            ]
+        return [f"{where} none of the {tested} differs significantly."]
+    text = listed([_better(each) for each in found[:NAMED]]) + _more(found)
+    return [f"{where} {len(found)} of the {tested} differ(s) significantly: {text}."]
+
+
+def _better(each: PooledPair) -> str:
+    first, second, mean = each.pair.first, each.pair.second, each.pair.paired.difference.mean
+    if mean < 0:
+        first, second = second, first
+    interval = each.pair.paired.difference.interval
+    turned = None if interval is None else interval if mean >= 0 else (-interval[1], -interval[0])
+    return f"{first} over {second} ({abs(mean):+.3f}{spread_text(turned)}, p {each.pair.p_holm:.2g})"
+
+
+def _undecided(pooled: Pooled) -> list[str]:
+    open_ = [each for each in pooled.pairs if each.pair.verdict is not Verdict.SIGNIFICANT]
+    named = []
+    for each in open_[:NAMED]:
+        needed = each.blocks_for_effect
+        more = "no number of blocks is known to do" if needed is None else f"{needed} more block(s)"
+        mean = each.pair.paired.difference.mean
+        named.append(f"{each.pair.first} – {each.pair.second} ({mean:+.3f}, p {each.pair.p_holm:.2g}; {more})")
+    if not named:
+        return []
+    return [
+        f"Undecided, with the blocks that would find a difference as large as the one seen with a chance of 80 %: "
+        f"{listed(named)}{_more(open_)}."
+    ]
+
+
+def _ranks(pooled: Pooled) -> list[str]:
+    ranks = mean_ranks(pooled)
+    if not ranks:
+        return ["Fewer than two samplers are in all data sets, so none is ranked."]
+    shown = [
+        f"{each.sampler} {each.rank:.2f}"
+        + (f" [{each.interval[0]:.2f}, {each.interval[1]:.2f}]" if each.interval else "")
+        for each in ranks
+    ]
+    return [f"Mean ranks, 1 being the best: {listed(shown)}."]
+
+
+def _agreement(pooled: Pooled) -> list[str]:
+    taus = [each.tau for each in agreements(pooled) if each.tau is not None]
+    if not taus:
+        return []
+    spread = f", from {min(taus):.2f} to {max(taus):.2f}" if len(taus) > 1 else ""
+    return [f"Agreement of the data sets on the ranking, Kendall's tau: {sum(taus) / len(taus):.2f}{spread}."]
+
+
+def _oracles(pooled: Pooled) -> list[str]:
+    if not pooled.oracles:
+        return []
+    return [
+        f"Oracle baselines, which read the truth, are shown but have no part in the verdict: {listed(pooled.oracles)}."
+    ]
+
+
+def _more(pairs: Sequence[PooledPair]) -> str:
+    return f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""

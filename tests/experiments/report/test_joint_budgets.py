@@ -1,0 +1,50 @@
+from dataclasses import replace
+
+import pytest
+from helpers.fake_runs import fake_reference, fake_run, spec
+
+from decomp.experiments.report.comparison import compare
+from decomp.experiments.report.joint_budgets import joint_budgets
+from decomp.experiments.report.pairs import pairs_overall
+from decomp.experiments.report.run_history import read_histories
+from decomp.platform.spec import Budget, Start
+
+IMAGES, POOL = Budget(2, 3, (4, 4)), Budget(None, 3, (4, 4), total=6)
+JOINT = "2x3-4x4 and 6-of-pool-3-4x4"
+START = Start(budget=IMAGES)
+
+
+def of(sampler, budget, start=START, seed=0):
+    return replace(spec(sampler, seed=seed), budget=budget, start=start)
+
+
+def test_budgets_of_images_and_of_the_pool_with_one_start_and_as_many_regions_are_joint():
+    assert joint_budgets([of("rand", IMAGES), of("clasp", POOL)]) == {"2x3-4x4": JOINT, "6-of-pool-3-4x4": JOINT}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        of("clasp", replace(POOL, total=7)),
+        of("clasp", replace(POOL, region=(8, 8))),
+        of("clasp", POOL, start=None),
+        of("rand", POOL),
+    ],
+)
+def test_what_differs_in_regions_or_start_or_has_a_sampler_twice_is_compared_by_itself(other):
+    joint = joint_budgets([of("rand", IMAGES), other])
+    assert joint == {label: label for label in ("2x3-4x4", other.budget.label)}
+
+
+def test_samplers_of_joint_budgets_are_compared_with_each_other(tmp_path):
+    runs = [
+        fake_run(tmp_path, [0.2, 0.4, 0.5 + 0.1 * k], sampler=name, seed=seed, budget=budget, start=START)
+        for k, (name, budget) in enumerate([("rand", IMAGES), ("clasp", POOL)])
+        for seed in range(2)
+    ]
+    comparison = compare(read_histories([*runs, fake_reference(tmp_path, 0.7)]), "miou")
+    (result,) = comparison.budgets
+    assert result.budget == JOINT
+    assert [sampler.sampler for sampler in result.samplers] == ["rand", "clasp"]
+    (pair,) = pairs_overall(comparison)
+    assert pair.paired.difference.mean == pytest.approx(-0.025)

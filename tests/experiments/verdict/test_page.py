@@ -1,0 +1,93 @@
+from xml.etree import ElementTree
+
+import pytest
+from helpers.report_contents import colour_pixels, rows
+
+from decomp.experiments.verdict.forest import LOOKS
+from decomp.experiments.verdict.page import verdict_page
+
+from .conftest import with_design
+
+
+def text_of(page):
+    return " ".join(" ".join(page.itertext()).split())
+
+
+def parsed(verdict):
+    return ElementTree.fromstring(verdict.html.removeprefix("<!DOCTYPE html>"))
+
+
+def test_the_page_says_who_differs_and_shows_every_file(two, tmp_path):
+    verdict = verdict_page(two)
+    page = verdict.write(tmp_path / "verdict")
+    assert verdict.sentences[0] == (
+        "Over 7 block(s) of 2 data set(s) 2 of the 3 pair(s) of samplers differ(s) significantly: "
+        "decomp over rand (+0.196 [+0.135, +0.258], p 0.047) and uncert over rand (+0.179 [+0.117, +0.240], p 0.047)."
+    )
+    assert verdict.sentences[1].startswith("Undecided, with the blocks that would find")
+    assert "decomp – uncert (+0.018, p " in verdict.sentences[1]
+    assert verdict.sentences[2].startswith("Mean ranks, 1 being the best: decomp 1.43 [1.43, 1.43], uncert 1.57")
+    assert verdict.sentences[3] == "Agreement of the data sets on the ranking, Kendall's tau: 0.33."
+    tree = parsed(verdict)
+    assert verdict.sentences[0] in text_of(tree)
+    links = [link.get("href") for link in tree.iter() if link.tag.rsplit("}")[-1] == "a"]
+    assert "forest.svg" in links
+    assert "pooled_pairs.csv" in links
+    assert all((page.parent / link).is_file() for link in links if not link.startswith("#"))
+    assert verdict.html == verdict_page(two).html
+
+
+def test_tables_hold_the_pairs_and_what_every_data_set_adds(two):
+    tables = {table.name: rows(table) for table in verdict_page(two).tables}
+    first = tables["pooled_pairs"][0]
+    assert (first["first"], first["second"], first["blocks"]) == ("rand", "decomp", 7)
+    added = [r for r in tables["pooled_by_data_set"] if (r["first"], r["second"]) == ("rand", "decomp")]
+    assert [(r["data_set"], r["blocks"]) for r in added] == [("digits", 4), ("slides", 3)]
+    assert [r["difference_without"] for r in added] == pytest.approx([-0.125, -0.25])
+    assert [r["full_annotation"] for r in tables["experiments"]] == [1.0, 0.4]
+    assert {r["read_from"] for r in tables["experiments"]} == {"digits.zip", "slides.zip"}
+
+
+def test_the_forest_has_the_colour_of_every_data_set(two):
+    forest = verdict_page(two).drawings[0]
+    assert forest.name == "forest"
+    assert all(colour_pixels(forest, LOOKS[k][0]) > 50 for k in range(2))
+    assert "rand – decomp" in forest.svg
+    assert colour_pixels(verdict_page(two[:1]).drawings[0], LOOKS[0][0]) == 0  # all blocks are those of the data set
+
+
+def test_too_few_blocks_are_said_with_how_many_more_would_do(source):
+    made = source("d", {"rand": [[0.1, 0.2]] * 3, "decomp": [[0.1, 0.5]] * 3})
+    assert verdict_page([made]).sentences[0] == (
+        "Over 3 block(s) of 1 data set(s) no difference can be significant: with 3 the least corrected p of 1 pair(s) "
+        "of samplers is 0.25; 3 more block(s) would do."
+    )
+
+
+def test_what_has_no_part_in_the_verdict_is_on_the_page(two, source):
+    lost = source("lost", {"rand": [[0.1, 0.2]], "decomp": [[0.1, 0.3]]}, full=None)
+    text = text_of(parsed(verdict_page([with_design(two[0], oracles=("decomp",)), two[1], lost])))
+    assert "lost: no full annotation is finished, so it cannot be set beside other data and is left out." in text
+    assert "Oracle baselines, which read the truth, are shown but have no part in the verdict: decomp." in text
+    assert "decomp (oracle baseline)" in text
+
+
+def test_crossings_of_the_first_cycle_are_upper_bounds_and_equals_share_a_place(source):
+    made = source("d", {name: [[0.96, 0.97]] * 2 for name in ("rand", "decomp")})
+    text = text_of(parsed(verdict_page([made])))
+    assert "rand and decomp reach 95% of the full-annotation score (mIoU 0.950) by the shared first cycle" in text
+    assert "at most" in text
+
+
+def test_repeats_that_a_sampler_lacks_take_nothing_from_the_others(source):
+    made = source("d", {"rand": [[0.1, 0.2]] * 4, "decomp": [[0.1, 0.5]] * 4, "badge": [[0.1, 0.9]]})
+    verdict = verdict_page([made])
+    counts = {(r["first"], r["second"]): r["blocks"] for r in rows(verdict.tables[0])}
+    assert counts == {("rand", "decomp"): 4, ("rand", "badge"): 1, ("decomp", "badge"): 1}
+    assert "badge is summed up over 1 of the 4 repeat(s)" in text_of(parsed(verdict))
+
+
+def test_nothing_finished_is_no_verdict(source):
+    verdict = verdict_page([source("d", {"rand": [[0.1]], "decomp": [[0.1]]}, full=None)])
+    assert verdict.sentences[0].startswith("No pair of samplers has a finished block in common")
+    assert parsed(verdict) is not None
