@@ -36,6 +36,8 @@ from decomp.platform.learners.inference.segmentation import SegmentationPredicto
 from decomp.platform.learners.networks.unet import Network
 from decomp.platform.learners.unet import UNet
 from decomp.platform.predictions import Measure, Prediction, Wanted
+from decomp.platform.samplers import ImageView
+from decomp.platform.samplers.uncertainty import UncertaintyRegions
 from decomp.platform.samplers.windows import Windows
 
 N_CLASSES = 19
@@ -73,10 +75,8 @@ def ensemble(shape: tuple[int, ...], n_classes: int, n: int, device: str) -> lis
 
 def chosen(prediction: Prediction) -> int:
     """Choose regions as UNCERT does, in an image of which nothing is annotated."""
-    assert prediction.uncertainty is not None
-    windows = Windows("", prediction.labels.shape, WINDOW, ())
-    peaks, rng = windows.means(prediction.uncertainty), np.random.default_rng(0)
-    return len([windows.take(peaks.best(rng)) for _ in range(N_REGION)])
+    view = ImageView(Windows("", prediction.labels.shape, WINDOW, ()), uncertainty=prediction.uncertainty)
+    return len(UncertaintyRegions().choose(view, N_REGION, np.random.default_rng(0)))
 
 
 def timed(steps: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
