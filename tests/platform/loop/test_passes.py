@@ -3,17 +3,18 @@
 import json
 import shutil
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
-from helpers.toy_runs import BASE, DECOMP, REFERENCE, RUNS, run_alone, run_locally
+from helpers.toy_runs import BASE, DECOMP, REFERENCE, RIVAL_RUNS, RUNS, run_alone, run_locally
 
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.loop.loop import Loop, Observer
 from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.tasks import Checkpoint, PassStreams
 from decomp.platform.loop.workers import LocalWorkers
-from decomp.platform.passes import Passes
+from decomp.platform.passes import Method, Passes
 from decomp.platform.spec import Component, RunSpec, Sampler
 from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.runs import RunStore
@@ -163,10 +164,19 @@ class Reversed(LocalWorkers):
         return super().evaluate(model, images[::-1], passes)[::-1]
 
 
-@pytest.mark.parametrize("evaluate", ["first", "mean"])
-@pytest.mark.parametrize("method", ["ensemble", "mc-dropout", "test-time-augmentation"])
-def test_the_order_of_the_images_does_not_matter(tmp_path, method, evaluate):
-    spec = replace(DROPPING, passes=Passes(method, 3, evaluate))
+RIVALS = [run for run in RIVAL_RUNS if run.sampler.name in ("bald", "softrank-bald", "clasp-pe", "typiclust")]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(replace(DROPPING, passes=Passes(method, 3)) for method in get_args(Method)),
+        *(replace(DROPPING, passes=Passes(method, 3, "mean")) for method in get_args(Method)),
+        *(replace(run, learner=LEARNER, passes=DROPOUT, cycles=3) for run in RIVALS),
+    ],
+    ids=lambda spec: f"{spec.sampler.name}-{spec.passes.method}-{spec.passes.evaluate}",
+)
+def test_the_order_of_the_images_does_not_matter(tmp_path, spec):
     learner, dataset = build_learner(spec.learner), build_dataset(spec.dataset)
     for root, workers in ((tmp_path / "one", LocalWorkers), (tmp_path / "other", Reversed)):
         for each in (spec.first, spec):
