@@ -19,8 +19,8 @@ from decomp.platform.learners.base import Processes, Training
 from decomp.platform.loop.oracle import Revealed
 from decomp.platform.loop.proposals import Proposals
 from decomp.platform.loop.shard import StaleShard
-from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PredictTask
-from decomp.platform.loop.workers import Workers
+from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PassStreams, PredictTask
+from decomp.platform.loop.workers import Workers, starts
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.regions import Region
 from decomp.platform.storage.location import Location
@@ -85,11 +85,22 @@ class WorkerGroup(Workers):
         self._predicted: dict[int, PredictTask] = {}
 
     @override
-    def fit(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
-        if self._training_workers > 1:
-            return self._fit_distributed(training, start, checkpoint)
-        model: Checkpoint = self._call({0: (training, start, checkpoint, self._progress)}, "fit")[0]
-        return model
+    def fit(
+        self, trainings: Sequence[Training], start: Checkpoint | None, checkpoints: Sequence[Location]
+    ) -> Checkpoint:
+        """Train as many models at once as there are workers, or one by one where several workers train one together."""
+        of_members = list(zip(trainings, starts(start, len(trainings)), checkpoints, strict=True))
+        at_once = 1 if self._training_workers > 1 else len(self.workers)
+        rounds = [of_members[first : first + at_once] for first in range(0, len(of_members), at_once)]
+        models: list[Checkpoint] = []
+        for number, trained_at_once in enumerate(rounds):
+            part = number / len(rounds), (number + 1) / len(rounds)
+            if self._training_workers > 1:
+                models += [self._fit_distributed(*of_member, part) for of_member in trained_at_once]
+            else:
+                calls = {k: (*of_member, self._progress, part) for k, of_member in enumerate(trained_at_once)}
+                models += self._call(calls, "fit").values()
+        return Checkpoint.joined(models)
 
     @override
     def predict(self, task: PredictTask) -> PoolCounts:
@@ -104,7 +115,7 @@ class WorkerGroup(Workers):
 
     @override
     def count_classes(self, images: Sequence[str]) -> npt.NDArray[np.int64]:
-        return self._each_image(images, "count_classes")
+        return self._each_image(images, "count_classes", lambda part: (part,))
 
     @override
     def reveal(self, regions: Sequence[Region]) -> Revealed:
@@ -114,20 +125,26 @@ class WorkerGroup(Workers):
         return Revealed.total(list(self._call(_single(regions_of), "reveal").values()))
 
     @override
-    def evaluate(self, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:
-        return self._each_image(images, "evaluate", model)
+    def evaluate(
+        self, model: Checkpoint, images: Sequence[str], passes: PassStreams | None = None
+    ) -> npt.NDArray[np.int64]:
+        return self._each_image(images, "evaluate", lambda part: (model, part, passes))
 
-    def _each_image(self, images: Sequence[str], method: str, *first: Any) -> npt.NDArray[np.int64]:
-        """Answers for images dealt out to all workers, one row for each image."""
+    def _each_image(
+        self, images: Sequence[str], method: str, arguments: Callable[[tuple[str, ...]], tuple[Any, ...]]
+    ) -> npt.NDArray[np.int64]:
+        """Answers for images dealt out to all workers, one row for each image; `arguments` are those of a part."""
         n = min(len(self.workers), len(images))
-        answers = self._call({k: (*first, tuple(images[k::n])) for k in range(n)}, method)
+        answers = self._call({k: arguments(tuple(images[k::n])) for k in range(n)}, method)
         rows = np.empty((len(images), *answers[0].shape[1:]), np.int64)
         for k, rows_of_worker in answers.items():
             rows[k::n] = rows_of_worker
         return rows
 
-    def _fit_distributed(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
-        """Train with several workers, starting all of them anew when one is lost."""
+    def _fit_distributed(
+        self, training: Training, start: Checkpoint | None, checkpoint: Location, part: tuple[float, float]
+    ) -> Checkpoint:
+        """Train one model with several workers, starting all of them anew when one is lost."""
         for attempt in range(ATTEMPTS):
             address = self._call({0: ()}, "meet")[0]
             trainings = [
@@ -135,7 +152,7 @@ class WorkerGroup(Workers):
                 for rank in range(self._training_workers)
             ]
             first, *others = self.workers
-            calls = [first.fit.remote(self._job, trainings[0], start, checkpoint, self._progress)]
+            calls = [first.fit.remote(self._job, trainings[0], start, checkpoint, self._progress, part)]
             calls += [
                 worker.assist.remote(self._job, of_worker, start)
                 for worker, of_worker in zip(others, trainings[1:], strict=False)

@@ -20,7 +20,7 @@ from decomp.platform.datasets import Dataset
 from decomp.platform.learners.base import Training
 from decomp.platform.loop.oracle import Revealed, reveal
 from decomp.platform.loop.shard import PoolShard
-from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PredictTask
+from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PassStreams, PredictTask
 from decomp.platform.loop.workers import assist, fit
 from decomp.platform.regions import Region
 from decomp.platform.spec import Component
@@ -61,10 +61,26 @@ class Worker:
         self._rendezvous: Any = None  # it lasts until the next one
 
     def fit(
-        self, job: Job, training: Training, start: Checkpoint | None, checkpoint: Location, progress: Any
+        self,
+        job: Job,
+        training: Training,
+        start: Checkpoint | None,
+        checkpoint: Location,
+        progress: Any,
+        part: tuple[float, float],
     ) -> Checkpoint:
-        """Train and write the checkpoint; `progress` is the handle of the `ProgressActor` to report to."""
-        return fit(self._shard_of(job), replace(training, progress=_Reporter(progress, job.run)), start, checkpoint)
+        """Train one model and write its checkpoint.
+
+        Args:
+            job: for whom.
+            training: as in `Workers.fit`, like `start` and `checkpoint`.
+            start: see there.
+            checkpoint: see there.
+            progress: handle of the `ProgressActor` to report to.
+            part: which part of the cycle's training this one is, from where to where in [0, 1].
+        """
+        training = replace(training, progress=_Reporter(progress, job.run, part))
+        return fit(self._shard_of(job), training, start, checkpoint)
 
     def meet(self, job: Job) -> str:
         """Open a rendezvous on this node for one training of several workers; returns its address."""
@@ -93,9 +109,11 @@ class Worker:
         """What the oracle reveals about regions in the worker's images."""
         return reveal(self._shard_of(job).dataset, regions)
 
-    def evaluate(self, job: Job, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:
+    def evaluate(
+        self, job: Job, model: Checkpoint, images: Sequence[str], passes: PassStreams | None
+    ) -> npt.NDArray[np.int64]:
         """Confusion matrix of each image, shape (N, C, C)."""
-        return self._shard_of(job).evaluate(model, images)
+        return self._shard_of(job).evaluate(model, images, passes)
 
     def _shard_of(self, job: Job) -> PoolShard:
         if self._shard is None or job != self._job:
@@ -110,13 +128,15 @@ class Worker:
 class _Reporter:
     """Reports the progress of a training now and then."""
 
-    def __init__(self, progress: Any, run: str) -> None:
+    def __init__(self, progress: Any, run: str, part: tuple[float, float]) -> None:
         self._progress = progress
         self._run = run
+        self._part = part
         self._last = 0.0
 
     def __call__(self, fraction: float) -> None:
         now = time.monotonic()
         if now - self._last >= REPORT_EVERY:
             self._last = now
-            self._progress.advance.remote(self._run, fraction)
+            start, end = self._part
+            self._progress.advance.remote(self._run, start + fraction * (end - start))

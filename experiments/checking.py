@@ -9,6 +9,7 @@ from decomp.experiments.console import duration
 from decomp.experiments.plan import Plan
 from decomp.experiments.report.run_history import RunHistory
 from decomp.platform.components import reads_truth
+from decomp.platform.spec import RunSpec
 
 DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Where the drivers of NVIDIA, AMD and Windows' Linux answer; without them there is no GPU to be counted."""
@@ -28,19 +29,19 @@ def plan_table(plan: Plan, histories: Sequence[RunHistory]) -> Table:
     table = Table(
         "what", "runs", "cycles each", "trainings", title=f"Plan of {plan.experiment.name}", title_justify="left"
     )
-    start = plan.experiment.start
+    start, references = plan.experiment.start, plan.references
     all_classes = " (start with all classes: reads the truth)" * (start is not None and start.choice == "all-classes")
-    table.add_row(
-        f"first cycles, shared by all samplers{all_classes}", str(len(plan.firsts)), "1", str(len(plan.firsts))
-    )
+    firsts = f"first cycles, shared by all samplers{all_classes}"
+    table.add_row(firsts, str(len(plan.firsts)), "1", str(_trainings(plan.firsts)))
     for sampler in plan.experiment.samplers:
         for budget in plan.experiment.budgets:
             runs = [run for run in plan.runs if run.sampler and run.sampler.name == sampler.name]
-            count = sum(run.budget == budget.of_cycle for run in runs)
-            if count:
+            runs = [run for run in runs if run.budget == budget.of_cycle]
+            if runs:
                 name = f"{sampler.name} {budget.label}{' (oracle baseline: reads the truth)' * reads_truth(sampler)}"
-                table.add_row(name, str(count), str(budget.cycles), str(count * (budget.cycles - 1)))
-    table.add_row("full-annotation references", str(len(plan.references)), "1", str(len(plan.references)))
+                trainings = (budget.cycles - 1) * _trainings(runs)
+                table.add_row(name, str(len(runs)), str(budget.cycles), str(trainings))
+    table.add_row("full-annotation references", str(len(references)), "1", str(_trainings(references)))
     table.add_section()
     table.add_row("total", str(len(plan.specs)), "", str(plan.trainings()))
     finished = sum(history.finished for history in histories)
@@ -49,6 +50,11 @@ def plan_table(plan: Plan, histories: Sequence[RunHistory]) -> Table:
     if imported:
         table.add_row("of these imported", str(len(imported)), "", str(plan.trainings_done(imported)))
     return table
+
+
+def _trainings(specs: Sequence[RunSpec]) -> int:
+    """Trainings of one cycle of each of the runs."""
+    return sum(spec.members for spec in specs)
 
 
 def occupation(plan: Plan) -> str:

@@ -33,7 +33,6 @@ from decomp.experiments.schema import load_experiment
 from decomp.platform.errors import UserError
 from decomp.platform.version import package_version
 
-
 app = typer.Typer(
     help="Replay region-level annotation on fully labelled data and compare samplers.",
     epilog="Start with: decomp run experiments/digits.yaml",

@@ -12,6 +12,7 @@ from decomp.experiments.problems import (
     budget_problems,
     fits,
     learner_problems,
+    passes_problems,
     sampler_problems,
     start_problems,
 )
@@ -88,7 +89,7 @@ class Plan:
 
     def trainings(self) -> int:
         """Trainings of the whole plan: the first cycle of a seed is trained once for all samplers."""
-        return len(self.firsts) + len(self.references) + sum(spec.cycles - 1 for spec in self.runs)
+        return sum(spec.members * (spec.cycles - (spec.kind == "run")) for spec in self.specs)
 
     def epochs(self) -> int | None:
         """Epochs of all these trainings if no run ends early; None where the learner cannot tell."""
@@ -104,7 +105,7 @@ class Plan:
             for epochs in each:
                 if epochs is None:
                     return None
-                total += epochs
+                total += spec.members * epochs
         return total
 
     def histories(self) -> tuple[RunHistory, ...]:
@@ -114,7 +115,8 @@ class Plan:
     def trainings_done(self, histories: Sequence[RunHistory]) -> int:
         """Trainings whose cycles are committed already."""
         return sum(
-            min(len(history.own_cycles), history.spec.cycles - (history.spec.kind == "run")) for history in histories
+            history.spec.members * min(len(history.own_cycles), history.spec.cycles - (history.spec.kind == "run"))
+            for history in histories
         )
 
     def missing(self, histories: Sequence[RunHistory]) -> dict[str, RunStore]:
@@ -158,7 +160,7 @@ def make_plan(experiment: Experiment) -> Plan:
     try:
         # Without a learner the other mistakes are looked for in the data as they are, so that all are named at once.
         dataset = source if problems else build_learner(experiment.learner).prepare(source)
-        problems += [] if problems else axes_problems(experiment, dataset)
+        problems += [] if problems else [*axes_problems(experiment, dataset), *passes_problems(experiment)]
         experiment, unfit = _in_pixels(experiment, dataset)
         problems += unfit
         problems += [*sampler_problems(experiment, dataset), *budget_problems(experiment, dataset)]
@@ -228,6 +230,7 @@ def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], finger
         learner=experiment.learner,
         seed=0,
     )
+    passes = experiment.passes
     runs = [
         replace(
             base,
@@ -235,6 +238,7 @@ def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], finger
             seed=seed,
             fold=fold,
             warm_start=experiment.warm_start,
+            passes=passes,
             budget=budget.of_cycle,
             sampler=identified_sampler(told_selections(sampler, budget.cycles - 1)),
             start=experiment.start,
@@ -248,7 +252,8 @@ def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], finger
     references = []
     if experiment.reference is not None:
         learner = of("learner", experiment.learner.with_options(experiment.reference))
-        references = [replace(base, learner=learner, seed=seed, fold=fold) for seed, fold in repeats]
+        base = replace(base, learner=learner, passes=passes and passes.in_reference)
+        references = [replace(base, seed=seed, fold=fold) for seed, fold in repeats]
     firsts = {run.first.key: run.first for run in runs}
     return Plan(experiment, dataset, tuple(firsts.values()), tuple(references), tuple(runs))
 

@@ -34,6 +34,22 @@ def learner_problems(experiment: Experiment) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
+def passes_problems(experiment: Experiment) -> list[str]:
+    """Why the learner, which can be made, cannot predict in the passes, and which samplers lack them."""
+    if experiment.passes is None:
+        return [
+            f"samplers[{number}]: {sampler.name} reads {sampler.uncertainty}, which compares several predictions of an "
+            f"image, but there is one; add passes, like {{method: ensemble, n: 5}}."
+            for number, sampler in enumerate(experiment.samplers)
+            if sampler.uncertainty and sampler.uncertainty.over_passes
+        ]
+    try:
+        build_learner(experiment.learner).check_passes(experiment.passes)
+    except UserError as error:
+        return str(error).splitlines()
+    return []
+
+
 def axes_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
     """Why the learner, which can be made, is not for images like these; nothing if it is."""
     learner = build_learner(experiment.learner)

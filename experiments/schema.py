@@ -17,6 +17,7 @@ from decomp.experiments.windows import has_lengths, window_of
 from decomp.experiments.written import interpolated, mistakes_of, override, read_file
 from decomp.platform.errors import UserError, describe, nearest, shown
 from decomp.platform.names import check_name
+from decomp.platform.passes import Passes
 from decomp.platform.spec import Budget, Component, RegionShape, Sampler, Start
 from decomp.platform.storage import records
 from decomp.platform.storage.address import parse_location
@@ -106,6 +107,9 @@ class Experiment(pydantic.BaseModel):
 
     warm_start: bool = False
     """Whether a cycle starts from the weights of the one before."""
+
+    passes: Passes | None = None
+    """The passes in which images are predicted; a single one by default."""
 
     reference: dict[str, Any] | None = Field(default_factory=dict)
     """Learner options that differ in the full-annotation reference; null for no reference."""
@@ -245,6 +249,7 @@ def _keys_at(location: Sequence[Any]) -> dict[str, Any]:
         "samplers": Sampler,
         "budgets": BudgetOfCycles,
         "start": Start,
+        "passes": Passes,
         "resources": Resources,
         "annotation_seconds": AnnotationSeconds,
     }

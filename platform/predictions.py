@@ -31,6 +31,11 @@ class Measure(StrEnum):
     MUTUAL_INFORMATION = "mutual_information"
     """Entropy of the mean of several predictions less their mean entropy (BALD), from 0 to ln C (Sec. 10)."""
 
+    @property
+    def over_passes(self) -> bool:
+        """Whether it compares several predictions of an image."""
+        return self in (Measure.EXPECTED_ENTROPY, Measure.MUTUAL_INFORMATION)
+
     def greatest(self, n_classes: int) -> float:
         """The value that stands for `LEVELS` steps."""
         bounded = self in (Measure.LEAST_CONFIDENCE, Measure.MARGIN)

@@ -10,12 +10,13 @@ from typing import Any, Literal
 import pydantic
 
 from decomp.platform.grid import Budget, Component, RegionShape, Sampler, Start
+from decomp.platform.passes import Passes
 
 __all__ = ["Budget", "Component", "RegionShape", "RunSpec", "Sampler", "Start", "key_of"]
 
 Kind = Literal["first", "reference", "run"]
 
-LATER = ("total", "start")
+LATER = ("total", "start", "passes")
 """Keys that the identity lacks where they are None, since runs began before there were such keys."""
 
 FORMAT = 4
@@ -57,6 +58,9 @@ class RunSpec:
     start: Start | None = None
     """The first cycle, with its budget; None for a random one with the run's own budget, and for a reference."""
 
+    passes: Passes | None = None
+    """The passes in which images are predicted; None for a single one."""
+
     cycles: int = 1
     """How many cycles to run; not part of the identity, so a longer experiment goes on where a shorter one stopped."""
 
@@ -64,7 +68,13 @@ class RunSpec:
     def first(self) -> "RunSpec":
         """The first cycle that this run shares with all samplers of its seed, fold and budget."""
         budget = self.budget if self.start is None else self.start.budget
-        return replace(self, kind="first", sampler=None, warm_start=False, cycles=1, budget=budget)
+        passes = self.passes and self.passes.in_first_cycle
+        return replace(self, kind="first", sampler=None, warm_start=False, passes=passes, cycles=1, budget=budget)
+
+    @property
+    def members(self) -> int:
+        """Models that are trained in each cycle."""
+        return self.passes.members if self.passes else 1
 
     def identity(self) -> dict[str, Any]:
         """Everything that can change a result, as JSON-ready data.

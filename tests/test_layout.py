@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "platform.learners.nnunet": "platform storage metrics datasets.base datasets.formats datasets learners.base "
     "learners.reproducible learners.devices learners.checkpoints learners.training learners.inference",
     "platform.components": "platform spec samplers partitions datasets learners",
-    "platform.loop": "platform spec storage samplers metrics partitions datasets.base learners.base components",
+    "platform.loop": "platform spec storage samplers metrics partitions datasets.base learners.base "
+    "learners.inference components",
     "platform.api": "platform samplers metrics partitions datasets.base datasets.formats datasets learners.base "
     "learners.reproducible learners.checkpoints learners.training learners.inference",
     "platform.testing": "platform spec samplers metrics partitions datasets.base learners.base",
@@ -73,8 +74,8 @@ MAY_IMPORT = {
     "experiments.sources",
     "experiments.results": "experiments.report.run_history experiments.report experiments.description "
     "experiments.sources experiments.verdict",
-    "experiments.checking": "platform components experiments.console experiments.report.run_history experiments.plan "
-    "experiments.report experiments.prospects",
+    "experiments.checking": "platform components spec experiments.console experiments.report.run_history "
+    "experiments.plan experiments.report experiments.prospects",
     "experiments.arguments": "platform experiments.schema experiments.plan",
     "experiments.tracking": "platform components spec storage datasets.base experiments.import_marks "
     "experiments.report.run_history "

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.datasets.base import Dataset
+from decomp.platform.errors import UserError
 from decomp.platform.ledger import Ledger
 from decomp.platform.metrics import confusion_matrix
+from decomp.platform.passes import Passes
 from decomp.platform.predictions import Measure, Prediction, Wanted
 
 
@@ -127,6 +129,17 @@ class Learner(ABC):
         Asked before a run, when its workers are planned.
         """
         return 1
+
+    def check_passes(self, passes: Passes) -> None:
+        """Check that its models can predict an image in these passes (Sec. 10 of the method notes).
+
+        Called by `decomp check` and before a run that has passes. Overridden by learners whose `load` gives a
+        `decomp.platform.learners.inference.passes.ForwardPredictor`; see `Passes.check`.
+
+        Raises:
+            UserError: if they cannot, naming the key and the remedy.
+        """
+        raise UserError(f"passes: {type(self).__name__} predicts an image in one pass; remove 'passes'.")
 
     def prepare(self, dataset: Dataset) -> Dataset:
         """The data set as this learner reads it, in whose pixels regions are chosen; by default the data set itself.

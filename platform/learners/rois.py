@@ -21,6 +21,7 @@ from decomp.platform.learners.training.annotated_rois import annotated_rois, bat
 from decomp.platform.learners.training.divergence import diverged
 from decomp.platform.learners.training.schedules import cosine
 from decomp.platform.metrics import confusion_matrix, weighted_f1
+from decomp.platform.passes import Passes
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +66,10 @@ class RoiLearner(Learner):
 
     threads: Annotated[int, Field(ge=1)] = 1
     """CPU threads of training and prediction."""
+
+    @override
+    def check_passes(self, passes: Passes) -> None:
+        passes.check(dropout=self.dropout, flips=0)
 
     @abstractmethod
     def new_network(self, contents: Sequence[Any], n_classes: int) -> RoiNetwork:

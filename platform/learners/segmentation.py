@@ -25,6 +25,7 @@ from decomp.platform.learners.training.schedules import Patience, warmed_polynom
 from decomp.platform.learners.training.streamed_crops import StreamedCrops
 from decomp.platform.marks import ByContent, NotIdentity
 from decomp.platform.metrics import confusion_matrix, iou, mean_iou
+from decomp.platform.passes import Passes, flips
 from decomp.platform.predictions import Wanted
 from decomp.platform.prefetch import prefetch
 
@@ -123,6 +124,9 @@ class Segmentation(Learner):
     cache: Annotated[float, Field(ge=0, allow_inf_nan=False), NotIdentity()] = 4.0
     """GB of images that each process keeps in memory between their crops."""
 
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the channels that are dropped before the last layer in training."""
+
     pretrained: Annotated[Path | None, ByContent()] = None
     """File of released weights to begin with, .safetensors or .pth; the learner says which fit."""
 
@@ -136,6 +140,10 @@ class Segmentation(Learner):
     def most_processes(self) -> int:
         """As many as there are crops in a batch."""
         return self.batch
+
+    @override
+    def check_passes(self, passes: Passes) -> None:
+        passes.check(dropout=self.dropout, flips=len(flips(2)))
 
     @abstractmethod
     def network_options(self) -> dict[str, Any]:
@@ -290,12 +298,7 @@ class Segmentation(Learner):
         return SegmentationPredictor(network.eval(), device, self.title, self.threads, self.strict)
 
     def _validate(
-        self,
-        network: SegmentationNetwork,
-        dataset: Dataset,
-        images: Sequence[str],
-        device: torch.device,
-        group: Group,
+        self, network: SegmentationNetwork, dataset: Dataset, images: Sequence[str], device: torch.device, group: Group
     ) -> float:
         """Mean IoU of the validation split, the same in all processes."""
         predictor = self._predictor(network, device)

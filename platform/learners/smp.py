@@ -88,7 +88,7 @@ class Smp(Segmentation):
 
         architecture, encoder = options["architecture"], options["encoder"]
         try:
-            return Network(architecture, encoder, in_channels, n_classes)
+            return Network(architecture, encoder, in_channels, n_classes, self.dropout)
         except FAILURES as error:
             raise _misfit(architecture, encoder, error) from error
 

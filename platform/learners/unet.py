@@ -17,6 +17,7 @@ from typing_extensions import override
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Training
+from decomp.platform.passes import Passes, flips
 
 if TYPE_CHECKING:
     from decomp.platform.learners.networks.unet import Network
@@ -68,6 +69,9 @@ class UNet(Learner):
     jitter: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     """Standard deviation of a crop's random gain and offset, in standard deviations of the pixels."""
 
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the channels of each map that are dropped in training before the decoder enlarges it."""
+
     threads: Annotated[int, Field(ge=1)] = 1
     """CPU threads of training and prediction."""
 
@@ -82,6 +86,10 @@ class UNet(Learner):
     def most_processes(self) -> int:
         """As many as there are crops in a batch."""
         return self.batch
+
+    @override
+    def check_passes(self, passes: Passes) -> None:
+        passes.check(dropout=self.dropout, flips=len(flips(2)))
 
     @override
     def fit(self, dataset: Dataset, training: Training, checkpoint: Path) -> None:
@@ -100,7 +108,9 @@ class UNet(Learner):
 
         crops = Crops(dataset, training.ledger, self.crop, self.batch, self.balanced, self.jitter)
         device = torch.device(training.device)
-        with process_group(training.processes, device) as group, reproducible(self.threads, device):
+        # A generator of its own, so that dropout changes no crop; alike in all processes that train together.
+        seed = int(training.rng.spawn(1)[0].integers(2**63)) if self.dropout else None
+        with process_group(training.processes, device) as group, reproducible(self.threads, device, seed):
             network = self._initial_network(dataset, training, crops).to(device).to(memory_format=torch.channels_last)
             self._train(network, crops, dataset, training, group)
         if training.processes.rank > 0:
@@ -122,7 +132,7 @@ class UNet(Learner):
         from decomp.platform.learners.checkpoints import read_checkpoint
         from decomp.platform.learners.inference.segmentation import SegmentationPredictor
 
-        network, _ = read_checkpoint(checkpoint, FORMAT, TITLE, dataset.classes, _described)
+        network, _ = read_checkpoint(checkpoint, FORMAT, TITLE, dataset.classes, self._described)
         network.to(device).to(memory_format=torch.channels_last)
         return SegmentationPredictor(network.eval(), torch.device(device), TITLE, self.threads)
 
@@ -132,9 +142,27 @@ class UNet(Learner):
         # Drawn for a warm start too, which therefore trains on the same crops.
         seed = int(training.rng.integers(2**63))
         if training.warm_start is None:
-            return _new_network(crops, len(dataset.classes), self.widths, seed)
+            return self._new_network(crops, len(dataset.classes), seed)
         expected = {"widths": self.widths, "in_channels": crops.channels}
-        return read_warm_start(training.warm_start, FORMAT, TITLE, dataset.classes, _described, expected)
+        return read_warm_start(training.warm_start, FORMAT, TITLE, dataset.classes, self._described, expected)
+
+    def _new_network(self, crops: Crops, n_classes: int, seed: int) -> Network:
+        import torch
+
+        from decomp.platform.learners.networks.unet import Network
+
+        with torch.random.fork_rng(devices=[]):
+            # Not torch.manual_seed: it would reseed the caller's CUDA generators too.
+            torch.default_generator.manual_seed(seed)
+            network = Network(crops.channels, n_classes, self.widths, self.dropout)
+        network.set_statistics(crops.mean, crops.std)
+        return network
+
+    def _described(self, description: Mapping[str, Any]) -> Network:
+        from decomp.platform.learners.networks.unet import Network
+
+        n_classes, widths = len(description["classes"]), tuple(description["widths"])
+        return Network(description["in_channels"], n_classes, widths, self.dropout)
 
     def _train(self, network: Network, crops: Crops, dataset: Dataset, training: Training, group: Group) -> None:
         import torch
@@ -170,22 +198,3 @@ class UNet(Learner):
                     what = f"The U-Net's training diverged by iteration {iteration + 1}"
                     raise diverged(what, dataset, training.ledger.by_image)
                 training.progress((iteration + 1) / self.iterations)
-
-
-def _new_network(crops: Crops, n_classes: int, widths: tuple[int, ...], seed: int) -> Network:
-    import torch
-
-    from decomp.platform.learners.networks.unet import Network
-
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed: it would reseed the caller's CUDA generators too.
-        torch.default_generator.manual_seed(seed)
-        network = Network(crops.channels, n_classes, widths)
-    network.set_statistics(crops.mean, crops.std)
-    return network
-
-
-def _described(description: Mapping[str, Any]) -> Network:
-    from decomp.platform.learners.networks.unet import Network
-
-    return Network(description["in_channels"], len(description["classes"]), tuple(description["widths"]))

@@ -67,6 +67,9 @@ class UperNet(Segmentation):
     auxiliary_channels: Count = 256
     """Channels of the auxiliary head on the third stage."""
 
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of the channels that are dropped before the last layer in training."""
+
     checkpointing: bool = False
     """Whether activations within blocks are computed again in backward instead of being kept; what is kept of a crop
     of 512 x 1024 shrinks from 3.9 to 1.2 GB (in float32), for about a third more time and the same gradients."""
@@ -105,7 +108,14 @@ class UperNet(Segmentation):
             self.drop_path,
             as_before if self.checkpointing else None,
         )
-        return Network(backbone, in_channels, n_classes, options["decoder_channels"], options["auxiliary_channels"])
+        return Network(
+            backbone,
+            in_channels,
+            n_classes,
+            options["decoder_channels"],
+            options["auxiliary_channels"],
+            self.dropout,
+        )
 
     @override
     def take_pretrained(self, network: SegmentationNetwork, tensors: Mapping[str, torch.Tensor], file: Path) -> None:

@@ -16,7 +16,7 @@ from decomp.platform.loop.candidates import Candidates
 from decomp.platform.loop.oracle import Revealed
 from decomp.platform.loop.selection import FIRST_CYCLE, FIRST_CYCLE_OF_POOL, Selection, SelectionStep
 from decomp.platform.loop.start import start_with_all_classes
-from decomp.platform.loop.tasks import Checkpoint
+from decomp.platform.loop.tasks import Checkpoint, PassStreams
 from decomp.platform.loop.workers import Workers
 from decomp.platform.metrics import score
 from decomp.platform.randomness import stream
@@ -108,7 +108,7 @@ class Loop:
         spec, cycle = self.store.spec, len(past.folders) + 1
         folders, records, ledger = past.folders, past.records, past.ledger
         phases = _Phases(cycle, self.observer)
-        previous = Checkpoint(folders[-1].checkpoint, records[-1].checkpoint_sha256) if folders else None
+        previous = _model_of(folders[-1], records[-1]) if folders else None
         shapes = {split: self._shapes(split) for split in annotated_splits(self.dataset)}
         all_shapes = {image: shape for of_split in shapes.values() for image, shape in of_split.items()}
 
@@ -125,15 +125,11 @@ class Loop:
                 of_split.annotate(selection.images, regions)
         with self.store.staging(cycle) as staged:
             with phases.timed("train"):
-                purpose = "reference" if spec.kind == "reference" else "training"
-                training = Training(
-                    ledger=ledger,
-                    rng=stream(spec.seed, purpose, fold=spec.fold, cycle=cycle),
-                    fold=spec.fold,
-                )
-                model = self.workers.fit(training, previous if spec.warm_start else None, staged.checkpoint)
+                start = previous if spec.warm_start else None
+                model = self.workers.fit(self._trainings(cycle, ledger), start, staged.checkpoints(spec.members))
             with phases.timed("evaluate"):
-                confusion = self.workers.evaluate(model, self.dataset.ids("test", spec.fold))
+                passes = self._evaluation_passes(cycle)
+                confusion = self.workers.evaluate(model, self.dataset.ids("test", spec.fold), passes)
             metrics, class_metrics = score(self.dataset, confusion)
 
             record = CycleRecord(
@@ -144,11 +140,25 @@ class Loop:
                 class_confidence=_floats(selection.class_confidence),
                 class_weights=_floats(selection.class_weights),
                 checkpoint_sha256=model.sha256,
+                members_sha256=tuple(other.sha256 for other in model.others),
                 selected=selection.images,
                 exhausted=bool(candidates) and all(of_split.exhausted for of_split in candidates.values()),
             )
             timing = Timing(phases.seconds, time.time_ns() // 1_000_000, package_version(), git_commit())
             return self.store.commit(staged, record, timing, selection.ledger)
+
+    def _trainings(self, cycle: int, ledger: Ledger) -> list[Training]:
+        """The training of each model of a cycle, on the same regions; the first has the stream of a single one."""
+        spec = self.store.spec
+        purpose = "reference" if spec.kind == "reference" else "training"
+        purposes = [purpose, *(f"{purpose} member {number}" for number in range(2, spec.members + 1))]
+        streams = [stream(spec.seed, purpose, fold=spec.fold, cycle=cycle) for purpose in purposes]
+        return [Training(ledger=ledger, rng=rng, fold=spec.fold) for rng in streams]
+
+    def _evaluation_passes(self, cycle: int) -> PassStreams | None:
+        spec = self.store.spec
+        scored = spec.passes if spec.passes and spec.passes.evaluate == "mean" else None
+        return PassStreams.of(scored, "test dropout", spec.seed, spec.fold, cycle)
 
     def _shapes(self, split: Split) -> dict[str, tuple[int, ...]]:
         return {image: self.dataset.shape(image) for image in self.dataset.ids(split, self.store.spec.fold)}
@@ -187,6 +197,7 @@ class Loop:
                 spec.fold,
                 phases.cycle,
                 weights,
+                spec.passes,
             )
             images = of_split.images()
             if split == "train" and spec.kind == "first" and spec.start and spec.start.choice == "all-classes":
@@ -249,6 +260,11 @@ class _Phases:
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def _model_of(folder: CycleFolder, record: CycleRecord) -> Checkpoint:
+    digests = record.checkpoint_sha256, *record.members_sha256
+    return Checkpoint.joined(list(map(Checkpoint, folder.checkpoints(len(digests)), digests)))
 
 
 def _annotated(

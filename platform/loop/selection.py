@@ -12,8 +12,9 @@ from decomp.platform.components import build_selectors
 from decomp.platform.datasets.base import Split
 from decomp.platform.ledger import Ledger
 from decomp.platform.loop.proposals import Proposals
-from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PredictTask, RegionRequest
+from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PassStreams, PredictTask, RegionRequest
 from decomp.platform.loop.workers import Workers
+from decomp.platform.passes import Passes
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
@@ -63,6 +64,7 @@ class SelectionStep:
         split: the split whose images are selected.
         seed, fold, cycle: key of the random streams.
         weights: class weights of the training pool, shape (C,); None to compute them from the candidates.
+        passes: the passes in which images are predicted; None for a single one.
     """
 
     sampler: Sampler
@@ -73,6 +75,7 @@ class SelectionStep:
     fold: int
     cycle: int
     weights: npt.NDArray[np.float64] | None = None
+    passes: Passes | None = None
 
     def run(
         self,
@@ -125,6 +128,7 @@ class SelectionStep:
                 selected=None if selected is None else frozenset(selected),
                 n_image=self.budget.n_image or len(candidates),
                 request=request,
+                passes=PassStreams.of(self.passes, "dropout", self.seed, self.fold, self.cycle),
             )
             with timed("predict"):
                 pool = workers.predict(predict)

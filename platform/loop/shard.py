@@ -18,7 +18,7 @@ from decomp.platform.learners.base import Learner, Predictor
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.loop.kept import KeptMaps, PartitionCache, Shortlist
 from decomp.platform.loop.proposals import Proposals
-from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PredictTask, RegionRequest
+from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PassStreams, PredictTask, RegionRequest
 from decomp.platform.predictions import PoolCounts, Prediction, Wanted
 from decomp.platform.prefetch import prefetch
 from decomp.platform.randomness import stream
@@ -43,8 +43,7 @@ class PoolShard:
         self.dataset = dataset
         self.learner = learner
         self.device = device
-        self._model: Checkpoint | None = None
-        self._predictor: Predictor | None = None
+        self._predictors: dict[Checkpoint, Predictor] = {}
         self._predicted_by: Checkpoint | None = None
         self._kept = Shortlist()
         self._partitions = PartitionCache(dataset)
@@ -87,14 +86,17 @@ class PoolShard:
         labels = (self.dataset.labels(image) for image in images)
         return np.array([np.bincount(of.ravel(), minlength=n_classes)[:n_classes] for of in labels], np.int64)
 
-    def evaluate(self, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Confusion matrix of the model for each of the images, shape (N, C, C)."""
+    def evaluate(
+        self, model: Checkpoint, images: Sequence[str], passes: PassStreams | None = None
+    ) -> npt.NDArray[np.int64]:
+        """Confusion matrix of the model for each of the images, shape (N, C, C); see `Workers.evaluate`."""
         n_classes = len(self.dataset.classes)
         confusion = np.zeros((len(images), n_classes, n_classes), np.int64)
         with closing(self._read(images)) as read:
             for number, (image, pixels) in enumerate(zip(images, read, strict=True)):
                 with _named(image, pixels, model):
-                    confusion[number] = self._predictor_of(model).evaluate(self.dataset, image, pixels)
+                    predictor = self._predictor_of(model, passes, image)
+                    confusion[number] = predictor.evaluate(self.dataset, image, pixels)
         return confusion
 
     def _read(self, images: Sequence[str]) -> Generator[Any, None, None]:
@@ -119,7 +121,7 @@ class PoolShard:
             maps=Need.MAPS in task.needs,
         )
         with _named(image, pixels, task.model):
-            prediction = self._predictor_of(task.model).predict(pixels, wanted)
+            prediction = self._predictor_of(task.model, task.passes, image).predict(pixels, wanted)
         counts = PoolCounts.of(image, prediction, task.image_features)
         if task.request.selector.needs.predictions and (task.selected is None or image in task.selected):
             score = 0.0
@@ -185,12 +187,20 @@ class PoolShard:
             for rank, choice in enumerate(choices)
         ]
 
-    def _predictor_of(self, model: Checkpoint) -> Predictor:
-        if self._predictor is None or self._model != model:
-            with model.file.reading(model.sha256) as file:
-                self._predictor = self.learner.load(file, self.dataset, self.device)
-            self._model = model
-        return self._predictor
+    def _predictor_of(self, model: Checkpoint, passes: PassStreams | None, image: str) -> Predictor:
+        """The model, or all models of an ensemble, ready to predict an image; they stay in memory until others come."""
+        members = model.members if passes else model.members[:1]
+        self._predictors = {member: self._predictors.get(member) or self._load(member) for member in members}
+        predictors = list(self._predictors.values())
+        if passes is None:
+            return predictors[0]
+        from decomp.platform.learners.inference.passes import FoldedPredictor  # imports torch
+
+        return FoldedPredictor(predictors, passes.passes.method, passes.seeds(image))
+
+    def _load(self, model: Checkpoint) -> Predictor:
+        with model.file.reading(model.sha256) as file:
+            return self.learner.load(file, self.dataset, self.device)
 
 
 @contextmanager

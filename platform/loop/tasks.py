@@ -1,12 +1,14 @@
 """What the loop tells the shards of the pool to do in a cycle: predict images, choose regions in some of them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from decomp.platform.passes import Passes
 from decomp.platform.predictions import Measure
+from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
 from decomp.platform.samplers import ImageSelector, JointRegionSelector, Need, RegionSelector
 from decomp.platform.spec import RegionShape
@@ -15,10 +17,57 @@ from decomp.platform.storage.location import Location
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained model: its file and the digest of its bytes, which tells versions of a shard's state apart."""
+    """A trained model: its file and the digest of its bytes, which tells versions of a shard's state apart.
+
+    Attributes:
+        file: the file; of an ensemble, that of the first model.
+        sha256: its digest.
+        others: the further models of an ensemble.
+    """
 
     file: Location
     sha256: str
+    others: tuple["Checkpoint", ...] = ()
+
+    @classmethod
+    def joined(cls, members: Sequence["Checkpoint"]) -> "Checkpoint":
+        """An ensemble of models; a single one is itself."""
+        return replace(members[0], others=tuple(members[1:]))
+
+    @property
+    def members(self) -> tuple["Checkpoint", ...]:
+        """The models one by one."""
+        return replace(self, others=()), *self.others
+
+
+@dataclass(frozen=True)
+class PassStreams:
+    """The passes in which images are predicted, and the key of their random streams.
+
+    Attributes:
+        passes: how many, and of which kind.
+        purpose: what the images are predicted for.
+        seed, fold, cycle: the rest of the key.
+    """
+
+    passes: Passes
+    purpose: str
+    seed: int
+    fold: int
+    cycle: int
+
+    @classmethod
+    def of(cls, passes: Passes | None, purpose: str, seed: int, fold: int, cycle: int) -> "PassStreams | None":
+        """With the key of the streams; None where there is a single pass."""
+        return None if passes is None else cls(passes, purpose, seed, fold, cycle)
+
+    def seeds(self, image: str) -> tuple[int | None, ...]:
+        """A seed for each pass of an image, from a stream of its own; None for passes that draw nothing."""
+        if self.passes.method != "mc-dropout":
+            return (None,) * self.passes.n
+        purposes = [f"{self.purpose} {number}" for number in range(1, self.passes.n + 1)]
+        streams = [stream(self.seed, purpose, fold=self.fold, cycle=self.cycle, image=image) for purpose in purposes]
+        return tuple(int(rng.integers(2**63)) for rng in streams)
 
 
 @dataclass(frozen=True)
@@ -69,6 +118,7 @@ class PredictTask:
         n_image: how many images will be selected in the whole pool.
         request: the regions that will be wanted of the selected images.
         image_features: whether the image selector reads features of images.
+        passes: the passes in which each image is predicted; None for a single one.
     """
 
     model: Checkpoint
@@ -82,6 +132,7 @@ class PredictTask:
     n_image: int
     request: RegionRequest
     image_features: bool = False
+    passes: PassStreams | None = None
 
 
 @dataclass(frozen=True)

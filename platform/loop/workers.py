@@ -15,7 +15,7 @@ from decomp.platform.learners.base import Training
 from decomp.platform.loop.oracle import Revealed, reveal
 from decomp.platform.loop.proposals import Proposals
 from decomp.platform.loop.shard import PoolShard
-from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PredictTask
+from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PassStreams, PredictTask
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.regions import Region
 from decomp.platform.storage.files import checksum
@@ -25,13 +25,16 @@ from decomp.platform.storage.location import Location
 class Workers(Protocol):
     """The processes of one run; each method takes a task for all images and returns the joint answer."""
 
-    def fit(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
-        """Train, write the checkpoint and return it with its digest.
+    def fit(
+        self, trainings: Sequence[Training], start: Checkpoint | None, checkpoints: Sequence[Location]
+    ) -> Checkpoint:
+        """Train the models of a cycle, write their checkpoints and return them with their digests.
 
         Args:
-            training: the training, apart from its device and its warm start.
-            start: model from whose weights training starts, or None to train from scratch.
-            checkpoint: where to write.
+            trainings: the training of each model, apart from its device and its warm start; one, or those of an
+                ensemble.
+            start: as many models from whose weights the trainings start, or None to train from scratch.
+            checkpoints: where to write each model.
         """
 
     def predict(self, task: PredictTask) -> PoolCounts:
@@ -46,12 +49,14 @@ class Workers(Protocol):
     def reveal(self, regions: Sequence[Region]) -> Revealed:
         """What the oracle tells about the regions."""
 
-    def evaluate(self, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Confusion matrix of each image, shape (N, C, C)."""
+    def evaluate(
+        self, model: Checkpoint, images: Sequence[str], passes: PassStreams | None = None
+    ) -> npt.NDArray[np.int64]:
+        """Confusion matrix of each image, shape (N, C, C): of the mean of passes, or of the first model in one pass."""
 
 
 def fit(shard: PoolShard, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
-    """Train with the shard's learner, on its data and device; arguments as in `Workers.fit`."""
+    """Train one model with the shard's learner, on its data and device; arguments as in `Workers.fit`."""
     with checkpoint.writing() as file:
         _train(shard, training, start, file)
         return Checkpoint(checkpoint, checksum(file))
@@ -60,6 +65,11 @@ def fit(shard: PoolShard, training: Training, start: Checkpoint | None, checkpoi
 def assist(shard: PoolShard, training: Training, start: Checkpoint | None) -> None:
     """Train as one of several processes, but not as the first, which alone writes the checkpoint."""
     _train(shard, training, start, Path(os.devnull))
+
+
+def starts(start: Checkpoint | None, n: int) -> Sequence[Checkpoint | None]:
+    """The model from which each of n trainings starts."""
+    return start.members if start else [None] * n
 
 
 def _train(shard: PoolShard, training: Training, start: Checkpoint | None, checkpoint: Path) -> None:
@@ -74,8 +84,11 @@ class LocalWorkers(Workers):
         self.shard = shard
 
     @override
-    def fit(self, training: Training, start: Checkpoint | None, checkpoint: Location) -> Checkpoint:
-        return fit(self.shard, training, start, checkpoint)
+    def fit(
+        self, trainings: Sequence[Training], start: Checkpoint | None, checkpoints: Sequence[Location]
+    ) -> Checkpoint:
+        of_members = zip(trainings, starts(start, len(trainings)), checkpoints, strict=True)
+        return Checkpoint.joined([fit(self.shard, *of_member) for of_member in of_members])
 
     @override
     def predict(self, task: PredictTask) -> PoolCounts:
@@ -94,5 +107,7 @@ class LocalWorkers(Workers):
         return reveal(self.shard.dataset, regions)
 
     @override
-    def evaluate(self, model: Checkpoint, images: Sequence[str]) -> npt.NDArray[np.int64]:
-        return self.shard.evaluate(model, images)
+    def evaluate(
+        self, model: Checkpoint, images: Sequence[str], passes: PassStreams | None = None
+    ) -> npt.NDArray[np.int64]:
+        return self.shard.evaluate(model, images, passes)

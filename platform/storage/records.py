@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -50,6 +51,7 @@ class CycleRecord:
         exhausted: True where no region is left to annotate after this cycle, so that the run ends here.
         regions_sha256: digest of the file of the cycle's regions; None until it is committed, and in records of
             earlier versions.
+        members_sha256: digests of the files of an ensemble's further models; absent from the JSON of a single model.
     """
 
     cycle: int
@@ -62,10 +64,14 @@ class CycleRecord:
     selected: tuple[str, ...] = ()
     exhausted: bool = False
     regions_sha256: str | None = None
+    members_sha256: tuple[str, ...] = ()
 
     def to_json(self) -> bytes:
         """As JSON, in UTF-8."""
-        return _to_json(self)
+        fields = asdict(self)
+        if not self.members_sha256:
+            del fields["members_sha256"]
+        return _to_json(fields)
 
     @classmethod
     def from_json(cls, content: bytes) -> "CycleRecord":
@@ -91,7 +97,7 @@ class Timing:
 
     def to_json(self) -> bytes:
         """As JSON, in UTF-8."""
-        return _to_json(self)
+        return _to_json(asdict(self))
 
     @classmethod
     def from_json(cls, content: bytes) -> "Timing":
@@ -102,5 +108,5 @@ class Timing:
 _RECORD, _TIMING = TypeAdapter(CycleRecord), TypeAdapter(Timing)
 
 
-def _to_json(record: CycleRecord | Timing) -> bytes:
-    return (json.dumps(asdict(record), sort_keys=True, indent=1) + "\n").encode()
+def _to_json(fields: Mapping[str, Any]) -> bytes:
+    return (json.dumps(fields, sort_keys=True, indent=1) + "\n").encode()

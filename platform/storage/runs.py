@@ -9,6 +9,7 @@ One folder per run, one folder per cycle::
             regions.parquet      the cycle's rows of the ledger
             timing.json          Timing, sealed
             model                the checkpoint (of the last two cycles only)
+            model-2, ...         those of an ensemble's further models
 
 A cycle becomes visible at once, with all its files (`Location.publish`): it is there whole or not at all. What is read
 is checked against its digest. Cycles that earlier versions committed have no digest but that of the checkpoint;
@@ -72,14 +73,18 @@ class CycleFolder:
 
     @property
     def checkpoint(self) -> Location:
-        """The trained model."""
-        return self.path / CHECKPOINT
+        """The trained model; the first one of an ensemble."""
+        return self.checkpoints(1)[0]
+
+    def checkpoints(self, n: int) -> list[Location]:
+        """The trained models of an ensemble of n."""
+        return [self.path / (CHECKPOINT if k == 1 else f"{CHECKPOINT}-{k}") for k in range(1, n + 1)]
 
     @property
     def record(self) -> CycleRecord:
         """Results of the cycle."""
         with _legible(self.path / RECORD) as content:
-            check_seal(content, self._place, _names(CycleRecord) - {"regions_sha256"})
+            check_seal(content, self._place, _names(CycleRecord) - {"regions_sha256", "members_sha256"})
             return CycleRecord.from_json(content)
 
     @property
@@ -107,10 +112,11 @@ class CycleFolder:
         return self.path / REGIONS
 
     def check_checkpoint(self, record: CycleRecord) -> None:
-        """Check that the checkpoint is the one that the cycle's record names; its file is read whole."""
-        digest = self.checkpoint.sha256()
-        if digest != record.checkpoint_sha256:
-            raise DamagedCycle(f"{self.checkpoint} is {'missing or ' if digest is None else ''}damaged")
+        """Check that the checkpoints are those that the cycle's record names; their files are read whole."""
+        committed = record.checkpoint_sha256, *record.members_sha256
+        for file, digest in zip(self.checkpoints(len(committed)), committed, strict=True):
+            if (found := file.sha256()) != digest:
+                raise DamagedCycle(f"{file} is {'missing or ' if found is None else ''}damaged")
 
     def check(self) -> None:
         """Check all that later cycles go on from."""
@@ -222,7 +228,7 @@ class RunStore:
             raise
 
     def commit(self, staged: CycleFolder, record: CycleRecord, timing: Timing, ledger: Ledger) -> CycleFolder:
-        """Add the results to a staged cycle (whose checkpoint is there already) and make it visible at once.
+        """Add the results to a staged cycle (whose checkpoints are there already) and make it visible at once.
 
         Losing a race against another process that commits the same cycle is no fault: both computed the same.
         """
@@ -232,11 +238,12 @@ class RunStore:
         record = replace(record, regions_sha256=sha256(regions))
         place = f"{self.spec.key}/{_name(record.cycle)}"
         files = {REGIONS: regions, RECORD: seal(record.to_json(), place), TIMING: seal(timing.to_json(), place)}
-        # The last two checkpoints stay: the next cycle needs the last, and the one before mends a damaged last. The one
-        # before them goes first: after the last commit of a run nobody would come back for it.
+        # The last two cycles' checkpoints stay: the next cycle needs the last, and the one before mends a damaged last.
+        # The one before them goes first: after the last commit of a run nobody would come back for it.
         if record.cycle > 3:
             for path in self.path.published(_name(record.cycle - 2)).values():
-                CycleFolder(path).checkpoint.discard()
+                for checkpoint in CycleFolder(path).checkpoints(self.spec.members):
+                    checkpoint.discard()
         return CycleFolder((self.path / _name(record.cycle)).publish(staged.path, files))
 
 

@@ -43,6 +43,64 @@ def test_epochs_of_all_trainings_are_added_up(toy_file):
     assert plan_of(toy_file).epochs() is None
 
 
+ENSEMBLE = "passes={method: ensemble, n: 3}"
+DROPPERS = "learner=helpers.toys:Droppers"
+
+
+def test_an_ensemble_takes_as_many_trainings_as_it_has_models(toy_file):
+    plan = plan_of(toy_file, DROPPERS, ENSEMBLE)
+    assert plan.trainings() == 3 * (2 + 4 * 4) + 2
+    plan = plan_of(toy_file, DROPPERS, "passes={method: ensemble, n: 3, evaluate: mean}")
+    assert plan.trainings() == 3 * (2 + 2 + 4 * 4)
+    assert plan_of(toy_file, DROPPERS, "passes={method: mc-dropout, n: 3}").trainings() == 2 + 2 + 4 * 4
+
+
+def test_passes_begin_runs_of_their_own_and_leave_others_as_they_are(toy_file):
+    keys = {spec.key for spec in plan_of(toy_file, DROPPERS).runs}
+    assert {spec.key for spec in plan_of(toy_file, DROPPERS, "passes=null").runs} == keys
+    assert keys.isdisjoint(spec.key for spec in plan_of(toy_file, DROPPERS, ENSEMBLE).runs)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([ENSEMBLE], "passes: Centroids predicts an image in one pass; remove 'passes'."),
+        (
+            ["learner={name: helpers.toys:Droppers, dropout: 0}", "passes={method: mc-dropout}"],
+            "learner.dropout: is 0, so that the passes of mc-dropout would be equal; give e.g. 0.2.",
+        ),
+        (
+            [DROPPERS, "passes={method: test-time-augmentation}"],
+            "passes.n: these images have 4 flips, not 5; give at most 4.",
+        ),
+        (
+            ["samplers=[{sampler: uncert, uncertainty: mutual_information}]"],
+            "samplers[0]: uncert_mutual_information reads mutual_information, which compares several predictions of an "
+            "image, but there is one; add passes, like {method: ensemble, n: 5}.",
+        ),
+    ],
+)
+def test_passes_that_cannot_work_are_refused_before_any_compute(toy_file, overrides, message):
+    with pytest.raises(UserError) as caught:
+        plan_of(toy_file, *overrides)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("learner", "methods"),
+    [
+        ("{name: unet}", [("ensemble", 5), ("test-time-augmentation", 4)]),
+        ("{name: unet, dropout: 0.2}", [("ensemble", 5), ("mc-dropout", 5), ("test-time-augmentation", 4)]),
+        ("{name: smp, dropout: 0.2}", [("ensemble", 5), ("mc-dropout", 5), ("test-time-augmentation", 4)]),
+        ("{name: upernet}", [("ensemble", 5), ("mc-dropout", 5), ("test-time-augmentation", 4)]),
+    ],
+)
+def test_learners_of_images_predict_in_passes(toy_file, learner, methods):
+    for method, n in methods:
+        plan = plan_of(toy_file, f"learner={learner}", f"passes={{method: {method}, n: {n}}}")
+        assert {spec.passes.method for spec in plan.runs} == {method}
+
+
 def test_training_workers_that_the_learner_cannot_use_are_refused(toy_file):
     two = ["resources.workers=9", "resources.training_workers=9"]
     with pytest.raises(UserError) as caught:

@@ -1,5 +1,7 @@
+import hashlib
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,15 +10,52 @@ from decomp.experiments.plan import make_plan
 from decomp.experiments.report.power import least_corrected_p
 from decomp.experiments.report.statistics import LEVEL
 from decomp.experiments.schema import AnnotationSeconds, load_experiment
+from decomp.platform.components import stated_learner
 from decomp.platform.errors import UserError
-from decomp.platform.spec import Component
+from decomp.platform.spec import Component, RunSpec
 
-SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+FOLDER = Path(__file__).parents[2] / "experiments"
+SHIPPED = sorted(FOLDER.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.name)
 def test_shipped_experiments_are_valid(file):
     assert load_experiment(file).name == file.stem
+
+
+KEYS = {
+    "bracs-7-classes": "c785303ed1c3",
+    "bracs-images": "51184e2da0fe",
+    "bracs": "bcd5b58ef66f",
+    "cityscapes-budgets": "84047d29ed38",
+    "cityscapes-images": "dd89df2b3ddf",
+    "cityscapes-tau": "06011e0acb94",
+    "cityscapes": "32fbc753d6b8",
+    "digits-budgets": "130ec8f8919c",
+    "digits-images": "c164156708c2",
+    "digits-regions": "705d7420b981",
+    "digits-tau": "283d53a62125",
+    "digits": "91582c9f197a",
+    "kits23": "4b1ee2019e96",
+    "phantom": "d152de55409a",
+    "slides": "65e28123d0f4",
+}
+"""Digests of all keys of the shipped experiments, for data of one fingerprint."""
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_runs_of_the_shipped_experiments_are_found_again(name):
+    """A key that changes starts runs anew; CHANGELOG.md must say so."""
+    experiment = load_experiment(FOLDER / f"{name}.yaml")
+    learner, warm = stated_learner(experiment.learner), experiment.warm_start
+    runs = [
+        RunSpec("run", experiment.dataset, "data", learner, 3, 1, warm, budget=budget.of_cycle, sampler=sampler)
+        for budget in experiment.budgets
+        for sampler in experiment.samplers
+    ]
+    reference = replace(runs[0], kind="reference", sampler=None, budget=None, warm_start=False)
+    keys = [spec.key for spec in (*runs, *(run.first for run in runs), reference)]
+    assert hashlib.sha256(" ".join(keys).encode()).hexdigest()[:12] == KEYS[name]
 
 
 def test_overrides_replace_values(toy_file):
@@ -134,6 +173,9 @@ def test_a_region_is_a_window_or_a_part_of_a_partition(toy_file):
         ("budgets[0].region=[4, 0]", r"region: give pixels per axis"),
         ("budgets[0].region=16", r"region: give pixels per axis"),
         ("budgets[0].region={segments: 9}", r"the key 'budgets\[0\].region.name' is missing; add it"),
+        ("passes={method: dropout}", "passes.method: input should be 'ensemble', 'mc-dropout' or"),
+        ("passes={method: ensemble, n: 1}", "passes.n: input should be greater than or equal to 2, got 1"),
+        ("passes={method: ensemble, k: 3}", r"unknown key 'passes.k'; keys here are method, n, evaluate"),
         ("name=a/b", "name: use letters, digits"),
         ("storage=ftp://host", "storage: give a folder that all nodes see, or s3://bucket/prefix"),
         ("seeds", "'seeds': an override is written key=value"),

@@ -15,6 +15,7 @@ from decomp.platform.errors import UserError
 from decomp.platform.learners import Learner, Predictor
 from decomp.platform.learners.inference.bottleneck import Bottleneck
 from decomp.platform.learners.inference.decode import decode
+from decomp.platform.learners.inference.passes import ForwardPredictor
 from decomp.platform.learners.unet import UNet
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.randomness import stream
@@ -209,6 +210,48 @@ class Fallible(UNet):
         if here in self.fails:
             training = replace(training, progress=progress)
         super().fit(dataset, training, checkpoint)
+
+
+@dataclass(frozen=True)
+class Droppers(Centroids):
+    """Predict in several passes too.
+
+    Attributes:
+        dropout: share of the pixels that are dropped where dropout is on.
+        grave, at_training: kills its own process once, in this training of the process.
+    """
+
+    dropout: float = 0.3
+    grave: str = ""
+    at_training: int = 0
+    trainings: list = field(default_factory=list, compare=False)
+
+    def check_passes(self, passes):
+        passes.check(dropout=self.dropout, flips=4)
+
+    def fit(self, dataset, training, checkpoint):
+        self.trainings.append(1)
+        if len(self.trainings) == self.at_training:
+            die_once(self.grave)
+        super().fit(dataset, training, checkpoint)
+
+    def load(self, checkpoint, dataset, device):
+        return ForwardMean(super().load(checkpoint, dataset, device).means, self.dropout)
+
+
+class ForwardMean(ForwardPredictor):
+    """As `NearestMean`, with dropout of pixels, and not the same for flipped images."""
+
+    def __init__(self, means, dropout):
+        super().__init__(torch.nn.Dropout(dropout).eval(), torch.device("cpu"), 1)
+        self.means = torch.from_numpy(means.astype(np.float32))
+
+    def forward(self, image, regions=False):
+        pixels = self.network(torch.from_numpy(np.moveaxis(image, -1, 0).astype(np.float32)))
+        slope = torch.linspace(0, 0.2, pixels.shape[2])
+        logits = -3.0 * (pixels + slope - self.means.reshape(-1, 1, 1)) ** 2
+        cells = torch.nn.functional.avg_pool2d(pixels, 4)
+        return logits, Bottleneck(torch.cat([cells, cells**2]), (4, 4))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ CUDA (`decomp.platform.learners.inference.fused`), and large chunks on CUDA wher
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 
 import cv2
@@ -19,17 +20,20 @@ from typing_extensions import override
 
 from decomp.platform.learners.inference.bottleneck import Bottleneck, ForwardRegions
 from decomp.platform.learners.inference.maps import Maps, not_finite
+from decomp.platform.learners.inference.softmax import chunks_of, class_sum, entropy_of
 from decomp.platform.predictions import LEVELS, MapReader, Measure, Prediction, UncertaintyMap, Wanted
 from decomp.platform.regions import Region
-
-CHUNK = {"cpu": 2**17, "cuda": 2**27}
-"""Logits decoded at once: on the CPU half a megabyte, of which a few intermediates fit a second-level cache."""
 
 STRIPE = 2**24
 """Pixels counted at once; `cv2.calcHist` counts in float32, which is exact up to this number."""
 
 
-def decode(logits: torch.Tensor, wanted: Wanted, bottleneck: Bottleneck | None = None) -> Prediction:
+def decode(
+    logits: torch.Tensor,
+    wanted: Wanted,
+    bottleneck: Bottleneck | None = None,
+    expected: torch.Tensor | None = None,
+) -> Prediction:
     """Decode the logits of a softmax model; among equal logits the lowest class is predicted.
 
     Args:
@@ -37,6 +41,8 @@ def decode(logits: torch.Tensor, wanted: Wanted, bottleneck: Bottleneck | None =
             They are left as they are; the arithmetic is in float32.
         wanted: what is wanted besides the labels.
         bottleneck: of the same forward pass; needed where `wanted.regions` is true.
+        expected: mean entropy of several predictions, of whose mean the logits are the logarithm, in levels, shape
+            (*axes), integer; None for a single prediction.
 
     Returns:
         Arrays in memory, but for levels of uncertainty decoded on CUDA, which stay there.
@@ -51,15 +57,18 @@ def decode(logits: torch.Tensor, wanted: Wanted, bottleneck: Bottleneck | None =
     logits = logits.detach()
     n_classes, *axes = logits.shape
     flat = logits.reshape(n_classes, -1)
+    measure = wanted.measure
+    over_passes = expected is not None and measure is not None and measure.over_passes
+    given = replace(wanted, measure=Measure.ENTROPY) if over_passes else wanted
     kernel = _kernel() if logits.is_cuda else None
-    if kernel is None:
-        maps = decode_chunks(flat, wanted)
-    else:
-        maps = kernel(flat, wanted, _annotated(wanted, axes, logits.device))
+    maps = kernel(flat, given, _annotated(given, axes, logits.device)) if kernel else decode_chunks(flat, given)
     labels = maps.labels.cpu().numpy().reshape(axes)
     uncertainty = confidence = None
-    if maps.levels is not None and wanted.measure is not None:
-        uncertainty = _uncertainty(maps.levels.reshape(axes), wanted.measure.greatest(n_classes))
+    if maps.levels is not None and measure is not None:
+        levels = maps.levels.reshape(axes)
+        if expected is not None and over_passes:
+            levels = _over_passes(levels, measure, expected)
+        uncertainty = _uncertainty(levels, measure.greatest(n_classes))
     if maps.confidence is not None and wanted.confidence:
         confidence = maps.confidence.cpu().numpy().reshape(axes)
     return Prediction(
@@ -68,7 +77,7 @@ def decode(logits: torch.Tensor, wanted: Wanted, bottleneck: Bottleneck | None =
         uncertainty,
         confidence,
         None if bottleneck is None or not wanted.regions else ForwardRegions(logits, labels, bottleneck),
-        ForwardMaps(logits) if wanted.maps else None,
+        ForwardMaps(logits, expected) if wanted.maps else None,
     )
 
 
@@ -77,16 +86,17 @@ class ForwardMaps(MapReader):
 
     Args:
         logits: shape (C, *axes), float, on any device; kept, not copied.
+        expected: as for `decode`.
     """
 
-    def __init__(self, logits: torch.Tensor) -> None:
-        self._logits = logits
+    def __init__(self, logits: torch.Tensor, expected: torch.Tensor | None = None) -> None:
+        self._logits, self._expected = logits, expected
         self.n_classes = len(logits)
 
     @override
     def measure(self, measure: Measure) -> UncertaintyMap:
         with torch.inference_mode():
-            uncertainty = decode(self._logits, Wanted(measure=measure)).uncertainty
+            uncertainty = decode(self._logits, Wanted(measure=measure), expected=self._expected).uncertainty
         assert uncertainty is not None
         return uncertainty
 
@@ -105,17 +115,14 @@ class ForwardMaps(MapReader):
     def _totals(self) -> tuple[torch.Tensor, torch.Tensor]:
         """ln sum_c exp(l_c) and the entropy of every pixel, each of shape (P,), float32."""
         flat = self._logits.flatten(1)
-        n_classes, n_pixels = flat.shape
-        log_total, entropy = (torch.empty(n_pixels, device=flat.device) for _ in range(2))
-        size = max(1, CHUNK[flat.device.type] // n_classes)
-        for first in range(0, n_pixels, size):
-            chunk = slice(first, first + size)
+        log_total, entropy = (torch.empty(flat.shape[1], device=flat.device) for _ in range(2))
+        for chunk in chunks_of(flat):
             part = flat[:, chunk].float()
             top = part.amax(0)
             shifted = part - top
             exponentials = shifted.exp()
-            total = _class_sum(exponentials)
-            entropy[chunk] = _entropy(shifted, exponentials, total)
+            total = class_sum(exponentials)
+            entropy[chunk] = entropy_of(shifted, exponentials, total)
             log_total[chunk] = total.log_().add_(top)
         return log_total, entropy
 
@@ -167,9 +174,7 @@ def decode_chunks(logits: torch.Tensor, wanted: Wanted) -> Maps:
     levels = torch.empty(n_pixels, dtype=_levels_type(device), device=device) if measure is not None else None
     # The first class among the greatest has the greatest rank.
     ranks = torch.arange(n_classes, 0, -1, dtype=torch.uint8, device=device)[:, None]
-    size = max(1, CHUNK[device.type] // n_classes)
-    for first in range(0, n_pixels, size):
-        chunk = slice(first, first + size)
+    for chunk in chunks_of(logits):
         part = logits[:, chunk].float()
         top = part.amax(0)
         if float((top * 0).sum()) != 0:  # NaN where any is NaN or infinite
@@ -179,13 +184,13 @@ def decode_chunks(logits: torch.Tensor, wanted: Wanted) -> Maps:
         if confidence is None and measure is None:
             continue
         exponentials = shifted.exp()
-        total = _class_sum(exponentials)
+        total = class_sum(exponentials)
         if confidence is not None:
             torch.reciprocal(total, out=confidence[chunk])
         if levels is not None and measure is not None:
             match measure:
                 case Measure.ENTROPY | Measure.EXPECTED_ENTROPY:
-                    value = _entropy(shifted, exponentials, total)
+                    value = entropy_of(shifted, exponentials, total)
                 case Measure.MUTUAL_INFORMATION:
                     value = torch.zeros_like(total)
                 case Measure.LEAST_CONFIDENCE:
@@ -223,21 +228,16 @@ def _uncertainty(levels: torch.Tensor, greatest: float) -> UncertaintyMap:
     return UncertaintyMap(levels if levels.is_cuda else levels.numpy(), greatest / LEVELS)
 
 
+def _over_passes(entropy: torch.Tensor, measure: Measure, expected: torch.Tensor) -> torch.Tensor:
+    """The measure in levels, given the entropy of the mean prediction in levels and `expected` of `decode`."""
+    kind = entropy.dtype
+    if measure is Measure.EXPECTED_ENTROPY:
+        return expected.to(kind)
+    return (entropy.int() - expected.int()).clamp_(min=0).to(kind)
+
+
 def _levels_type(device: torch.device) -> torch.dtype:
     return torch.uint16 if device.type == "cpu" else torch.int32
-
-
-def _entropy(shifted: torch.Tensor, exponentials: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
-    """ln z - sum_c e_c s_c / z; overwrites `shifted`."""
-    # The bound matters only to a logit of -inf, whose 0 * inf would be NaN.
-    moment = _class_sum(shifted.clamp_(min=-100).mul_(exponentials))
-    return total.log().sub_(moment.div_(total))
-
-
-def _class_sum(values: torch.Tensor) -> torch.Tensor:
-    if values.device.type == "cpu":  # PyTorch's order of summation depends on the pixel's place in the chunk
-        return torch.from_numpy(cv2.reduce(values.numpy(), 0, cv2.REDUCE_SUM)[0])
-    return values.sum(0)
 
 
 def _is_zero(values: torch.Tensor) -> torch.Tensor:

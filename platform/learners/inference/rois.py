@@ -7,15 +7,12 @@ import torch
 from torch.nn import functional
 from typing_extensions import override
 
-from decomp.platform.learners.base import Predictor
 from decomp.platform.learners.inference.bottleneck import Bottleneck
-from decomp.platform.learners.inference.decode import decode
+from decomp.platform.learners.inference.passes import ForwardPredictor
 from decomp.platform.learners.networks.rois import Inputs, RoiNetwork
-from decomp.platform.learners.reproducible import reproducible
-from decomp.platform.predictions import Prediction, Wanted
 
 
-class RoiPredictor(Predictor):
+class RoiPredictor(ForwardPredictor):
     """A trained network for ROIs.
 
     Args:
@@ -25,6 +22,8 @@ class RoiPredictor(Predictor):
         threads: CPU threads.
     """
 
+    network: RoiNetwork
+
     def __init__(
         self,
         network: RoiNetwork,
@@ -32,19 +31,17 @@ class RoiPredictor(Predictor):
         device: torch.device,
         threads: int,
     ) -> None:
-        self._network, self._inputs, self._device, self._threads = network, inputs, device, threads
+        super().__init__(network, device, threads)
+        self._inputs = inputs
 
     @override
-    def predict(self, image: Any, wanted: Wanted) -> Prediction:
-        """Predict the n ROIs of a slide; the features of a ROI are the penultimate activations, of Euclidean norm 1.
+    def forward(self, image: Any, regions: bool = False) -> tuple[torch.Tensor, Bottleneck]:
+        """Logits of the n ROIs of a slide, shape (C, n), and their penultimate activations, of Euclidean norm 1.
 
         Raises:
             UserError: if the ROIs are not of the kind trained on.
-            FloatingPointError: if the network's output is not finite.
         """
-        with torch.inference_mode(), reproducible(self._threads, self._device):
-            inputs, order = self._inputs(self._network, image, self._device), torch.arange(len(image))
-            embedded = torch.cat([self._network.embed(batch) for batch in inputs.batches(order, inputs.chunks())])
-            logits = self._network.classify(embedded).T.contiguous()
-            features = functional.normalize(embedded).T.contiguous()
-            return decode(logits, wanted, Bottleneck(features, (1.0,)))
+        inputs, order = self._inputs(self.network, image, self.device), torch.arange(len(image))
+        embedded = torch.cat([self.network.embed(batch) for batch in inputs.batches(order, inputs.chunks())])
+        logits = self.network.classify(embedded).T.contiguous()
+        return logits, Bottleneck(functional.normalize(embedded).T.contiguous(), (1.0,))

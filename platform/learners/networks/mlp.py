@@ -15,6 +15,17 @@ Layers = list[tuple[torch.Tensor, torch.Tensor]]
 """Weight, shape (m, n), and bias, shape (m,), of each layer."""
 
 
+class Dropout(nn.Dropout):
+    """As torch's, but faster."""
+
+    @override
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Drop single activations in training."""
+        if not (self.training and self.p):
+            return input
+        return input * torch.rand_like(input).gt_(self.p).div_(1 - self.p)
+
+
 class Network(RoiNetwork):
     """The network: standardised features (B, F) to logits (B, C).
 
@@ -33,7 +44,7 @@ class Network(RoiNetwork):
 
     def __init__(self, n_features: int, n_classes: int, widths: tuple[int, ...], dropout: float = 0.0) -> None:
         super().__init__()
-        self.n_features, self.dropout = n_features, dropout
+        self.n_features, self.drop = n_features, Dropout(dropout)
         self.options = {"n_features": n_features, "widths": list(widths)}
         sizes = (n_features, *widths, n_classes)
         self.shapes = [shape for n, m in itertools.pairwise(sizes) for shape in ((m, n), (m,))]
@@ -72,7 +83,7 @@ class Network(RoiNetwork):
                 torch.mm(slope.T, activations[k], out=gradients[k][0])
                 torch.sum(slope, 0, out=gradients[k][1])
                 if k > 0:  # an activation is 0 where it was rectified or dropped, and the others were enlarged
-                    slope = torch.mm(slope, layers[k][0]).mul_(activations[k] > 0).div_(1 - self.dropout)
+                    slope = torch.mm(slope, layers[k][0]).mul_(activations[k] > 0).div_(1 - self.drop.p)
             return loss
 
         return descend
@@ -81,10 +92,7 @@ class Network(RoiNetwork):
         """The inputs and the activations of each hidden layer."""
         activations = [inputs]
         for weight, bias in layers[:-1]:
-            active = functional.linear(activations[-1], weight, bias).relu_()
-            if self.training and self.dropout:  # faster than torch's dropout
-                active = active * torch.rand_like(active).gt_(self.dropout).div_(1 - self.dropout)
-            activations.append(active)
+            activations.append(self.drop(functional.linear(activations[-1], weight, bias).relu_()))
         return activations
 
     def _layers(self, flat: torch.Tensor) -> Layers:

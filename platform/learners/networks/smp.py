@@ -4,6 +4,7 @@ Iakubovskii, "Segmentation Models PyTorch", https://github.com/qubvel-org/segmen
 """
 
 import torch
+from torch import nn
 from typing_extensions import override
 
 from decomp.platform.learners.networks.segmentation import SegmentationNetwork
@@ -33,14 +34,16 @@ class Network(SegmentationNetwork):
         encoder: a name for which `is_encoder` is true.
         in_channels: channels of the image.
         n_classes: number of classes C.
+        dropout: share of the channels that are dropped before the last layer in training.
     """
 
-    def __init__(self, architecture: str, encoder: str, in_channels: int, n_classes: int) -> None:
+    def __init__(self, architecture: str, encoder: str, in_channels: int, n_classes: int, dropout: float = 0.0) -> None:
         super().__init__(in_channels)
         self.model = segmentation_models_pytorch.create_model(
             architecture, encoder, encoder_weights=None, in_channels=in_channels, classes=n_classes
         )
         self.stride = int(self.model.encoder.output_stride)
+        self.drop = nn.Dropout2d(dropout)
 
     @override
     def encode(self, pixels: torch.Tensor) -> list[torch.Tensor]:
@@ -50,7 +53,7 @@ class Network(SegmentationNetwork):
     @override
     def decode(self, maps: list[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
         """Logits of the image without its padding."""
-        logits: torch.Tensor = self.model.segmentation_head(self.model.decoder(maps))
+        logits: torch.Tensor = self.model.segmentation_head(self.drop(self.model.decoder(maps)))
         return logits.float()[..., : size[0], : size[1]]
 
     @override

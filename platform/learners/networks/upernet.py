@@ -15,7 +15,6 @@ from decomp.platform.learners.networks.internimage import InternImage, layers_be
 from decomp.platform.learners.networks.segmentation import SegmentationNetwork
 
 POOL_SCALES = (1, 2, 3, 6)
-DROPOUT = 0.1
 AUXILIARY_STAGE = 2
 
 
@@ -28,16 +27,23 @@ class Network(SegmentationNetwork):
         n_classes: number of classes C.
         decoder_channels: channels of the decoder.
         auxiliary_channels: channels of the auxiliary head.
+        dropout: share of the channels that are dropped before the last layer of each head in training.
     """
 
     def __init__(
-        self, backbone: InternImage, in_channels: int, n_classes: int, decoder_channels: int, auxiliary_channels: int
+        self,
+        backbone: InternImage,
+        in_channels: int,
+        n_classes: int,
+        decoder_channels: int,
+        auxiliary_channels: int,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__(in_channels)
         self.stride = 2 ** (1 + len(backbone.widths))
         self.backbone = backbone
-        self.decode_head = UperHead(backbone.widths, decoder_channels, n_classes)
-        self.auxiliary_head = FcnHead(backbone.widths[AUXILIARY_STAGE], auxiliary_channels, n_classes)
+        self.decode_head = UperHead(backbone.widths, decoder_channels, n_classes, dropout)
+        self.auxiliary_head = FcnHead(backbone.widths[AUXILIARY_STAGE], auxiliary_channels, n_classes, dropout)
 
     @override
     def encode(self, pixels: torch.Tensor) -> list[torch.Tensor]:
@@ -67,7 +73,7 @@ class Network(SegmentationNetwork):
 class UperHead(nn.Module):
     """The decoder: pyramid pooling on the last map, a feature pyramid over all maps, and their fusion at 1/4."""
 
-    def __init__(self, widths: Sequence[int], channels: int, n_classes: int) -> None:
+    def __init__(self, widths: Sequence[int], channels: int, n_classes: int, dropout: float) -> None:
         super().__init__()
         self.psp_modules = nn.ModuleList(
             nn.Sequential(nn.AdaptiveAvgPool2d(scale), ConvBlock(widths[-1], channels, 1)) for scale in POOL_SCALES
@@ -76,7 +82,7 @@ class UperHead(nn.Module):
         self.lateral_convs = nn.ModuleList(ConvBlock(width, channels, 1) for width in widths[:-1])
         self.fpn_convs = nn.ModuleList(ConvBlock(channels, channels, 3) for _ in widths[:-1])
         self.fpn_bottleneck = ConvBlock(len(widths) * channels, channels, 3)
-        self.dropout = nn.Dropout2d(DROPOUT)
+        self.dropout = nn.Dropout2d(dropout)
         self.conv_seg = _classifier(channels, n_classes)
 
     def forward(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -96,10 +102,10 @@ class UperHead(nn.Module):
 class FcnHead(nn.Module):
     """The auxiliary head: one convolution and a classifier."""
 
-    def __init__(self, width: int, channels: int, n_classes: int) -> None:
+    def __init__(self, width: int, channels: int, n_classes: int, dropout: float) -> None:
         super().__init__()
         self.convs = nn.Sequential(ConvBlock(width, channels, 3))
-        self.dropout = nn.Dropout2d(DROPOUT)
+        self.dropout = nn.Dropout2d(dropout)
         self.conv_seg = _classifier(channels, n_classes)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

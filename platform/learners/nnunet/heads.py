@@ -54,8 +54,17 @@ class Heads(ABC):
         """Logits of a softmax over the classes, shape (C, *axes), from the heads' outputs, shape (H, *axes)."""
 
     @abstractmethod
-    def segmentation(self, outputs: Iterable[torch.Tensor], shape: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """The classes that nnU-Net paints, shape (*axes), uint8, from the outputs of one head after the other."""
+    def segmentation(self, outputs: Iterable[Sequence[torch.Tensor]], shape: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """The classes that nnU-Net paints, shape (*axes), uint8, from one head after the other.
+
+        Args:
+            outputs: for each head, its outputs in each of the passes that `joined` leaves.
+            shape: spatial shape of the volume.
+        """
+
+    def joined(self, passes: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The outputs of several passes, shape (H, *axes) each, as `segmentation` averages them; by default all."""
+        return passes
 
     def dataset_json(self) -> dict[str, Any]:
         """What nnU-Net calls ``dataset.json``."""
@@ -102,10 +111,20 @@ class Exclusive(Heads):
         return outputs
 
     @override
-    def segmentation(self, outputs: Iterable[torch.Tensor], shape: Sequence[int]) -> npt.NDArray[np.uint8]:
+    def joined(self, passes: list[torch.Tensor]) -> list[torch.Tensor]:
+        """One output in place of several: the logarithms of the mean probabilities, on the grid of the prediction."""
+        if len(passes) == 1:
+            return passes
+        mean = passes[0].float().softmax(0)
+        for output in passes[1:]:
+            mean += output.float().softmax(0)
+        return [(mean / len(passes)).clamp_(min=SMALLEST).log_()]
+
+    @override
+    def segmentation(self, outputs: Iterable[Sequence[torch.Tensor]], shape: Sequence[int]) -> npt.NDArray[np.uint8]:
         """The class of the greatest output, the lowest one among equals."""
         labels, greatest = np.zeros(shape, np.uint8), np.full(shape, -np.inf, np.float32)
-        for label, output in enumerate(outputs):
+        for label, (output,) in enumerate(outputs):
             values = output.float().numpy()
             greater = values > greatest
             labels[greater] = label
@@ -206,11 +225,12 @@ class Nesting(Heads):
         return classes.clamp_(min=SMALLEST).log_()
 
     @override
-    def segmentation(self, outputs: Iterable[torch.Tensor], shape: Sequence[int]) -> npt.NDArray[np.uint8]:
-        """The innermost set whose probability exceeds 0.5."""
+    def segmentation(self, outputs: Iterable[Sequence[torch.Tensor]], shape: Sequence[int]) -> npt.NDArray[np.uint8]:
+        """The innermost set whose probability exceeds 0.5, the mean of the passes."""
         labels = np.zeros(shape, np.uint8)
-        for output, label in zip(outputs, self.exclusive, strict=True):
-            labels[output.float().sigmoid().numpy() > 0.5] = label
+        for passes, label in zip(outputs, self.exclusive, strict=True):
+            probabilities = sum(output.float().sigmoid().numpy() for output in passes)
+            labels[probabilities > 0.5 * len(passes)] = label
         return labels
 
 

@@ -19,6 +19,7 @@ from decomp.platform.learners.base import Learner, Predictor, Training
 from decomp.platform.learners.nnunet.heads import Heads, heads_of
 from decomp.platform.learners.nnunet.prepared import WINDOW, Preparation, PreparedVolumes
 from decomp.platform.marks import NotIdentity
+from decomp.platform.passes import Passes, flips
 from decomp.platform.predictions import Measure
 
 if TYPE_CHECKING:
@@ -101,6 +102,9 @@ class NnUNet(Learner):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3e-5
     """Weight decay of the stochastic gradient descent."""
 
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the channels that are dropped after each convolution in training; nnU-Net drops none."""
+
     loaders: Annotated[int, Field(ge=0)] = 0
     """Processes that make batches, for a GPU that one thread cannot keep busy; 0 for none. Results depend on their
     number, as they do on a seed."""
@@ -125,6 +129,13 @@ class NnUNet(Learner):
             raise UserError(
                 f"learner.min_epochs: must be at most max_epochs, which is {self.max_epochs}, not {self.min_epochs}."
             )
+
+    @override
+    def check_passes(self, passes: Passes) -> None:
+        if self.mirroring and passes.method == "test-time-augmentation":
+            raise UserError("learner.mirroring: averages every pass over the flips already; set it to false.")
+        # In 2-D a slice is predicted alike wherever it lies.
+        passes.check(dropout=self.dropout, flips=len(flips(2 if self.configuration == "2d" else 3)))
 
     @override
     def prepare(self, dataset: Dataset) -> PreparedVolumes:
@@ -208,7 +219,9 @@ class NnUNet(Learner):
     def _plans(self, prepared: PreparedVolumes) -> Plans:
         from decomp.platform.learners.nnunet.planning import adapt
 
-        return adapt(prepared.plans, self.patch, self.batch, self.features, self.convolutions, self.batch_dice)
+        return adapt(
+            prepared.plans, self.patch, self.batch, self.features, self.convolutions, self.batch_dice, self.dropout
+        )
 
     def _warm_start(self, file: Path, prepared: PreparedVolumes, plans: Plans) -> nn.Module:
         from decomp.platform.learners.nnunet.planning import architecture

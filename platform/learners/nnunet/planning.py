@@ -71,6 +71,7 @@ def adapt(
     features: Sequence[int] | None,
     convolutions: int | None,
     batch_dice: bool | None = None,
+    dropout: float = 0.0,
 ) -> Plans:
     """Plans with another patch, network or loss; an argument that is None leaves its part as planned.
 
@@ -81,6 +82,7 @@ def adapt(
         features: channels per stage of the network, from the finest; one stage for each number.
         convolutions: convolutions per stage.
         batch_dice: whether the Dice of the loss is that of the batch instead of the mean of its patches'.
+        dropout: share of the channels that are dropped after each convolution in training; 0 leaves the plans alone.
 
     Raises:
         UserError: if a patch can't be halved as often as the network needs.
@@ -88,6 +90,9 @@ def adapt(
     plans = copy.deepcopy(plans)
     (configuration,) = plans["configurations"].values()
     network = configuration["architecture"]["arch_kwargs"]
+    if dropout:
+        network["dropout_op"] = f"torch.nn.modules.dropout.Dropout{len(configuration['patch_size'])}d"
+        network["dropout_op_kwargs"] = {"p": dropout}
     if batch is not None:
         configuration["batch_size"] = batch
     if batch_dice is not None:

@@ -1,6 +1,7 @@
 """Prediction of whole volumes by sliding windows, and their score in the original geometry."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +15,15 @@ from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import UserError
-from decomp.platform.learners.base import Predictor
-from decomp.platform.learners.inference.decode import decode
+from decomp.platform.learners.inference.bottleneck import Bottleneck
 from decomp.platform.learners.inference.maps import not_finite
+from decomp.platform.learners.inference.passes import ForwardPredictor, dropout_on
 from decomp.platform.learners.nnunet.bottleneck import Mosaic
 from decomp.platform.learners.nnunet.environment import quiet
 from decomp.platform.learners.nnunet.heads import Heads
 from decomp.platform.learners.nnunet.prepared import PreparedVolumes
 from decomp.platform.learners.reproducible import reproducible
 from decomp.platform.metrics import confusion_matrix
-from decomp.platform.predictions import Prediction, Wanted
 
 if TYPE_CHECKING:
     from decomp.platform.learners.nnunet.planning import Plans
@@ -43,7 +43,7 @@ def new_network(plans: "Plans", heads: Heads) -> nn.Module:
     return network
 
 
-class NnUNetPredictor(Predictor):
+class NnUNetPredictor(ForwardPredictor):
     """A trained nnU-Net; `Learner.load` makes it.
 
     Args:
@@ -64,14 +64,15 @@ class NnUNetPredictor(Predictor):
         mirroring: bool,
         threads: int,
     ) -> None:
-        self._heads, self._device, self._threads = heads, device, threads
+        super().__init__(network.to(device), device, threads)
+        self._heads = heads
         manager = PlansManager(plans)
         (configuration,) = plans["configurations"]
         axes = tuple(range(len(plans["configurations"][configuration]["patch_size"])))
         with quiet(), reproducible(threads, device):  # it changes the choice of kernels
             self._windows = _SlidingWindows(use_mirroring=mirroring, device=device, allow_tqdm=False)
             self._windows.manual_initialization(
-                network.to(device),
+                self.network,
                 manager,
                 manager.get_configuration(configuration),
                 None,
@@ -81,17 +82,32 @@ class NnUNetPredictor(Predictor):
             )
 
     @override
-    def predict(self, image: npt.NDArray[np.generic], wanted: Wanted) -> Prediction:
-        """Predict standardised intensities of shape (z, y, x, channels), as `PreparedVolumes.image` gives them.
+    def forward(self, image: npt.NDArray[np.generic], regions: bool = False) -> tuple[torch.Tensor, Bottleneck | None]:
+        """Outputs of the heads, shape (H, z, y, x), half precision as nnU-Net adds them up.
+
+        Args:
+            image: standardised intensities of shape (z, y, x, channels), as `PreparedVolumes.image` gives them.
+            regions: whether the bottleneck is needed.
 
         Raises:
             UserError: if the image has another shape.
-            FloatingPointError: if the network's output is not finite.
         """
-        with torch.inference_mode(), reproducible(self._threads, self._device):
-            outputs = self._outputs(image, watch=wanted.regions)
-            bottleneck = None if self._windows.mosaic is None else self._windows.mosaic.bottleneck()
-            return decode(self._heads.class_logits(outputs), wanted, bottleneck)
+        n_channels = len(self._heads.channels)
+        if image.ndim != 4 or image.shape[3] != n_channels:
+            raise UserError(f"nnU-Net predicts volumes of shape (z, y, x, {n_channels}), not {image.shape}.")
+        voxels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0), np.float32))
+        self._windows.watch(image.shape[:-1] if regions else None)
+        with quiet():
+            outputs: torch.Tensor = self._windows.predict_sliding_window_return_logits(voxels)
+        return outputs, None if self._windows.mosaic is None else self._windows.mosaic.bottleneck()
+
+    @override
+    def logits(self, output: torch.Tensor) -> torch.Tensor:
+        return self._heads.class_logits(output.float())
+
+    @override
+    def dropping(self) -> AbstractContextManager[object]:
+        return self._windows.dropping()
 
     @override
     def evaluate(self, dataset: Dataset, image: str, pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
@@ -100,31 +116,30 @@ class NnUNetPredictor(Predictor):
         The heads' outputs are resampled to the volume; nested sets are thresholded at a probability of 0.5 each, of
         exclusive classes the greatest output counts.
         """
+        with self.computing():
+            return self.compared(dataset, image, [self.forward(pixels)[0]])
+
+    @override
+    def compared(self, dataset: Dataset, image: str, outputs: Iterable[torch.Tensor]) -> npt.NDArray[np.int64]:
+        """As `evaluate`; of several passes, the probabilities are averaged (`Heads.joined`).
+
+        The passes' outputs are all kept till then, in half precision and on the grid of the prediction.
+        """
         if not isinstance(dataset, PreparedVolumes):
             raise UserError(f"nnU-Net evaluates volumes that it has prepared, not {type(dataset).__name__}.")
         volume, grid = dataset.geometry(image), dataset.grid(image)
-        with torch.inference_mode(), reproducible(self._threads, self._device):
-            outputs = self._outputs(pixels).cpu()
-            if not bool(torch.isfinite(outputs).all()):
-                raise not_finite()
-            # Head by head, because nnU-Net's function for all of them needs several times the memory.
-            resample = self._windows.configuration_manager.resampling_fn_probabilities
-            resampled = (
-                torch.as_tensor(resample(output[None], volume.shape, grid.voxel, volume.voxel))[0] for output in outputs
-            )
-            labels = self._heads.segmentation(resampled, volume.shape)
+        passes = [output.cpu() for output in outputs]
+        if not all(bool(torch.isfinite(output).all()) for output in passes):
+            raise not_finite()
+        passes = self._heads.joined(passes)
+        resample = self._windows.configuration_manager.resampling_fn_probabilities
+        # Head by head, because nnU-Net's function for all of them needs several times the memory.
+        resampled = (
+            [torch.as_tensor(resample(head[None], volume.shape, grid.voxel, volume.voxel))[0] for head in of_passes]
+            for of_passes in zip(*passes, strict=True)
+        )
+        labels = self._heads.segmentation(resampled, volume.shape)
         return confusion_matrix(dataset.source.labels(image), labels, len(dataset.classes))
-
-    def _outputs(self, image: npt.NDArray[np.generic], watch: bool = False) -> torch.Tensor:
-        """Outputs of the heads, shape (H, z, y, x), half precision as nnU-Net adds them up."""
-        n_channels = len(self._heads.channels)
-        if image.ndim != 4 or image.shape[3] != n_channels:
-            raise UserError(f"nnU-Net predicts volumes of shape (z, y, x, {n_channels}), not {image.shape}.")
-        voxels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(image, -1, 0), np.float32))
-        self._windows.watch(image.shape[:-1] if watch else None)
-        with quiet():
-            outputs: torch.Tensor = self._windows.predict_sliding_window_return_logits(voxels)
-        return outputs
 
 
 class _SlidingWindows(nnUNetPredictor):  # type: ignore[misc]  # untyped
@@ -132,6 +147,17 @@ class _SlidingWindows(nnUNetPredictor):  # type: ignore[misc]  # untyped
 
     mosaic: Mosaic | None = None
     _shape: Sequence[int] | None = None
+
+    _drops = False
+
+    @contextmanager
+    def dropping(self) -> Iterator[None]:
+        """A context in which dropout is on, although nnU-Net turns it off before it predicts."""
+        self._drops = True
+        try:
+            yield
+        finally:
+            self._drops = False
 
     def watch(self, shape: Sequence[int] | None) -> None:
         """Collect in `mosaic` the bottleneck maps of the next volume, which has this shape; None to collect nothing."""
@@ -149,7 +175,8 @@ class _SlidingWindows(nnUNetPredictor):  # type: ignore[misc]  # untyped
             ]
             starts = [[first for first, _ in window] for window in windows]
             self.mosaic = Mosaic(self._shape, padding, starts, [last - first for first, last in windows[0]])
-        logits: torch.Tensor = super()._internal_predict_sliding_window_return_logits(data, slicers, do_on_device)
+        with dropout_on(self.network) if self._drops else nullcontext():
+            logits: torch.Tensor = super()._internal_predict_sliding_window_return_logits(data, slicers, do_on_device)
         return logits
 
     def _internal_maybe_mirror_and_predict(self, x: torch.Tensor) -> torch.Tensor:

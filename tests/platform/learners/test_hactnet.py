@@ -152,12 +152,12 @@ def test_checkpoint_holds_the_whole_network(tmp_path):
     rois = [graph for slide in Tissue().ids("train", 0) for graph in Tissue().image(slide)]
     fitted(tmp_path / "a", ledger=WHOLE)
     predictor = FAST.load(tmp_path / "a", Tissue(), "cpu")
-    loaded = predictor._network.state_dict()
+    loaded = predictor.network.state_dict()
     with safetensors.safe_open(tmp_path / "a", framework="pt") as file:
         assert set(file.keys()) == set(loaded)
         assert all(torch.equal(file.get_tensor(name), values) for name, values in loaded.items())
     degrees = np.concatenate([np.bincount(graph.cell_edges[1], minlength=len(graph.cells)) for graph in rois])
-    for layer in predictor._network.cells.layers:
+    for layer in predictor.network.cells.layers:
         assert layer.aggregate.aggr_module.avg_deg_log.item() == pytest.approx(np.log(degrees + 1).mean(), rel=1e-5)
     again = FAST.load(tmp_path / "a", Tissue(), "cpu")
     image = Tissue().image("test-0")

@@ -167,7 +167,7 @@ def watched(monkeypatch, scores):
 
 def kept(checkpoint):
     predictor = TINY.load(checkpoint, Tiles(), "cpu")
-    return predictor._network.state_dict()["decode_head.conv_seg.bias"]
+    return predictor.network.state_dict()["decode_head.conv_seg.bias"]
 
 
 def test_stops_after_evaluations_without_improvement_and_keeps_the_best(tmp_path, monkeypatch):
@@ -206,7 +206,7 @@ def test_validation_is_the_mean_iou_of_whole_images(learnt):
     predictor = TINY.load(learnt, tiles, "cpu")
     images = tiles.ids("validation", 0)
     expected = mean_iou(iou(sum(predictor.evaluate(tiles, image, tiles.image(image)) for image in images)))
-    network = predictor._network
+    network = predictor.network
     assert TINY._validate(network, tiles, images, cpu, Group()) == expected > 0.5
     assert network.training
 
@@ -239,7 +239,7 @@ def test_regions_are_read_from_the_deepest_feature_map(tmp_path):
     predictor = TINY.load(tmp_path / "a", Tiles(), "cpu")
     image = Tiles((64, 96)).image("test-0")
     with torch.inference_mode():
-        deepest = predictor._network.encode(torch.from_numpy(image[None]).permute(0, 3, 1, 2).float())[-1][0].numpy()
+        deepest = predictor.network.encode(torch.from_numpy(image[None]).permute(0, 3, 1, 2).float())[-1][0].numpy()
     assert deepest.shape == (128, 2, 3)
     features = predictor.predict(image, Wanted(regions=True)).regions.features([Region("", (0, 32), (32, 64))])
     assert features[0] == pytest.approx(deepest[:, 0, 1:].mean(1), rel=1e-4, abs=1e-5)

@@ -11,6 +11,7 @@ from helpers.trainings import same_bytes_in_another_process, scrambled, trained
 from decomp.platform.components import build_learner
 from decomp.platform.datasets import IGNORE, Dataset, Split
 from decomp.platform.errors import UserError
+from decomp.platform.learners.base import Training
 from decomp.platform.learners.inference.segmentation import SegmentationPredictor
 from decomp.platform.learners.networks.unet import Network
 from decomp.platform.learners.unet import UNet
@@ -94,6 +95,16 @@ def test_same_inputs_give_the_same_bytes(tmp_path):
     np.random.default_rng().random()
     assert fitted(tmp_path / "b") == first
     assert fitted(tmp_path / "c", seed=1) != first
+
+
+def test_dropout_is_drawn_from_the_trainings_stream_and_leaves_the_crops_alone(tmp_path):
+    dropping = replace(FAST, dropout=0.3)
+    assert fitted(tmp_path / "a", dropping) == fitted(tmp_path / "b", dropping)
+    drawn = [stream(0, "training") for _ in range(2)]
+    for learner, rng in zip((FAST, dropping), drawn, strict=True):
+        learner.fit(Blobs(), Training(LEDGER, rng), tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == (tmp_path / "a").read_bytes() != fitted(tmp_path / "d")
+    assert drawn[0].random() == drawn[1].random()
 
 
 def test_another_process_gives_the_same_bytes(tmp_path):

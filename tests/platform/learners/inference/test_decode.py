@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from decomp.platform.learners.inference import decode as module
 from decomp.platform.learners.inference.bottleneck import Bottleneck
 from decomp.platform.learners.inference.decode import count_classes, count_on_device, decode, decode_chunks
+from decomp.platform.learners.inference.softmax import CHUNK
 from decomp.platform.predictions import LEVELS, Measure, Wanted
 from decomp.platform.regions import Region
 
@@ -161,7 +162,7 @@ def test_chunks_and_layout_do_not_show(monkeypatch, layout, measure):
     elif layout == "cropped":
         logits = torch.nn.functional.pad(logits, (1, 4, 2, 3))[:, 2:-3, 1:-4]
     for pixels in (1, 2, 7, 64, 1000, 31 * 37 - 1):
-        monkeypatch.setitem(module.CHUNK, "cpu", 19 * pixels)
+        monkeypatch.setitem(CHUNK, "cpu", 19 * pixels)
         prediction = decode(logits, wanted)
         assert np.array_equal(prediction.labels, expected.labels)
         assert np.array_equal(prediction.confidence, expected.confidence)
