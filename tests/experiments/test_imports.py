@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.head import write_head
 
 from decomp.platform.datasets.synthetic.phantom import write_phantom
 from decomp.platform.datasets.synthetic.streets import write_streets
@@ -20,19 +21,21 @@ for preset in sys.argv[1].split():
         app([command, preset, *sys.argv[2:]], standalone_mode=False)
 print("imported:", [name for name in {SLOW} if name in sys.modules])
 """
-VOLUMES = (
-    "budgets=[{n_image: 2, n_region: 2, region: [1, 8, 8], cycles: 2}]",
-    "learner={name: nnunet, patch: [8, 32, 32]}",
-)
+LEARNER = "learner={name: nnunet, patch: [8, 32, 32]}"
 SMALL = {
     "bracs": (
         f"dataset.folder={ROOT}/tests/data/bracs/portable",
         "budgets=[{n_image: 1, n_region: 2, region: [1], cycles: 2}]",
     ),
+    "brain": ("dataset.root=head", "budgets.0.n_image=2"),
     "cityscapes": ("dataset.root=streets", "budgets=[{n_image: 2, n_region: 2, region: [32, 32], cycles: 3}]"),
     "digits": (),
-    "kits23": ("dataset.root=volumes", *VOLUMES),
-    "phantom": ("dataset={name: phantom, cases: 6, size: [20, 32, 32], folds: 2}", *VOLUMES),
+    "kits23": ("dataset.root=volumes", "budgets=[{n_image: 2, n_region: 2, region: [1, 8, 8], cycles: 2}]", LEARNER),
+    "phantom": (
+        "dataset={name: phantom, cases: 6, size: [20, 32, 32], folds: 2}",
+        "budgets.0.n_image=2",
+        LEARNER,
+    ),
     "slides": (),
 }
 """What presets are given here, by the first word of their names."""
@@ -51,6 +54,9 @@ def imported_by_check_and_status(folder, family):
 def test_check_and_status_of_the_presets_import_no_slow_library(tmp_path, family):
     if family == "cityscapes":
         write_streets(tmp_path / "streets", {"train": 16, "val": 2}, (96, 192))
+    if family == "brain":
+        (tmp_path / "head").mkdir()
+        write_head(tmp_path / "head")
     if family == "kits23":
         write_phantom(tmp_path / "volumes", 10, size=(20, 32, 32))
     if family in ("kits23", "phantom"):

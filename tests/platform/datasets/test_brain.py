@@ -2,9 +2,9 @@ import pickle
 import shutil
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
+from helpers.head import MIDDLE, Y, head, save, write_head
 from helpers.toy_runs import run_locally
 
 from decomp.experiments.plan import make_plan
@@ -16,41 +16,10 @@ from decomp.platform.datasets.brain import CODES, VERMIS, Brain
 from decomp.platform.errors import UserError
 from decomp.platform.spec import Component
 
-X, Y, Z, MIDDLE = 41, 40, 9, 20
-
-
-def save(file, values, middle=MIDDLE):
-    """A volume as the package stores its own: uint8, axes x, y, z towards right, front and top, voxels of 1 mm."""
-    affine = np.eye(4)
-    affine[:3, 3] = (-middle, -22, -3)
-    volume = nibabel.Nifti1Image(values, affine)
-    volume.header["pixdim"][1:4] = 1
-    volume.header["sform_code"], volume.header["qform_code"] = 4, 0
-    nibabel.save(volume, file)
-
-
-def head() -> tuple[np.ndarray, np.ndarray]:
-    """Intensities and codes, axes (x, y, z): a round head with structures in slices 2 to 6."""
-    x, y, _ = np.indices((X, Y, Z))
-    distance = np.hypot(x - MIDDLE, y - 20)
-    intensities = np.where(distance < 18, 90 + x, 3).astype(np.uint8)
-    codes = np.zeros((X, Y, Z), np.uint8)
-    inside = (distance < 16) & (np.abs(np.arange(Z) - 4) < 3)
-    codes[inside & (x <= MIDDLE)] = 3
-    codes[inside & (x > MIDDLE)] = 4
-    codes[inside & (y < 14) & (x < MIDDLE)] = 43
-    codes[inside & (y < 14) & (x >= MIDDLE)] = 44
-    codes[5:8, 25:30, 3:6], codes[33:36, 25:30, 3:6] = 41, 42
-    codes[19:22, 20:24, 4] = 110
-    codes[5, 20, 1] = 1  # on the left only
-    return intensities, codes
-
 
 @pytest.fixture
 def root(tmp_path):
-    intensities, codes = head()
-    save(tmp_path / "ch2.nii.gz", intensities)
-    save(tmp_path / "aal.nii.gz", codes)
+    write_head(tmp_path)
     return tmp_path
 
 

@@ -92,7 +92,7 @@ def test_one_region_alone_has_one_head() -> None:
     outputs = torch.tensor([[-4.0, 0.5, 3.0]])
     expected = torch.stack([(-outputs[0]).sigmoid(), outputs[0].sigmoid()])
     torch.testing.assert_close(nesting.class_logits(outputs).exp(), expected)
-    assert nesting.segmentation(outputs, (3,)).tolist() == [0, 1, 1]
+    assert nesting.segmentation([[outputs[0]]], (3,)).tolist() == [0, 1, 1]
     assert nesting.labels() == {"labels": {"background": 0, "tumour": [1], "ignore": 2}, "regions_class_order": [1]}
 
 
@@ -107,5 +107,9 @@ def test_exclusive_classes_are_painted_as_nnunet_does(outputs: np.ndarray) -> No
     assert (manager.num_segmentation_heads, manager.ignore_label) == (heads.count, heads.ignore)
     given = torch.from_numpy(outputs.copy())
     expected = manager.convert_logits_to_segmentation(given)
-    assert np.array_equal(heads.segmentation(given, (6,)), expected)
+    assert np.array_equal(heads.segmentation([[head] for head in given], (6,)), expected)
+    several = [given, given.flip(1)]
+    (joined,) = heads.joined(several)
+    mean = torch.stack([output.float().softmax(0) for output in several]).mean(0)
+    torch.testing.assert_close(joined.exp(), mean)
     assert torch.equal(heads.class_logits(given), given)

@@ -104,7 +104,7 @@ def test_the_mean_is_scored_in_the_voxels_of_the_volume(
     resampled = [torch.as_tensor(resample(heads, volume.shape, grid.voxel, volume.voxel)) for heads in outputs]
     mean = torch.stack(resampled).float().sigmoid().mean(0).numpy()
     labels = np.zeros(volume.shape, np.uint8)
-    for probabilities, label in zip(mean, volumes.nesting.exclusive, strict=True):
+    for probabilities, label in zip(mean, volumes.heads.exclusive, strict=True):
         labels[probabilities > 0.5] = label
     expected = confusion_matrix(volumes.source.labels(IMAGE), labels, len(volumes.classes))
     found = ensemble.evaluate(volumes, IMAGE, image)
