@@ -5,8 +5,9 @@
 - Learners: `Learner` and `Predictor`, the contracts; `Training`, what a learner learns from, with `Processes`
   and the `Ledger` of annotated regions, each an `Annotation`; `revealed`, their labels as a map; `reproducible`, a
   context in which torch computes the same every time.
-- Predictions: `Wanted` says what is asked for; `decode` makes a `Prediction` from logits and a `Bottleneck`; `Measure`
-  and `UncertaintyMap` describe its uncertainty; a `MapReader` makes further maps.
+- Predictions: `ForwardPredictor`, a predictor that gives logits and can predict in several `Passes`; `Wanted` says what
+  is asked for; `decode` makes a `Prediction` from logits and a `Bottleneck`; `Measure` and `UncertaintyMap` describe
+  its uncertainty; a `MapReader` makes further maps.
 - Samplers: `ImageSelector`, `JointImageSelector`, `RegionSelector` and `JointRegionSelector`, the contracts; `Need`,
   what they declare; `PoolView`, `ImageView` and `CandidateRegions`, what they are shown; `Places` and `Peaks`, with
   which they find regions; `Choice`, what they answer; `UncertaintyRegions`, with which joint selectors find candidate
@@ -29,6 +30,7 @@ from decomp.platform.learners.training.annotated import revealed
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.marks import ByContent, NotIdentity
 from decomp.platform.partitions import Partition
+from decomp.platform.passes import Passes
 from decomp.platform.predictions import MapReader, Measure, Prediction, UncertaintyMap, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from decomp.platform.datasets.volumes import NiftiVolumes, Volumes
     from decomp.platform.learners.inference.bottleneck import Bottleneck
     from decomp.platform.learners.inference.decode import decode
+    from decomp.platform.learners.inference.passes import ForwardPredictor
     from decomp.platform.learners.reproducible import reproducible
 
 __all__ = [
@@ -60,6 +63,7 @@ __all__ = [
     "CandidateRegions",
     "Choice",
     "Dataset",
+    "ForwardPredictor",
     "ImageSelector",
     "ImageView",
     "JointImageSelector",
@@ -72,6 +76,7 @@ __all__ = [
     "NiftiVolumes",
     "NotIdentity",
     "Partition",
+    "Passes",
     "Peaks",
     "Places",
     "PoolView",
@@ -96,6 +101,7 @@ __all__ = [
 
 SLOW = {
     "Bottleneck": "learners.inference.bottleneck",
+    "ForwardPredictor": "learners.inference.passes",
     "NiftiVolumes": "datasets.volumes",
     "Volumes": "datasets.volumes",
     "decode": "learners.inference.decode",

@@ -22,6 +22,7 @@ from decomp.experiments.report.tables import Table
 from decomp.experiments.report.wall_times import wall_time_section
 from decomp.platform.components import reads_truth
 from decomp.platform.datasets.base import Dataset
+from decomp.platform.passes import Passes
 from decomp.platform.spec import Component
 
 MISSING = 12
@@ -84,11 +85,17 @@ def about(plan: Plan, histories: Sequence[RunHistory]) -> dict[str, str]:
             sampler.name + " (oracle baseline: reads the truth)" * reads_truth(sampler)
             for sampler in experiment.samplers
         ),
+        **({"Passes": _in_words(experiment.passes)} if experiment.passes else {}),
         "Budgets": ", ".join(f"{budget.label} ({budget.cycles} cycles)" for budget in experiment.budgets),
         "Repeats": f"{seeds} seed(s), {folds} fold(s)",
         "Finished": f"{finished} of {len(histories)} runs, full annotations among them"
         + (f"; {imported} are imported" if imported else ""),
     }
+
+
+def _in_words(passes: Passes) -> str:
+    scored = "their mean is scored" if passes.evaluate == "mean" else "the first model is scored, in one pass"
+    return f"each image is predicted {passes.n} times, by {passes.method}; {scored}"
 
 
 def _placeless(component: Component) -> Component:

@@ -190,8 +190,12 @@ class PoolShard:
     def _predictor_of(self, model: Checkpoint, passes: PassStreams | None, image: str) -> Predictor:
         """The model, or all models of an ensemble, ready to predict an image; they stay in memory until others come."""
         members = model.members if passes else model.members[:1]
-        self._predictors = {member: self._predictors.get(member) or self._load(member) for member in members}
-        predictors = list(self._predictors.values())
+        # Others go before these come.
+        self._predictors = {member: self._predictors[member] for member in members if member in self._predictors}
+        for member in members:
+            if member not in self._predictors:
+                self._predictors[member] = self._load(member)
+        predictors = [self._predictors[member] for member in members]
         if passes is None:
             return predictors[0]
         from decomp.platform.learners.inference.passes import FoldedPredictor  # imports torch

@@ -214,26 +214,12 @@ class Fallible(UNet):
 
 @dataclass(frozen=True)
 class Droppers(Centroids):
-    """Predict in several passes too.
-
-    Attributes:
-        dropout: share of the pixels that are dropped where dropout is on.
-        grave, at_training: kills its own process once, in this training of the process.
-    """
+    """Predict in several passes too; `dropout` is the share of the pixels that are dropped where dropout is on."""
 
     dropout: float = 0.3
-    grave: str = ""
-    at_training: int = 0
-    trainings: list = field(default_factory=list, compare=False)
 
     def check_passes(self, passes):
         passes.check(dropout=self.dropout, flips=4)
-
-    def fit(self, dataset, training, checkpoint):
-        self.trainings.append(1)
-        if len(self.trainings) == self.at_training:
-            die_once(self.grave)
-        super().fit(dataset, training, checkpoint)
 
     def load(self, checkpoint, dataset, device):
         return ForwardMean(super().load(checkpoint, dataset, device).means, self.dropout)

@@ -7,7 +7,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from helpers.toy_runs import BASE, DECOMP, REFERENCE, RIVAL_RUNS, RUNS, run_alone, run_locally
+from helpers.toy_runs import BASE, DECOMP, REFERENCE, RIVAL_RUNS, ROI, RUNS, run_alone, run_locally
 
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.loop.loop import Loop, Observer
@@ -173,6 +173,7 @@ RIVALS = [run for run in RIVAL_RUNS if run.sampler.name in ("bald", "softrank-ba
         *(replace(DROPPING, passes=Passes(method, 3)) for method in get_args(Method)),
         *(replace(DROPPING, passes=Passes(method, 3, "mean")) for method in get_args(Method)),
         *(replace(run, learner=LEARNER, passes=DROPOUT, cycles=3) for run in RIVALS),
+        *(replace(ROI, sampler=BALD, passes=passes, cycles=3) for passes in (ENSEMBLE, DROPOUT)),
     ],
     ids=lambda spec: f"{spec.sampler.name}-{spec.passes.method}-{spec.passes.evaluate}",
 )
@@ -182,6 +183,22 @@ def test_the_order_of_the_images_does_not_matter(tmp_path, spec):
         for each in (spec.first, spec):
             Loop(RunStore(root, each), dataset, workers(PoolShard(dataset, learner, "cpu"))).run()
     assert content(tmp_path / "one", spec) == content(tmp_path / "other", spec)
+
+
+def test_models_are_loaded_once_a_cycle_and_leave_when_others_come(monkeypatch, tmp_path):
+    learner, dataset = build_learner(RUN.learner), build_dataset(RUN.dataset)
+    shard, held = PoolShard(dataset, learner, "cpu"), []
+    load = PoolShard._load
+
+    def counted(self, model):
+        held.append(len(self._predictors))
+        return load(self, model)
+
+    monkeypatch.setattr(PoolShard, "_load", counted)
+    for spec in (RUN.first, replace(RUN, cycles=2)):
+        Loop(RunStore(tmp_path, spec), dataset, LocalWorkers(shard)).run()
+    # The first model scores cycle 1; all three, now committed, predict; the first of cycle 2 comes when they are gone.
+    assert held == [0, 0, 1, 2, 0]
 
 
 def test_what_is_scored_is_said(tmp_path):
