@@ -1,15 +1,36 @@
 """Public data sets of volumes in the format of nnU-Net, made small: checked, learned for two cycles, and scored."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+import yaml
 from helpers.nnunet_raw import LAYOUTS, write_layout
 
 from decomp.experiments.plan import make_plan
-from decomp.experiments.schema import Experiment
+from decomp.experiments.schema import Experiment, load_experiment
 from decomp.platform.components import build_learner
 from decomp.platform.loop.loop import Loop
 from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.workers import LocalWorkers
 from decomp.platform.predictions import Measure
+
+PAGE = Path(__file__).parents[2] / "docs" / "tasks" / "volumes.md"
+DOCUMENTED = dict(re.findall(r"^```yaml\n# (\w+)\.yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL))
+TINY = (
+    "learner.patch=[8,16,16]",
+    "learner.features=[4,8]",
+    "learner.convolutions=1",
+    "learner.batch=2",
+    "learner.loaders=0",
+    "learner.iterations_per_epoch=1",
+    "learner.max_epochs=1",
+    "learner.mirroring=false",
+    "reference=null",
+    "budgets.0.n_image=2",
+    "budgets.0.n_region=2",
+)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -51,3 +72,22 @@ def test_a_public_layout_is_checked_learned_and_scored(tmp_path, name):
     assert 0 <= record.metrics["dice"] <= 1
     assert set(record.class_metrics["dice"]) == {*layout.labels} - {"background"}
     assert sum(record.annotated.class_pixels) == 2 * 3 * 36
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_the_documented_experiments_run_as_pasted(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "pasted.yaml").write_text(DOCUMENTED[name])
+    root = Path(yaml.safe_load(DOCUMENTED[name])["dataset"]["root"])
+    layout = replace(LAYOUTS[name], shape=(8, 32, 32), spacing=(8, 4, 4) if name == "amos" else LAYOUTS[name].spacing)
+    folder = write_layout(tmp_path / "made", layout, 6)
+    root.parent.mkdir(parents=True)
+    for file in folder.rglob("case_5*"):
+        file.rename(file.with_name(file.name.replace("case_5", "BraTS2021_00000")))
+    folder.rename(root)
+    plan = make_plan(load_experiment(tmp_path / "pasted.yaml", TINY))
+    assert plan.data_problems() == []
+    (store,) = plan.stores(plan.firsts[:1])
+    Loop(store, plan.dataset, LocalWorkers(PoolShard(plan.dataset, build_learner(plan.firsts[0].learner), "cpu"))).run()
+    assert 0 <= store.committed()[0].record.metrics["dice"] <= 1
