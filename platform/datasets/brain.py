@@ -183,7 +183,7 @@ class Brain(Dataset):
 def _head(image: Path, atlas: Path, _states: tuple[tuple[int, ...], ...]) -> Head:
     intensities, codes = _whole(image), _whole(atlas)
     header = read_header(image)
-    if intensities.shape != codes.shape or not same_place(header, read_header(atlas)):
+    if intensities.shape != codes.shape or not np.allclose(header.affine, read_header(atlas).affine):
         raise UserError(f"dataset.root: {image} and {atlas} do not cover the same voxels; {REMEDY}.")
     middle = round(float(-header.affine[0, 3] / header.affine[0, 0]))
     if not 0 < middle < intensities.shape[2] - 1:
