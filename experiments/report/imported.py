@@ -8,7 +8,7 @@ from decomp.platform.storage.runs import DamagedCycle
 
 
 def imported_notes(histories: Sequence[RunHistory]) -> list[str]:
-    """A sentence for each archive, and one for each shared first cycle that now is another than the imported runs had.
+    """A sentence for each archive, on runs that are too short, and on first cycles that are others than they were.
 
     Args:
         histories: of runs and references.
@@ -21,7 +21,18 @@ def imported_notes(histories: Sequence[RunHistory]) -> list[str]:
     for source, runs in by_source.items():
         names = dict.fromkeys(run.spec.sampler.name if run.spec.sampler else "full annotation" for run in runs)
         notes.append(f"Imported from {source}, not computed here: {len(runs)} run(s) of {', '.join(names)}.")
-    return notes + _other_first_cycles(histories)
+    return notes + _too_short(histories) + _other_first_cycles(histories)
+
+
+def _too_short(histories: Sequence[RunHistory]) -> list[str]:
+    """Imported runs that are planned to go on."""
+    short = sum(history.imported is not None and len(history.cycles) < history.spec.cycles for history in histories)
+    if not short:
+        return []
+    return [
+        f"{short} imported run(s) have fewer cycles than are planned; without a model to go on from they are computed "
+        f"anew, unless they ended for lack of regions."
+    ]
 
 
 def _other_first_cycles(histories: Sequence[RunHistory]) -> list[str]:

@@ -58,7 +58,7 @@ class Tiny(Dataset):
 def spec(sampler="rand", seed=0, fold=0, cycles=3, **changes):
     return replace(
         BASE,
-        sampler=Sampler(sampler, Component("a"), Component("b")),
+        sampler=Sampler(sampler, Component("random"), Component("uncertainty")),
         seed=seed,
         fold=fold,
         cycles=cycles,

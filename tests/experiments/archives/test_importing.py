@@ -96,6 +96,20 @@ def files_of(plan):
     return [(str(f.relative_to(root)), f) for f in root.rglob("*") if f.is_file() and not f.name.startswith(".")]
 
 
+def test_imported_runs_that_are_to_go_on_are_computed_anew_from_a_first_cycle_with_a_model(archive, planned, tmp_path):
+    mine = planned(tmp_path / "mine", "budgets.0.cycles=4")
+    imported_into(mine, archive)
+    assert any("4 imported run(s) have fewer cycles than are planned" in note for note in notes(mine, mine.histories()))
+    missing = mine.missing(mine.histories())
+    assert len(missing) == 2 + 4
+    release_first_cycles(list(missing.values()))
+    run_locally(mine.experiment.root, *mine.runs)
+    alone = planned(tmp_path / "alone", "budgets.0.cycles=4")
+    run_locally(alone.experiment.root, *alone.runs)
+    assert results(mine.experiment.root).items() >= results(alone.experiment.root).items()
+    assert not any(history.imported for history in read_histories(mine.stores(mine.runs)))
+
+
 def test_a_first_cycle_that_came_out_differently_is_told(archive, planned, tmp_path):
     mine = planned(tmp_path / "mine")
     imported_into(mine, archive)

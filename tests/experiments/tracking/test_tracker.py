@@ -89,7 +89,7 @@ def test_a_run_is_mirrored_whole(tracker, client, tmp_path):
     assert child.info.status == "FINISHED"
     assert child.data.tags["mlflow.parentRunId"] == found[PARENT].info.run_id
     assert child.data.params["learner.options.iterations"] == "5"
-    assert child.data.params["sampler.regions.name"] == "b"
+    assert child.data.params["sampler.regions.name"] == "uncertainty"
     expected = {
         "sampler": "decomp",
         "budget": "1x2-4x4",
