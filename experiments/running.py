@@ -71,7 +71,8 @@ def _compute(
         def listen(report: ProgressReport, ended: Sequence[Outcome]) -> None:
             nonlocal waiting
             progress.update(report, ended)
-            if waiting and (report.active or ended):
+            at_work = any(activity.phase in ("predict", "train") for activity in report.active.values())
+            if waiting and (at_work or report.committed or ended):
                 # Only now, since importing MLflow would hold the start of the workers up.
                 mirror.submit(*plan.compared)
                 waiting = False

@@ -42,11 +42,11 @@ def sweeps(monkeypatch):
             made.append(self)
 
         def run(self, listen):
-            active = {self.specs[0].label: Activity(1, "train", 0.0)}
+            label = self.specs[0].label
             for report, ended in (
-                (ProgressReport(), []),
-                (ProgressReport(active=active), []),
-                (ProgressReport(committed=[self.specs[0].label]), [Outcome(self.specs[0])]),
+                (ProgressReport(active={label: Activity(1, "start", 0.0)}), []),
+                (ProgressReport(active={label: Activity(1, "train", 0.0)}), []),
+                (ProgressReport(committed=[label]), [Outcome(self.specs[0])]),
             ):
                 listen(report, ended)
                 made.append(report)
