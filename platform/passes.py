@@ -7,8 +7,9 @@ with convolutional neural networks", Neurocomputing 2019.
 """
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import pydantic
 from pydantic import Field, StrictInt
 from pydantic.dataclasses import dataclass
 
@@ -35,6 +36,12 @@ class Passes:
     evaluate: Literal["first", "mean"] = "first"
     """What is scored on the test images: the ``first`` model in one pass without dropout, or the ``mean`` of the
     passes."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _from_file(cls, written: Any) -> Any:
+        """In a file, the method alone stands for five passes."""
+        return {"method": written} if isinstance(written, str) else written
 
     def check(self, *, dropout: float, flips: int) -> None:
         """Check that a learner can predict in these passes.

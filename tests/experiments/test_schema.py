@@ -12,6 +12,7 @@ from decomp.experiments.report.statistics import LEVEL
 from decomp.experiments.schema import AnnotationSeconds, load_experiment
 from decomp.platform.components import stated_learner
 from decomp.platform.errors import UserError
+from decomp.platform.passes import Passes
 from decomp.platform.spec import Component, RunSpec
 
 FOLDER = Path(__file__).parents[2] / "experiments"
@@ -91,6 +92,10 @@ def test_a_sampler_is_one_of_the_papers_or_a_pair_named_as_in_its_ablations(toy_
     assert spec.name == name
     if images:
         assert (spec.images.name, spec.regions.name) == (images, regions)
+
+
+def test_the_method_of_passes_stands_for_five_of_them(toy_file):
+    assert load_experiment(toy_file, ["passes=mc-dropout"]).passes == Passes("mc-dropout", 5, "first")
 
 
 def test_tau_may_be_a_schedule(toy_file):
