@@ -25,6 +25,7 @@ from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor, Training
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.partitions import Partition
+from decomp.platform.passes import Method, Passes
 from decomp.platform.predictions import LEVELS, Measure, Prediction, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
@@ -127,6 +128,7 @@ def check_learner(learner: Learner, dataset: Dataset, features: bool = True) -> 
         expect(isinstance(predictor, Predictor), f"{name}.load must give a Predictor, but gave {predictor!r}.")
         image = dataset.ids("test", 0)[0]
         _check_predictions(predictor, dataset, image, learner.measure(dataset), features)
+        _check_passes(learner, predictor, dataset, image, features)
 
 
 def check_partition(partition: Partition, dataset: Dataset) -> None:
@@ -239,7 +241,7 @@ def _fit(learner: Learner, name: str, dataset: Dataset, ledger: Ledger, file: Pa
     )
 
 
-def _check_predictions(predictor: Predictor, dataset: Dataset, image: str, measure: Measure, features: bool) -> None:
+def _check_predictions(predictor: Predictor, dataset: Dataset, image: str, measure: Measure, features: bool) -> Any:
     name = f"{type(predictor).__name__}.predict"
     pixels, shape = dataset.image(image), dataset.shape(image)
     region = Region(image, (0,) * len(shape), tuple(max(1, n // 4) for n in shape))
@@ -255,11 +257,7 @@ def _check_predictions(predictor: Predictor, dataset: Dataset, image: str, measu
     _expect_array(full.counts, f"{name}(...).counts", (3, classes), np.integer)
     assert full.counts is not None
     for sums, expected, what in (
-        (
-            full.counts.sum(axis=0),
-            np.bincount(full.labels.ravel(), minlength=classes),
-            "pixels of each class",
-        ),
+        (full.counts.sum(axis=0), np.bincount(full.labels.ravel(), minlength=classes), "pixels of each class"),
         (full.counts[0], np.bincount(region.of(full.labels), minlength=classes), "annotated ones in row 0"),
     ):
         expect(np.array_equal(sums, expected), f"{name}(...).counts must be {what}, {expected}, but gave {sums}.")
@@ -284,6 +282,23 @@ def _check_predictions(predictor: Predictor, dataset: Dataset, image: str, measu
             f"{name}(...).regions must give features (1, D), and (1, D) with (1, {classes}) of gradients, but gave "
             f"{averaged.shape}, {pooled.shape} and {residuals.shape}.",
         )
+    return np.asarray(full.confidence)
+
+
+def _check_passes(learner: Learner, predictor: Predictor, dataset: Dataset, image: str, features: bool) -> None:
+    from decomp.platform.learners.inference.passes import FoldedPredictor, ForwardPredictor  # imports torch
+
+    name = type(learner).__name__
+    for method in get_args(Method):
+        try:
+            learner.check_passes(passes := Passes(method, 2))
+        except UserError:
+            continue
+        expect(isinstance(predictor, ForwardPredictor), f"{name} takes {method}, so load must give a ForwardPredictor.")
+        pair = [FoldedPredictor([predictor] * passes.members, method, seeds) for seeds in ((1, 2), (3, 4))]
+        one, other = (_check_predictions(each, dataset, image, Measure.MUTUAL_INFORMATION, features) for each in pair)
+        drops = bool((one != other).any())
+        expect(drops or method != "mc-dropout", f"{name} takes {method}, but drops nothing; use torch.nn.Dropout.")
 
 
 def _with_labels(dataset: Dataset, labels: Callable[[str], npt.NDArray[np.uint8]]) -> Dataset:

@@ -44,7 +44,7 @@ MAY_IMPORT = {
     "learners.inference components",
     "platform.api": "platform samplers metrics partitions datasets.base datasets.formats datasets learners.base "
     "learners.reproducible learners.checkpoints learners.training learners.inference",
-    "platform.testing": "platform spec samplers metrics partitions datasets.base learners.base",
+    "platform.testing": "platform spec samplers metrics partitions datasets.base learners.base learners.inference",
     "actors": "platform spec storage datasets.base datasets learners.base learners.training components loop",
     "experiments": "",
     "experiments.console": "platform",

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers.toy_volumes import Ellipsoids
-from helpers.toys import Blobs, Centroids, NearestMean
+from helpers.toys import Blobs, Centroids, Droppers, NearestMean
 
 from decomp.platform.components import build_dataset, build_learner, build_partition
 from decomp.platform.datasets.cityscapes import Cityscapes
@@ -88,7 +89,7 @@ def test_a_data_set_that_travels_badly_is_told():
 @pytest.mark.parametrize(
     ("learner", "dataset"),
     [
-        (Component("unet", {"iterations": 3, "batch": 2}), DIGITS),
+        (Component("unet", {"iterations": 3, "batch": 2, "dropout": 0.2}), DIGITS),
         (Component("mlp", {"epochs": 2}), SLIDES),
         (Component("hactnet", {"epochs": 1}), Component("bracs", {"folder": str(BRACS)})),
     ],
@@ -164,6 +165,23 @@ class Careless(NearestMean):
         return super().predict(image, replace(wanted, annotated=()))
 
 
+@dataclass(frozen=True)
+class Promising(Centroids):
+    """Whose model gives no logits."""
+
+    def check_passes(self, passes):
+        passes.check(dropout=0.1, flips=4)
+
+
+class Undropped(Droppers):
+    """Whose dropout is none of torch's."""
+
+    def load(self, checkpoint, dataset, device):
+        predictor = super().load(checkpoint, dataset, device)
+        predictor.network = torch.nn.Identity()
+        return predictor
+
+
 def predicting(predictor):
     def load(self, checkpoint, dataset, device):
         return predictor(Centroids.load(self, checkpoint, dataset, device).means)
@@ -181,12 +199,18 @@ def predicting(predictor):
         (predicting(Plain), "Plain.predict must describe regions .* features=False"),
         (predicting(Whim), "Whim.predict must predict the same labels whatever else is wanted"),
         (predicting(Careless), "counts must be annotated ones in row 0"),
+        (Promising(), "Promising takes ensemble, so load must give a ForwardPredictor"),
+        (Undropped(), "Undropped takes mc-dropout, but drops nothing; use torch.nn.Dropout"),
         (predicting(lambda means: None), "Mine.load must give a Predictor, but gave None"),
     ],
 )
 def test_what_breaks_the_contract_of_a_learner_is_told(learner, told):
     with pytest.raises(AssertionError, match=told):
         check_learner(learner, Blobs(images=3))
+
+
+def test_a_learner_of_several_passes_keeps_its_contract():
+    check_learner(Droppers(), Blobs(images=3))
 
 
 def test_a_learner_for_no_feature_samplers_passes_when_it_says_so():
