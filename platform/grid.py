@@ -79,8 +79,8 @@ class Sampler:
     background: str | None = None
     """Class that is never sampled, or None."""
 
-    uncertainty: Measure | None = None
-    """The measure of uncertainty; None for the learner's own."""
+    uncertainty: Measure | Component | None = None
+    """The measure of uncertainty, or ``module:Class`` of the user's own; None for the learner's."""
 
     sampler: InitVar[str | None] = None
     """In a file, the name of a sampler in place of its selectors and, where it has one, its measure of uncertainty."""
@@ -138,11 +138,20 @@ class Sampler:
 
     @pydantic.field_validator("uncertainty", mode="before")
     @classmethod
-    def _check_measure(cls, measure: Any) -> Any:
+    def _measure_or_own(cls, measure: Any) -> Any:
         known = {str(name): None for name in Measure}
-        if measure is not None and measure not in list(known):
-            raise ValueError(f"unknown measure{nearest(str(measure), known)}; known are {', '.join(known)}")
-        return measure
+        if measure is None or isinstance(measure, Measure | Component):
+            return measure
+        if isinstance(measure, Mapping) and "name" in measure:  # of a run's identity
+            return Component(**measure)
+        if isinstance(measure, str) and ":" in measure:
+            return Component(measure)
+        if measure not in list(known):
+            raise ValueError(
+                f"unknown measure{nearest(str(measure), known)}; known are {', '.join(known)}, or give a class of your "
+                f"own as 'module:Class'"
+            )
+        return Measure(measure)
 
     @pydantic.model_validator(mode="after")
     def _check_name(self) -> "Sampler":
@@ -159,7 +168,8 @@ class Sampler:
             words.append("-".join(["tau", *map(str, thresholds)]))
         words += [f"{name}-x{factor:g}" for name, factor in sorted(self.emphasis.items())]
         words += [f"without-{self.background}"] if self.background else []
-        words += [self.uncertainty] if self.uncertainty else []
+        if self.uncertainty:
+            words.append(self.uncertainty.name if isinstance(self.uncertainty, Component) else self.uncertainty)
         return re.sub(r"[^A-Za-z0-9._-]", "-", "_".join(words).replace("+", "p"))
 
 

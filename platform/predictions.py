@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from decomp.platform.arrow import column_of, matrix_of, narrowed
+from decomp.platform.measures import OwnMeasure
 from decomp.platform.regions import Region
 
 LEVELS = 65535
@@ -57,10 +58,15 @@ class Wanted:
 
     tau: float | None = None
     annotated: Sequence[Region] = ()
-    measure: Measure | None = None
+    measure: Measure | OwnMeasure | None = None
     confidence: bool = False
     regions: bool = False
     maps: bool = False
+
+    @property
+    def built_in(self) -> Measure | None:
+        """The measure, unless it is one of a user's own, of which `decode` takes care."""
+        return None if isinstance(self.measure, OwnMeasure) else self.measure
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from decomp.platform.components import build_measure
 from decomp.platform.datasets.base import Dataset, is_finite, not_finite
 from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor
@@ -19,7 +20,8 @@ from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.loop.kept import KeptMaps, PartitionCache, Shortlist
 from decomp.platform.loop.proposals import Proposals
 from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PassStreams, PredictTask, RegionRequest
-from decomp.platform.predictions import PoolCounts, Prediction, Wanted
+from decomp.platform.measures import OwnMeasure
+from decomp.platform.predictions import Measure, PoolCounts, Prediction, Wanted
 from decomp.platform.prefetch import prefetch
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
@@ -115,7 +117,7 @@ class PoolShard:
         wanted = Wanted(
             tau=task.tau,
             annotated=task.annotated.get(image, ()),
-            measure=(task.measure or self.learner.measure(self.dataset)) if Need.UNCERTAINTY in task.needs else None,
+            measure=self._measure(task.measure) if Need.UNCERTAINTY in task.needs else None,
             confidence=len(self.dataset.shape(image)) == 1 and Need.LABELS in task.needs,
             regions=bool((Need.FEATURES | Need.GRADIENTS) & task.needs),
             maps=Need.MAPS in task.needs,
@@ -130,6 +132,9 @@ class PoolShard:
             if self._kept.admits(score):
                 self._kept.add(image, score, self._reduce(image, prediction, task))
         return counts
+
+    def _measure(self, wanted: Measure | Component | None) -> Measure | OwnMeasure:
+        return build_measure(wanted) if isinstance(wanted, Component) else wanted or self.learner.measure(self.dataset)
 
     def _reduce(self, image: str, prediction: Prediction, task: PredictTask) -> pa.Table | KeptMaps:
         """What choosing regions will need of a prediction: the choice itself if it can be made at once, or the maps."""

@@ -11,7 +11,7 @@ from decomp.platform.predictions import Measure
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
 from decomp.platform.samplers import ImageSelector, JointRegionSelector, Need, RegionSelector
-from decomp.platform.spec import RegionShape
+from decomp.platform.spec import Component, RegionShape
 from decomp.platform.storage.location import Location
 
 
@@ -111,7 +111,7 @@ class PredictTask:
         images: ids of the shard's candidates, at least one.
         annotated: annotated regions of those that have any.
         tau: confidence threshold of Eq. 1.
-        measure: how uncertainty is measured; None for the learner's own way.
+        measure: how uncertainty is measured, or the user's own class for it; None for the learner's own way.
         needs: what the selectors read.
         ranking: the image selector if images can be ranked within a shard, else None.
         selected: ids of the selected images, if they are known already.
@@ -125,7 +125,7 @@ class PredictTask:
     images: tuple[str, ...]
     annotated: Mapping[str, Sequence[Region]]
     tau: float
-    measure: Measure | None
+    measure: Measure | Component | None
     needs: Need
     ranking: ImageSelector | None
     selected: Collection[str] | None
