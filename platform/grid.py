@@ -73,6 +73,10 @@ class Sampler:
     """Schedule of the confidence threshold of Eq. 1: pairs of a cycle and the threshold from that cycle on, in order;
     the first pair holds for earlier cycles too. In a file a number, or a mapping of cycles to numbers."""
 
+    tau_quantile: Annotated[StrictFloat, Field(gt=0, lt=1)] | None = field(default=None, kw_only=True)
+    """This project's own variation: the threshold of Eq. 1 is this quantile of the confidences of all unannotated
+    pixels of the candidates, and so follows the model from cycle to cycle; None for `tau`."""
+
     emphasis: Mapping[str, Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)]] = field(default_factory=dict)
     """Factor on 1 - delta_c by class name; 1 for the classes that are not named."""
 
@@ -164,7 +168,9 @@ class Sampler:
         for selector in (self.images, self.regions):
             words += [f"{key}-{canonical(value)}" for key, value in sorted(selector.options.items())]
         thresholds = [tau for _, tau in self.tau]
-        if thresholds != [0.7]:
+        if self.tau_quantile is not None:
+            words.append(f"tau-quantile-{self.tau_quantile:g}")
+        elif thresholds != [0.7]:
             words.append("-".join(["tau", *map(str, thresholds)]))
         words += [f"{name}-x{factor:g}" for name, factor in sorted(self.emphasis.items())]
         words += [f"without-{self.background}"] if self.background else []

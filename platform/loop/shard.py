@@ -5,6 +5,7 @@ Engine-free; `decomp.actors` runs shards in Ray actors, `decomp.platform.loop.wo
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
 from decomp.platform.samplers import ImageView, JointRegionSelector, Need
 from decomp.platform.samplers.contract import Site, choices_of, scores_of
+from decomp.platform.samplers.weights import confidence_histogram
 from decomp.platform.spec import Component
 
 
@@ -118,13 +120,15 @@ class PoolShard:
             tau=task.tau,
             annotated=task.annotated.get(image, ()),
             measure=self._measure(task.measure) if Need.UNCERTAINTY in task.needs else None,
-            confidence=len(self.dataset.shape(image)) == 1 and Need.LABELS in task.needs,
+            confidence=task.histogram or (len(self.dataset.shape(image)) == 1 and Need.LABELS in task.needs),
             regions=bool((Need.FEATURES | Need.GRADIENTS) & task.needs),
             maps=Need.MAPS in task.needs,
         )
         with _named(image, pixels, task.model):
             prediction = self._predictor_of(task.model, task.passes, image).predict(pixels, wanted)
         counts = PoolCounts.of(image, prediction, task.image_features)
+        if task.histogram:
+            counts = replace(counts, histogram=self._histogram(prediction, wanted.annotated))
         if task.request.selector.needs.predictions and (task.selected is None or image in task.selected):
             score = 0.0
             if task.ranking is not None:
@@ -132,6 +136,14 @@ class PoolShard:
             if self._kept.admits(score):
                 self._kept.add(image, score, self._reduce(image, prediction, task))
         return counts
+
+    def _histogram(self, prediction: Prediction, annotated: Sequence[Region]) -> npt.NDArray[np.int64]:
+        assert prediction.confidence is not None
+        counted = np.ones(prediction.labels.shape, np.bool_)
+        for region in annotated:
+            region.mark(counted, False)
+        n_classes = len(self.dataset.classes)
+        return confidence_histogram(prediction.labels, prediction.confidence, counted, n_classes)
 
     def _measure(self, wanted: Measure | Component | None) -> Measure | OwnMeasure:
         return build_measure(wanted) if isinstance(wanted, Component) else wanted or self.learner.measure(self.dataset)
@@ -148,7 +160,7 @@ class PoolShard:
             labels=prediction.labels,
             uncertainty=prediction.uncertainty,
             predicted=prediction.predicted,
-            confidence=prediction.confidence,
+            confidence=prediction.confidence if prediction.labels.ndim == 1 else None,
             maps=prediction.maps,
         )
         features = residuals = annotated = predicted_class = None

@@ -118,6 +118,7 @@ class PredictTask:
         n_image: how many images will be selected in the whole pool.
         request: the regions that will be wanted of the selected images.
         image_features: whether the image selector reads features of images.
+        histogram: whether confidences are counted by class, for a threshold that is a quantile.
         passes: the passes in which each image is predicted; None for a single one.
     """
 
@@ -132,6 +133,7 @@ class PredictTask:
     n_image: int
     request: RegionRequest
     image_features: bool = False
+    histogram: bool = False
     passes: PassStreams | None = None
 
 
