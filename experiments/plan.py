@@ -207,7 +207,10 @@ def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], finger
     of = partial(identified, as_written=as_written)
 
     def identified_sampler(sampler: Sampler) -> Sampler:
-        return replace(sampler, images=of("images", sampler.images), regions=of("regions", sampler.regions))
+        own = sampler.uncertainty
+        measure = of("uncertainty", own) if isinstance(own, Component) else own
+        images, regions = of("images", sampler.images), of("regions", sampler.regions)
+        return replace(sampler, images=images, regions=regions, uncertainty=measure)
 
     samplers = [identified_sampler(sampler) for sampler in experiment.samplers]
     budgets = [

@@ -4,12 +4,13 @@ import re
 from collections.abc import Sequence
 
 from decomp.experiments.schema import Experiment
-from decomp.platform.components import build_learner, build_partition, build_selectors
+from decomp.platform.components import build_learner, build_measure, build_partition, build_selectors
 from decomp.platform.datasets import Dataset
 from decomp.platform.errors import UserError, nearest
+from decomp.platform.predictions import Measure
 from decomp.platform.samplers import RegionSelector
 from decomp.platform.samplers.tiny import kind_of
-from decomp.platform.samplers.trial import try_selectors
+from decomp.platform.samplers.trial import check_measure, try_selectors
 from decomp.platform.spec import Budget, Component, Sampler
 
 
@@ -41,7 +42,7 @@ def passes_problems(experiment: Experiment) -> list[str]:
             f"samplers[{number}]: {sampler.name} reads {sampler.uncertainty}, which compares several predictions of an "
             f"image, but there is one; add passes, like {{method: ensemble, n: 5}}."
             for number, sampler in enumerate(experiment.samplers)
-            if sampler.uncertainty and sampler.uncertainty.over_passes
+            if isinstance(sampler.uncertainty, Measure) and sampler.uncertainty.over_passes
         ]
     try:
         build_learner(experiment.learner).check_passes(experiment.passes)
@@ -79,6 +80,7 @@ def sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
             problems += [f"{key}{'.' if line.startswith(('images', 'regions')) else ': '}{line}" for line in lines]
         else:
             problems += [f"{key}.{fault}" for fault in try_selectors(*selectors, kinds, len(dataset.classes))]
+            problems += _measure_problems(key, sampler, len(dataset.classes))
             problems += _fitting_problems(key, sampler, selectors[1], experiment.budgets)
         named = [("emphasis", name) for name in sampler.emphasis]
         named += [("background", sampler.background)] if sampler.background is not None else []
@@ -89,6 +91,17 @@ def sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
             if name not in dataset.classes
         ]
     return problems
+
+
+def _measure_problems(key: str, sampler: Sampler, n_classes: int) -> list[str]:
+    """What is wrong with a measure of the user's own, which is tried on a few pixels."""
+    if not isinstance(sampler.uncertainty, Component):
+        return []
+    try:
+        check_measure(build_measure(sampler.uncertainty), n_classes)
+    except (AssertionError, UserError) as error:
+        return [f"{key}.{'' if str(error).startswith('uncertainty') else 'uncertainty: '}{error}"]
+    return []
 
 
 def fits(sampler: Sampler, budget: Budget) -> bool:

@@ -7,7 +7,8 @@
   context in which torch computes the same every time.
 - Predictions: `ForwardPredictor`, a predictor that gives logits and can predict in several `Passes`; `Wanted` says what
   is asked for; `decode` makes a `Prediction` from logits and a `Bottleneck`; `Measure` and `UncertaintyMap` describe
-  its uncertainty; a `MapReader` makes further maps.
+  its uncertainty; a `MapReader` makes further maps, an
+  `OwnMeasure` is one of yours.
 - Samplers: `ImageSelector`, `JointImageSelector`, `RegionSelector` and `JointRegionSelector`, the contracts; `Need`,
   what they declare; `PoolView`, `ImageView` and `CandidateRegions`, what they are shown; `Places` and `Peaks`, with
   which they find regions; `Choice`, what they answer; `UncertaintyRegions`, with which joint selectors find candidate
@@ -29,6 +30,7 @@ from decomp.platform.learners.base import Learner, Predictor, Processes, Trainin
 from decomp.platform.learners.training.annotated import revealed
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.marks import ByContent, NotIdentity
+from decomp.platform.measures import OwnMeasure
 from decomp.platform.partitions import Partition
 from decomp.platform.passes import Passes
 from decomp.platform.predictions import MapReader, Measure, Prediction, UncertaintyMap, Wanted
@@ -75,6 +77,7 @@ __all__ = [
     "Need",
     "NiftiVolumes",
     "NotIdentity",
+    "OwnMeasure",
     "Partition",
     "Passes",
     "Peaks",

@@ -18,6 +18,7 @@ from decomp.platform.datasets import DATASETS, IGNORE, Dataset
 from decomp.platform.errors import UserError, describe, nearest, shown
 from decomp.platform.learners import CHANGED_DEFAULTS, LEARNERS, Learner
 from decomp.platform.marks import ByContent, NotIdentity
+from decomp.platform.measures import OwnMeasure
 from decomp.platform.options import REQUIRED, defaults_of, hints_of, mark_of
 from decomp.platform.partitions import PARTITIONS, Partition
 from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, RegionSelector
@@ -27,7 +28,7 @@ from decomp.platform.values import canonical
 
 T = TypeVar("T")
 
-Place = Literal["dataset", "learner", "images", "regions", "region"]
+Place = Literal["dataset", "learner", "images", "regions", "region", "uncertainty"]
 """Where an experiment file names a class."""
 
 PLACES: Mapping[Place, tuple[str, Mapping[str, str], type]] = {
@@ -36,6 +37,7 @@ PLACES: Mapping[Place, tuple[str, Mapping[str, str], type]] = {
     "images": ("image selector", IMAGE_SELECTORS, ImageSelector),
     "regions": ("region selector", REGION_SELECTORS, RegionSelector),
     "region": ("partition", PARTITIONS, Partition),
+    "uncertainty": ("measure", {}, OwnMeasure),
 }
 """What each place names: its kind, the built-in names, the contract."""
 
@@ -86,6 +88,11 @@ def told_selections(sampler: Sampler, selections: int) -> Sampler:
     if not asks or sampler.regions.options.get("selections") is not None:
         return sampler
     return replace(sampler, regions=sampler.regions.with_options({"selections": max(1, selections)}))
+
+
+def build_measure(component: Component) -> OwnMeasure:
+    """Make a measure of the user's own, for one image; `UserError` for an unknown name or wrong options."""
+    return cast(OwnMeasure, _build("uncertainty", component))
 
 
 def build_partition(component: Component) -> Partition:

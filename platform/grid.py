@@ -73,14 +73,18 @@ class Sampler:
     """Schedule of the confidence threshold of Eq. 1: pairs of a cycle and the threshold from that cycle on, in order;
     the first pair holds for earlier cycles too. In a file a number, or a mapping of cycles to numbers."""
 
+    tau_quantile: Annotated[StrictFloat, Field(gt=0, lt=1)] | None = field(default=None, kw_only=True)
+    """This project's own variation: the threshold of Eq. 1 is this quantile of the confidences of all unannotated
+    pixels of the candidates, and so follows the model from cycle to cycle; None for `tau`."""
+
     emphasis: Mapping[str, Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)]] = field(default_factory=dict)
     """Factor on 1 - delta_c by class name; 1 for the classes that are not named."""
 
     background: str | None = None
     """Class that is never sampled, or None."""
 
-    uncertainty: Measure | None = None
-    """The measure of uncertainty; None for the learner's own."""
+    uncertainty: Measure | Component | None = None
+    """The measure of uncertainty, or ``module:Class`` of the user's own; None for the learner's."""
 
     sampler: InitVar[str | None] = None
     """In a file, the name of a sampler in place of its selectors and, where it has one, its measure of uncertainty."""
@@ -138,11 +142,20 @@ class Sampler:
 
     @pydantic.field_validator("uncertainty", mode="before")
     @classmethod
-    def _check_measure(cls, measure: Any) -> Any:
+    def _measure_or_own(cls, measure: Any) -> Any:
         known = {str(name): None for name in Measure}
-        if measure is not None and measure not in list(known):
-            raise ValueError(f"unknown measure{nearest(str(measure), known)}; known are {', '.join(known)}")
-        return measure
+        if measure is None or isinstance(measure, Measure | Component):
+            return measure
+        if isinstance(measure, Mapping) and "name" in measure:  # of a run's identity
+            return Component(**measure)
+        if isinstance(measure, str) and ":" in measure:
+            return Component(measure)
+        if measure not in list(known):
+            raise ValueError(
+                f"unknown measure{nearest(str(measure), known)}; known are {', '.join(known)}, or give a class of your "
+                f"own as 'module:Class'"
+            )
+        return Measure(measure)
 
     @pydantic.model_validator(mode="after")
     def _check_name(self) -> "Sampler":
@@ -155,11 +168,14 @@ class Sampler:
         for selector in (self.images, self.regions):
             words += [f"{key}-{canonical(value)}" for key, value in sorted(selector.options.items())]
         thresholds = [tau for _, tau in self.tau]
-        if thresholds != [0.7]:
+        if self.tau_quantile is not None:
+            words.append(f"tau-quantile-{self.tau_quantile:g}")
+        elif thresholds != [0.7]:
             words.append("-".join(["tau", *map(str, thresholds)]))
         words += [f"{name}-x{factor:g}" for name, factor in sorted(self.emphasis.items())]
         words += [f"without-{self.background}"] if self.background else []
-        words += [self.uncertainty] if self.uncertainty else []
+        if self.uncertainty:
+            words.append(self.uncertainty.name if isinstance(self.uncertainty, Component) else self.uncertainty)
         return re.sub(r"[^A-Za-z0-9._-]", "-", "_".join(words).replace("+", "p"))
 
 

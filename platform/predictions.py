@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from decomp.platform.arrow import column_of, matrix_of, narrowed
+from decomp.platform.measures import OwnMeasure
 from decomp.platform.regions import Region
 
 LEVELS = 65535
@@ -57,10 +58,15 @@ class Wanted:
 
     tau: float | None = None
     annotated: Sequence[Region] = ()
-    measure: Measure | None = None
+    measure: Measure | OwnMeasure | None = None
     confidence: bool = False
     regions: bool = False
     maps: bool = False
+
+    @property
+    def built_in(self) -> Measure | None:
+        """The measure, unless it is one of a user's own, of which `decode` takes care."""
+        return None if isinstance(self.measure, OwnMeasure) else self.measure
 
 
 @dataclass(frozen=True)
@@ -157,6 +163,8 @@ class PoolCounts:
         axes: number of spatial axes of the images; 1 where their pixels are ROIs.
         features: bottleneck features averaged over each image, shape (N, D), float32; None where no image selector
             asked for them.
+        histogram: unannotated pixels of all images by class and confidence, see `weights.confidence_histogram`, shape
+            (C, BINS), int64; None unless the threshold of Eq. 1 is a quantile.
     """
 
     images: tuple[str, ...]
@@ -167,6 +175,7 @@ class PoolCounts:
     uncertainty: npt.NDArray[np.float64]
     axes: int = 2
     features: npt.NDArray[np.float32] | None = None
+    histogram: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, image: str, prediction: Prediction, features: bool = False) -> "PoolCounts":
@@ -202,6 +211,7 @@ class PoolCounts:
             matrix("uncertainty"),
             counts[0].axes,
             None if counts[0].features is None else matrix("features"),
+            _total([one.histogram for one in counts]),
         )
 
     def to_arrow(self) -> pa.RecordBatch:
@@ -212,7 +222,10 @@ class PoolCounts:
         columns["uncertainty"] = self.uncertainty
         if self.features is not None:
             columns["features"] = column_of(np.asarray(self.features, np.float32))
-        return pa.record_batch(columns).replace_schema_metadata({"axes": str(self.axes)})
+        metadata: dict[str, str | bytes] = {"axes": str(self.axes)}
+        if self.histogram is not None:
+            metadata["histogram"] = self.histogram.tobytes()
+        return pa.record_batch(columns).replace_schema_metadata(metadata)
 
     @classmethod
     def from_arrow(cls, batches: Sequence[pa.RecordBatch]) -> "PoolCounts":
@@ -245,4 +258,16 @@ class PoolCounts:
             joined([matrix_of(batch["features"]) for batch in batches], np.float32)
             if "features" in batches[0].schema.names
             else None,
+            _total([_histogram(batch) for batch in batches]),
         )
+
+
+def _histogram(batch: pa.RecordBatch) -> npt.NDArray[np.int64] | None:
+    content = batch.schema.metadata.get(b"histogram")
+    n_classes = batch["predicted"].type.list_size
+    return None if content is None else np.frombuffer(content, np.int64).reshape(n_classes, -1)
+
+
+def _total(histograms: Sequence[npt.NDArray[np.int64] | None]) -> npt.NDArray[np.int64] | None:
+    known = [histogram for histogram in histograms if histogram is not None]
+    return np.asarray(np.sum(known, axis=0), np.int64) if known else None

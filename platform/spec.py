@@ -16,7 +16,7 @@ __all__ = ["Budget", "Component", "RegionShape", "RunSpec", "Sampler", "Start", 
 
 Kind = Literal["first", "reference", "run"]
 
-LATER = ("total", "start", "passes")
+LATER = ("total", "start", "passes", "tau_quantile")
 """Keys that the identity lacks where they are None, since runs began before there were such keys."""
 
 FORMAT = 4

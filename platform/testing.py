@@ -29,10 +29,23 @@ from decomp.platform.passes import Method, Passes
 from decomp.platform.predictions import LEVELS, Measure, Prediction, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.samplers.trial import asking, check_image_selector, check_region_selector, expect
+from decomp.platform.samplers.trial import (
+    asking,
+    check_image_selector,
+    check_measure,
+    check_region_selector,
+    expect,
+)
 from decomp.platform.samplers.windows import Windows
 
-__all__ = ["check_dataset", "check_image_selector", "check_learner", "check_partition", "check_region_selector"]
+__all__ = [
+    "check_dataset",
+    "check_image_selector",
+    "check_learner",
+    "check_measure",
+    "check_partition",
+    "check_region_selector",
+]
 
 PICKLED = 1_000_000
 """Greatest size of a pickled data set, bytes: it travels to every process."""

@@ -206,7 +206,7 @@ def test_the_module_and_experiment_of_the_tutorial_run(tmp_path, monkeypatch):
     plan = make_plan(load_experiment(tmp_path / "mine.yaml", overrides))
     assert plan.dataset.problems() == []
     run_locally(plan.experiment.root, *plan.references, *plan.runs)
-    assert len(plan.runs) == 8
+    assert len(plan.runs) == 10
     for store in plan.compared:
         assert store.finished
         regions = store.ledger(store.committed()).annotations()

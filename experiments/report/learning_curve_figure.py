@@ -1,6 +1,8 @@
 """Learning curves as a figure, a panel per budget."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -8,7 +10,7 @@ from matplotlib.figure import Figure
 
 from decomp.experiments.report.axes import Axis, axes_of, score_name
 from decomp.experiments.report.comparison import FULL_SHARE, BudgetResult, Comparison, SamplerResult
-from decomp.experiments.report.figures import DPI, GREY, Drawing, Style, legend_below, render, styles, tidy
+from decomp.experiments.report.figures import DPI, GREY, LINES, Drawing, Style, legend_below, render, styles, tidy
 
 OPEN: dict[str, Any] = {"markersize": 7, "markerfacecolor": "white", "markeredgewidth": 1.3}
 
@@ -40,6 +42,35 @@ def learning_curve_drawing(comparison: Comparison, budgets: Sequence[str] | None
     return render(figure, curves_name(comparison.metric, comparison.axis), title, note)
 
 
+def all_budgets_drawing(comparison: Comparison) -> Drawing | None:
+    """The curves of all budgets in one panel, over the annotated share; None where there is one budget.
+
+    Budgets differ in what a cycle annotates, from single regions to whole images; over one axis of annotation they can
+    be compared all the same.
+    """
+    if len(comparison.budgets) < 2:
+        return None
+    several = Counter(s.sampler for result in comparison.budgets for s in result.samplers if s.cycles)
+    figure = Figure(figsize=(8.6, 5.4), dpi=DPI, layout="constrained")
+    panel = figure.subplots()
+    names = list(several)
+    chosen = styles(names)
+    for place, result in enumerate(comparison.budgets):
+        for sampler in result.samplers:
+            if sampler.cycles:
+                style = chosen[sampler.sampler]
+                if several[sampler.sampler] > 1:
+                    style = replace(style, line=LINES[place % len(LINES)])
+                label = f"{sampler.sampler}, {result.budget}"
+                _draw_curve(panel, sampler, comparison.axis, style, label)
+    _draw_reference(panel, comparison)
+    counts = [cycle.score.n for result in comparison.budgets for s in result.samplers for cycle in s.cycles]
+    _label(panel, comparison, max(counts, default=1))
+    legend_below(figure)
+    note = "Mean over the repeats; the band is one standard deviation. A sampler has its colour, a budget its line."
+    return render(figure, "learning_curves_all_budgets", f"All budgets over {comparison.axis.label}", note)
+
+
 def curves_name(metric: str, axis: Axis) -> str:
     """Stem of the file of learning curves over an axis."""
     return "learning_curves" if axis.name == axes_of(metric)[0].name else f"learning_curves_by_{axis.name}"
@@ -49,34 +80,43 @@ def _draw_panel(panel: Axes, comparison: Comparison, result: BudgetResult, chose
     for sampler in result.samplers:
         if sampler.cycles:
             _draw_curve(panel, sampler, comparison.axis, chosen[sampler.sampler])
+    _draw_reference(panel, comparison)
     if comparison.reference is not None and comparison.target is not None:
-        for height, name, line in (
-            (comparison.reference.mean, "full annotation", "-"),
-            (comparison.target, f"{FULL_SHARE:.0%} of full annotation", (0, (4, 3))),
-        ):
-            panel.axhline(height, color=GREY, linewidth=1.1, linestyle=line, zorder=1)
-            panel.annotate(
-                name,
-                (0, height),
-                xycoords=("axes fraction", "data"),
-                xytext=(5, 3),
-                textcoords="offset points",
-                color=GREY,
-                fontsize=9,
-            )
         _mark_crossings(panel, comparison.axis, comparison.target, result.samplers, chosen)
     repeats = {cycle.score.n for sampler in result.samplers for cycle in sampler.cycles}
     over = f", {max(repeats)} repeat{'s' * (max(repeats) > 1)}" if repeats else ""
     panel.set_title(f"budget {result.budget}{over}", fontsize=11, loc="left")
+    _label(panel, comparison, max(repeats, default=1))
+
+
+def _draw_reference(panel: Axes, comparison: Comparison) -> None:
+    if comparison.reference is None or comparison.target is None:
+        return
+    for height, name, line in (
+        (comparison.reference.mean, "full annotation", "-"),
+        (comparison.target, f"{FULL_SHARE:.0%} of full annotation", (0, (4, 3))),
+    ):
+        panel.axhline(height, color=GREY, linewidth=1.1, linestyle=line, zorder=1)
+        panel.annotate(
+            name,
+            (0, height),
+            xycoords=("axes fraction", "data"),
+            xytext=(5, 3),
+            textcoords="offset points",
+            color=GREY,
+            fontsize=9,
+        )
+
+
+def _label(panel: Axes, comparison: Comparison, repeats: int) -> None:
     panel.set_xlabel(comparison.axis.title)
-    spread = ", mean ± sd" if max(repeats, default=1) > 1 else ""
-    panel.set_ylabel(f"test {score_name(comparison.metric)}{spread}")
+    panel.set_ylabel(f"test {score_name(comparison.metric)}{', mean ± sd' if repeats > 1 else ''}")
     panel.set_xlim(left=0)
     panel.margins(y=0.08)
     tidy(panel, "both")
 
 
-def _draw_curve(panel: Axes, result: SamplerResult, axis: Axis, style: Style) -> None:
+def _draw_curve(panel: Axes, result: SamplerResult, axis: Axis, style: Style, label: str | None = None) -> None:
     x = [axis.scale * cycle.amount.mean for cycle in result.cycles]
     y = [cycle.score.mean for cycle in result.cycles]
     sd = [cycle.score.sd or 0.0 for cycle in result.cycles]
@@ -85,7 +125,7 @@ def _draw_curve(panel: Axes, result: SamplerResult, axis: Axis, style: Style) ->
     panel.plot(
         x,
         y,
-        label=result.sampler,
+        label=label or result.sampler,
         color=style.colour,
         linestyle=style.line,
         linewidth=2,

@@ -9,7 +9,11 @@ from decomp.experiments.report.comparison import Comparison, compare, compare_ov
 from decomp.experiments.report.comparison_tables import comparison_tables
 from decomp.experiments.report.design import Design
 from decomp.experiments.report.figures import Drawing
-from decomp.experiments.report.learning_curve_figure import curves_name, learning_curve_drawing
+from decomp.experiments.report.learning_curve_figure import (
+    all_budgets_drawing,
+    curves_name,
+    learning_curve_drawing,
+)
 from decomp.experiments.report.long_tables import cycle_table
 from decomp.experiments.report.run_history import RunHistory
 from decomp.experiments.report.tables import Table
@@ -100,5 +104,7 @@ def compile_report(
     by_axis = [compare_over(axis, comparison) for axis in axes]
     runs = [history for history in histories if history.spec.kind == "run"]
     tables = (*comparison_tables(by_axis), cycle_table(runs, axes))
-    drawings = tuple(learning_curve_drawing(each) for each in by_axis)
-    return Report(comparison, tuple(histories), folder, tables, drawings)
+    all_budgets = all_budgets_drawing(comparison)
+    drawings = [learning_curve_drawing(each) for each in by_axis]
+    drawings[1:1] = [all_budgets] if all_budgets else []
+    return Report(comparison, tuple(histories), folder, tables, tuple(drawings))

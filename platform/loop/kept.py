@@ -58,7 +58,7 @@ class KeptMaps:
             fields = {
                 "labels": CompressedMap.of(prediction.labels),
                 "predicted": prediction.predicted,
-                "confidence": prediction.confidence,
+                "confidence": prediction.confidence if prediction.labels.ndim == 1 else None,
             }
         if Need.UNCERTAINTY in needs:
             assert prediction.uncertainty is not None

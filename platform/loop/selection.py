@@ -30,6 +30,7 @@ from decomp.platform.samplers import (
     select_images,
 )
 from decomp.platform.samplers.contract import scores_of, selected_images_of, selected_of
+from decomp.platform.samplers.weights import above_quantile
 from decomp.platform.samplers.whole_pool import AllImages
 from decomp.platform.spec import Budget, Component, Sampler
 
@@ -123,6 +124,7 @@ class SelectionStep:
                 tau=self.sampler.tau_of(self.cycle),
                 measure=self.sampler.uncertainty,
                 needs=needs,
+                histogram=self.sampler.tau_quantile is not None and by_all,
                 image_features=Need.FEATURES in by_image.needs,
                 ranking=by_image if by_image.needs and by_image.local else None,
                 selected=None if selected is None else frozenset(selected),
@@ -133,7 +135,7 @@ class SelectionStep:
             with timed("predict"):
                 pool = workers.predict(predict)
             if by_all:
-                delta = class_confidence(pool.open.sum(axis=0), pool.confident.sum(axis=0))
+                delta = class_confidence(pool.open.sum(axis=0), self._confident(pool))
                 weights = self._weights(delta)
             if selected is None:
                 selected = self._images(by_image, pool, weights)
@@ -155,6 +157,12 @@ class SelectionStep:
     def _weights(self, delta: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         emphasis = np.array([self.sampler.emphasis.get(name, 1.0) for name in self.classes])
         return class_weights(delta, emphasis, self._background())
+
+    def _confident(self, pool: PoolCounts) -> npt.NDArray[np.int64]:
+        """Pixels of each class above the threshold, shape (C,)."""
+        if self.sampler.tau_quantile is None or pool.histogram is None:
+            return np.asarray(pool.confident.sum(axis=0))
+        return above_quantile(pool.histogram, self.sampler.tau_quantile)
 
     def _images(self, selector: ImageSelector, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> list[str]:
         """Select images among the candidates, best first."""

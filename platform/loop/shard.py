@@ -5,6 +5,7 @@ Engine-free; `decomp.actors` runs shards in Ray actors, `decomp.platform.loop.wo
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from decomp.platform.components import build_measure
 from decomp.platform.datasets.base import Dataset, is_finite, not_finite
 from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Learner, Predictor
@@ -19,12 +21,14 @@ from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.loop.kept import KeptMaps, PartitionCache, Shortlist
 from decomp.platform.loop.proposals import Proposals
 from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PassStreams, PredictTask, RegionRequest
-from decomp.platform.predictions import PoolCounts, Prediction, Wanted
+from decomp.platform.measures import OwnMeasure
+from decomp.platform.predictions import Measure, PoolCounts, Prediction, Wanted
 from decomp.platform.prefetch import prefetch
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
 from decomp.platform.samplers import ImageView, JointRegionSelector, Need
 from decomp.platform.samplers.contract import Site, choices_of, scores_of
+from decomp.platform.samplers.weights import confidence_histogram
 from decomp.platform.spec import Component
 
 
@@ -115,14 +119,16 @@ class PoolShard:
         wanted = Wanted(
             tau=task.tau,
             annotated=task.annotated.get(image, ()),
-            measure=(task.measure or self.learner.measure(self.dataset)) if Need.UNCERTAINTY in task.needs else None,
-            confidence=len(self.dataset.shape(image)) == 1 and Need.LABELS in task.needs,
+            measure=self._measure(task.measure) if Need.UNCERTAINTY in task.needs else None,
+            confidence=task.histogram or (len(self.dataset.shape(image)) == 1 and Need.LABELS in task.needs),
             regions=bool((Need.FEATURES | Need.GRADIENTS) & task.needs),
             maps=Need.MAPS in task.needs,
         )
         with _named(image, pixels, task.model):
             prediction = self._predictor_of(task.model, task.passes, image).predict(pixels, wanted)
         counts = PoolCounts.of(image, prediction, task.image_features)
+        if task.histogram:
+            counts = replace(counts, histogram=self._histogram(prediction, wanted.annotated))
         if task.request.selector.needs.predictions and (task.selected is None or image in task.selected):
             score = 0.0
             if task.ranking is not None:
@@ -130,6 +136,17 @@ class PoolShard:
             if self._kept.admits(score):
                 self._kept.add(image, score, self._reduce(image, prediction, task))
         return counts
+
+    def _histogram(self, prediction: Prediction, annotated: Sequence[Region]) -> npt.NDArray[np.int64]:
+        assert prediction.confidence is not None
+        counted = np.ones(prediction.labels.shape, np.bool_)
+        for region in annotated:
+            region.mark(counted, False)
+        n_classes = len(self.dataset.classes)
+        return confidence_histogram(prediction.labels, prediction.confidence, counted, n_classes)
+
+    def _measure(self, wanted: Measure | Component | None) -> Measure | OwnMeasure:
+        return build_measure(wanted) if isinstance(wanted, Component) else wanted or self.learner.measure(self.dataset)
 
     def _reduce(self, image: str, prediction: Prediction, task: PredictTask) -> pa.Table | KeptMaps:
         """What choosing regions will need of a prediction: the choice itself if it can be made at once, or the maps."""
@@ -143,7 +160,7 @@ class PoolShard:
             labels=prediction.labels,
             uncertainty=prediction.uncertainty,
             predicted=prediction.predicted,
-            confidence=prediction.confidence,
+            confidence=prediction.confidence if prediction.labels.ndim == 1 else None,
             maps=prediction.maps,
         )
         features = residuals = annotated = predicted_class = None

@@ -11,7 +11,7 @@ from decomp.platform.predictions import Measure
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
 from decomp.platform.samplers import ImageSelector, JointRegionSelector, Need, RegionSelector
-from decomp.platform.spec import RegionShape
+from decomp.platform.spec import Component, RegionShape
 from decomp.platform.storage.location import Location
 
 
@@ -111,13 +111,14 @@ class PredictTask:
         images: ids of the shard's candidates, at least one.
         annotated: annotated regions of those that have any.
         tau: confidence threshold of Eq. 1.
-        measure: how uncertainty is measured; None for the learner's own way.
+        measure: how uncertainty is measured, or the user's own class for it; None for the learner's own way.
         needs: what the selectors read.
         ranking: the image selector if images can be ranked within a shard, else None.
         selected: ids of the selected images, if they are known already.
         n_image: how many images will be selected in the whole pool.
         request: the regions that will be wanted of the selected images.
         image_features: whether the image selector reads features of images.
+        histogram: whether confidences are counted by class, for a threshold that is a quantile.
         passes: the passes in which each image is predicted; None for a single one.
     """
 
@@ -125,13 +126,14 @@ class PredictTask:
     images: tuple[str, ...]
     annotated: Mapping[str, Sequence[Region]]
     tau: float
-    measure: Measure | None
+    measure: Measure | Component | None
     needs: Need
     ranking: ImageSelector | None
     selected: Collection[str] | None
     n_image: int
     request: RegionRequest
     image_features: bool = False
+    histogram: bool = False
     passes: PassStreams | None = None
 
 

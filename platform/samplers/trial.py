@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.errors import UserError
+from decomp.platform.measures import OwnMeasure
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.randomness import stream
 from decomp.platform.samplers.base import (
@@ -30,6 +31,9 @@ from decomp.platform.samplers.tiny import (
     tiny_image,
     tiny_pool,
 )
+
+PIXELS = 64
+"""Pixels on which a measure is tried."""
 
 TRIES = 5
 """Tiny images per kind of region."""
@@ -112,6 +116,33 @@ def check_region_selector(selector: RegionSelector, kinds: Sequence[Kind] = KIND
         where = f"{type(selector).__name__}.select, tried on {CANDIDATES} candidate regions,"
         chosen, again_chosen = (_selected(selector, n_classes, where) for _ in range(2))
         expect(chosen == again_chosen, f"{where} must select the same from the same stream; draw from rng alone.")
+
+
+def check_measure(measure: OwnMeasure, n_classes: int = N_CLASSES) -> None:
+    """Check that a measure of uncertainty gives one number for each pixel, from 0 to its `greatest`.
+
+    Args:
+        measure: made for this trial.
+        n_classes: number of classes.
+
+    Raises:
+        AssertionError: naming the measure, what it did, and the remedy.
+    """
+    import torch  # takes a second to load, and nothing else here needs it
+
+    where = f"{type(measure).__name__}, tried on {PIXELS} pixels in two passes,"
+    drawn = stream(0, "trial of a measure").dirichlet(np.ones(n_classes), (2, PIXELS))
+    passes = [torch.from_numpy(each.T.astype(np.float32)) for each in drawn]
+    with asking(where):
+        for probabilities in passes:
+            measure.add(probabilities.clone())
+        values = np.asarray(measure.values(torch.stack(passes).mean(0)), np.float64)
+    expect(values.shape == (PIXELS,), f"{where} must give a value for each pixel, but gave the shape {values.shape}.")
+    expect(
+        bool((np.isfinite(values) & (values >= 0) & (values <= measure.greatest * (1 + 1e-6))).all()),
+        f"{where} must give values from 0 to its `greatest`, {measure.greatest:g}, but gave {values.min():.3g} to "
+        f"{values.max():.3g}; set `greatest` to an upper bound.",
+    )
 
 
 def try_selectors(images: ImageSelector, regions: RegionSelector, kinds: Sequence[Kind], n_classes: int) -> list[str]:

@@ -22,6 +22,41 @@ def class_confidence(predicted: Counts, confident: Counts) -> Floats:
     return np.divide(confident, predicted, out=np.zeros(len(predicted)), where=predicted > 0)
 
 
+STEPS_PER_HALVING, HALVINGS = 32, 24
+"""Bins of confidence: equal steps of the logarithm of 1 - P, down to the last digit of float32."""
+
+BINS = STEPS_PER_HALVING * HALVINGS + 1
+
+
+def confidence_histogram(
+    labels: npt.NDArray[np.uint8], confidence: npt.NDArray[np.float32], counted: npt.NDArray[np.bool_], n_classes: int
+) -> Counts:
+    """Pixels of each class by confidence, from bin 0 (P up to about 0.02) to the greatest, shape (C, BINS).
+
+    Args:
+        labels: predicted classes, shape (*axes).
+        confidence: their probabilities P, shape (*axes).
+        counted: pixels that count, shape (*axes).
+        n_classes: number of classes C.
+    """
+    doubt = np.maximum(1.0 - confidence[counted], np.float32(2.0**-HALVINGS))
+    bins = np.floor(-STEPS_PER_HALVING * np.log2(doubt)).astype(np.int64)
+    cells = labels[counted].astype(np.int64) * BINS + np.clip(bins, 0, BINS - 1)
+    return np.bincount(cells, minlength=n_classes * BINS).reshape(n_classes, BINS)
+
+
+def above_quantile(histogram: Counts, quantile: float) -> Counts:
+    """Pixels of each class in bins above that of a quantile of all confidences, shape (C,).
+
+    Args:
+        histogram: of `confidence_histogram`, summed over all images.
+        quantile: in (0, 1).
+    """
+    total = histogram.sum(axis=0)
+    bin_of_quantile = int(np.searchsorted(np.cumsum(total), quantile * total.sum()))
+    return np.asarray(histogram[:, bin_of_quantile + 1 :].sum(axis=1))
+
+
 def class_weights(delta: Floats, emphasis: Floats | None = None, background: int | None = None) -> Floats:
     """Sampling weight per class (Eq. 2).
 

@@ -20,7 +20,9 @@ from typing_extensions import override
 
 from decomp.platform.learners.inference.bottleneck import Bottleneck, ForwardRegions
 from decomp.platform.learners.inference.maps import Maps, not_finite
+from decomp.platform.learners.inference.own import add_pass, own_uncertainty
 from decomp.platform.learners.inference.softmax import chunks_of, class_sum, entropy_of
+from decomp.platform.measures import OwnMeasure
 from decomp.platform.predictions import LEVELS, MapReader, Measure, Prediction, UncertaintyMap, Wanted
 from decomp.platform.regions import Region
 
@@ -54,10 +56,14 @@ def decode(
     """
     if wanted.regions and bottleneck is None:
         raise ValueError("Features of regions are wanted; give `decode` the bottleneck of the same forward pass.")
+    if isinstance(wanted.measure, OwnMeasure):
+        add_pass(wanted.measure, logits)
+        prediction = decode(logits, replace(wanted, measure=None), bottleneck, expected)
+        return replace(prediction, uncertainty=own_uncertainty(wanted.measure, logits))
     logits = logits.detach()
     n_classes, *axes = logits.shape
     flat = logits.reshape(n_classes, -1)
-    measure = wanted.measure
+    measure = wanted.built_in
     over_passes = expected is not None and measure is not None and measure.over_passes
     given = replace(wanted, measure=Measure.ENTROPY) if over_passes else wanted
     kernel = _kernel() if logits.is_cuda else None
@@ -167,7 +173,7 @@ def decode_chunks(logits: torch.Tensor, wanted: Wanted) -> Maps:
         FloatingPointError: if the model's output is not finite, as `decode` says.
     """
     n_classes, n_pixels = logits.shape
-    device, measure = logits.device, wanted.measure
+    device, measure = logits.device, wanted.built_in
     labels = torch.empty(n_pixels, dtype=torch.uint8, device=device)
     scored = wanted.confidence or wanted.tau is not None
     confidence = torch.empty(n_pixels, device=device) if scored else None

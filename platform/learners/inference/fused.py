@@ -58,7 +58,7 @@ def launch(logits: torch.Tensor, wanted: Wanted, annotated: torch.Tensor | None)
         finite, shape (3 * C + 1,), int32, so that they come to the host together.
     """
     n_classes, n_pixels = logits.shape
-    device, measure = logits.device, wanted.measure
+    device, measure = logits.device, wanted.built_in
     labels = torch.empty(n_pixels, dtype=torch.uint8, device=device)
     confidence = torch.empty(n_pixels, device=device) if wanted.confidence else None
     levels = torch.empty(n_pixels, dtype=torch.int32, device=device) if measure else None

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from decomp.platform.learners.base import Predictor
 from decomp.platform.learners.inference.bottleneck import Bottleneck
 from decomp.platform.learners.inference.decode import decode
 from decomp.platform.learners.inference.fold import Fold
+from decomp.platform.learners.inference.own import add_pass, own_uncertainty
 from decomp.platform.learners.reproducible import reproducible
+from decomp.platform.measures import OwnMeasure
 from decomp.platform.metrics import confusion_matrix
 from decomp.platform.passes import Method, flips
-from decomp.platform.predictions import Prediction, Wanted
+from decomp.platform.predictions import Measure, Prediction, Wanted
 
 
 class ForwardPredictor(Predictor):
@@ -117,15 +120,27 @@ class FoldedPredictor(Predictor):
     @override
     def predict(self, image: Any, wanted: Wanted) -> Prediction:
         first = self._models[0]
-        compared = wanted.measure is not None and wanted.measure.over_passes
+        own = wanted.measure if isinstance(wanted.measure, OwnMeasure) else None
+        compared = isinstance(wanted.measure, Measure) and wanted.measure.over_passes
         fold = Fold(entropies=wanted.maps or compared)
+
+        def add(output: torch.Tensor) -> None:
+            logits = first.logits(output)
+            fold.add(logits)
+            if own is not None:
+                add_pass(own, logits)
+
         with first.computing():
             output, bottleneck = self._pass(0, image, wanted.regions)
-            fold.add(first.logits(output))
+            add(output)
             del output  # the next pass needs its memory
             for number in range(1, len(self._seeds)):
-                fold.add(first.logits(self._pass(number, image)[0]))
-            return decode(fold.mean_logits(), wanted, bottleneck, fold.expected_entropy())
+                add(self._pass(number, image)[0])
+            mean = fold.mean_logits()
+            if own is None:
+                return decode(mean, wanted, bottleneck, fold.expected_entropy())
+            prediction = decode(mean, replace(wanted, measure=None), bottleneck, fold.expected_entropy())
+            return replace(prediction, uncertainty=own_uncertainty(own, mean))
 
     @override
     def evaluate(self, dataset: Dataset, image: str, pixels: Any) -> npt.NDArray[np.int64]:

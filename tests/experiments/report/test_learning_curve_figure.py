@@ -1,11 +1,12 @@
 import pytest
-from helpers.fake_runs import fake_reference, fake_run
+from helpers.fake_runs import BASE, fake_reference, fake_run
 from helpers.report_contents import colour_pixels
 
 from decomp.experiments.report.comparison import compare
 from decomp.experiments.report.figures import style_of
-from decomp.experiments.report.learning_curve_figure import learning_curve_drawing
+from decomp.experiments.report.learning_curve_figure import all_budgets_drawing, learning_curve_drawing
 from decomp.experiments.report.run_history import read_histories
+from decomp.platform.spec import Budget, Component
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +31,14 @@ def test_every_sampler_is_shown_in_its_colour(runs):
 def test_where_all_repeats_reach_the_target_is_marked(runs):
     assert "reaches 95%" in drawing_of(runs).svg  # decomp
     assert "reaches 95%" not in drawing_of([*runs[:2], runs[-1]]).svg  # rand, once
+
+
+def test_all_budgets_share_one_panel(runs, tmp_path):
+    assert all_budgets_drawing(compare(read_histories(runs), "miou")) is None
+    images = Budget(1, 1, Component("image"))
+    budgets = [BASE.budget, images]
+    more = [fake_run(tmp_path, [0.2, 0.4 + 0.1 * k, 0.6], budget=budget) for k, budget in enumerate(budgets)]
+    drawing = all_budgets_drawing(compare(read_histories(more), "miou"))
+    assert colour_pixels(drawing, style_of("rand").colour) > 100
+    for budget in budgets:
+        assert f"rand, {budget.label}" in drawing.svg

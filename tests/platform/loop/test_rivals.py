@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.toy_runs import BASE, OF_POOL, RIVAL_RUNS, ROI_RIVAL_RUNS, results, run_locally
+from helpers.toy_runs import BASE, DECOMP, OF_POOL, RIVAL_RUNS, ROI_RIVAL_RUNS, results, run_locally
 
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.ledger import Ledger
@@ -129,3 +129,20 @@ def test_only_what_is_declared_of_annotated_regions_is_known():
     )
     assert joined.annotated.tolist() == [[0, 0], [0, 0], [1, 1], [1, 1]]
     assert len(joined.ledger) == 0
+
+
+def test_a_threshold_that_is_a_quantile_follows_the_model(tmp_path):
+    adapted = replace(DECOMP, sampler=replace(DECOMP.sampler, name="adapted", tau_quantile=0.5), cycles=3)
+    assert "tau_quantile" not in DECOMP.identity()["sampler"]
+    run_locally(tmp_path / "one", adapted)
+    confidences = [folder.record.class_confidence for folder in RunStore(tmp_path / "one", adapted).committed()[1:]]
+    assert all(0 < max(of_cycle) <= 1 for of_cycle in confidences)
+    learner = build_learner(BASE.learner)
+    dataset = learner.prepare(build_dataset(BASE.dataset))
+    run_locally(tmp_path / "two", adapted.first)
+    workers = Halves([PoolShard(dataset, learner, "cpu") for _ in range(2)])
+    Loop(RunStore(tmp_path / "two", adapted), dataset, workers).run()
+    assert results(tmp_path / "one") == results(tmp_path / "two")
+    run_locally(tmp_path / "constant", replace(DECOMP, cycles=3))
+    constant = RunStore(tmp_path / "constant", replace(DECOMP, cycles=3)).committed()[1].record.class_confidence
+    assert constant != confidences[0]

@@ -1,8 +1,9 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decomp.platform.samplers import class_confidence, class_weights
+from decomp.platform.samplers.weights import above_quantile, confidence_histogram
 
 
 def test_worked_example():
@@ -40,3 +41,27 @@ def test_weights_equal_equation_2_written_out(delta, data):
     if sum(doubt) > 0:
         expected = [one / sum(doubt) for one in doubt]
         np.testing.assert_allclose(class_weights(np.array(delta), np.array(emphasis)), expected, rtol=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 6), st.sampled_from([0.1, 0.5, 0.9]))
+def test_pixels_above_a_quantile_of_all_confidences_are_counted_by_class(seed, n_classes, quantile):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(n_classes, size=(20, 30)).astype(np.uint8)
+    confidence = (1 - 10.0 ** rng.uniform(-6, -0.1, size=(20, 30))).astype(np.float32)
+    counted = rng.random((20, 30)) < 0.8
+    counted[0, 0] = True
+    histogram = confidence_histogram(labels, confidence, counted, n_classes)
+    assert histogram.sum() == counted.sum()
+    above = above_quantile(histogram, quantile)
+    tau = np.sort(confidence[counted])[int(np.ceil(quantile * counted.sum())) - 1]
+    # A bin spans a 32nd of a halving of 1 - P.
+    surely, perhaps = (1 - confidence) < (1 - tau) * 2 ** (-1 / 32) * 0.999, (1 - confidence) < (1 - tau)
+    for class_ in range(n_classes):
+        of_class = counted & (labels == class_)
+        assert np.count_nonzero(of_class & surely) <= above[class_] <= np.count_nonzero(of_class & perhaps)
+
+
+def test_equal_confidences_are_all_or_none_above():
+    histogram = confidence_histogram(np.zeros(9, np.uint8), np.full(9, 0.8, np.float32), np.ones(9, bool), 2)
+    assert above_quantile(histogram, 0.5).tolist() == [0, 0]
