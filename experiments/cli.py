@@ -202,7 +202,6 @@ def compare(
     from decomp.experiments.sources import open_source
     from decomp.experiments.verdict.page import verdict_page
 
-    find_own_classes()
     named, overrides = separated(files)
     written = verdict_page([open_source(Path(file), overrides) for file in named])
     typer.echo("\n".join([*written.sentences, f"Verdict: {os.path.relpath(written.write(into))}"]))

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from decomp.experiments.archives.archive import Archive, is_archive
 from decomp.experiments.archives.importing import unpack
+from decomp.experiments.arguments import plan_of
 from decomp.experiments.description import Description
-from decomp.experiments.plan import Plan, make_plan
 from decomp.experiments.report.axes import Axis, axes_of
 from decomp.experiments.report.run_history import RunHistory, read_histories
-from decomp.experiments.schema import load_experiment
-from decomp.platform.errors import UserError
 from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.runs import RunStore
 
@@ -24,7 +22,7 @@ class Source:
 
     Attributes:
         description: what one must know to compare them.
-        origin: where they were read, in words.
+        origin: name of the file that they were read from, without the folder, which is nobody else's business.
         histories: of its references and runs.
         held: what must live as long as the histories are read.
     """
@@ -59,11 +57,6 @@ def names_of(sources: Sequence[Source]) -> list[str]:
     return names
 
 
-def source_of(plan: Plan, file: Path) -> Source:
-    """The results of a planned experiment."""
-    return Source(Description.of(plan), f"{file.name} in {plan.experiment.root}", read_histories(plan.compared))
-
-
 def open_source(file: Path, overrides: Sequence[str] = ()) -> Source:
     """The results of an experiment file, or of an archive, which is unpacked into a temporary folder.
 
@@ -75,12 +68,8 @@ def open_source(file: Path, overrides: Sequence[str] = ()) -> Source:
         UserError: where the file, or what it names, is not in order.
     """
     if not is_archive(file):
-        try:
-            return source_of(make_plan(load_experiment(file, overrides)), file)
-        except UserError as error:
-            raise UserError(
-                "\n".join(line if str(file) in line else f"{file}: {line}" for line in str(error).splitlines())
-            ) from error
+        plan = plan_of(file, list(overrides))
+        return Source(Description.of(plan), file.name, read_histories(plan.compared))
     archive = Archive.open(file)
     folder = tempfile.TemporaryDirectory(prefix="decomp-archive-", ignore_cleanup_errors=True)
     specs = unpack(archive, Path(folder.name))

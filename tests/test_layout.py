@@ -68,15 +68,15 @@ MAY_IMPORT = {
     "experiments.description": "experiments.schema experiments.plan experiments.report",
     "experiments.archives": "platform spec storage experiments.import_marks experiments.report.run_history "
     "experiments.report experiments.description",
-    "experiments.sources": "platform spec storage experiments.report.run_history experiments.schema experiments.plan "
-    "experiments.report experiments.description experiments.archives",
+    "experiments.arguments": "platform experiments.schema experiments.plan",
+    "experiments.sources": "platform spec storage experiments.report.run_history experiments.report "
+    "experiments.description experiments.archives experiments.arguments",
     "experiments.verdict": "platform experiments.report.run_history experiments.report experiments.description "
     "experiments.sources",
     "experiments.results": "experiments.report.run_history experiments.report experiments.description "
     "experiments.sources experiments.verdict",
     "experiments.checking": "platform components spec experiments.console experiments.report.run_history "
     "experiments.plan experiments.report experiments.prospects",
-    "experiments.arguments": "platform experiments.schema experiments.plan",
     "experiments.tracking": "platform components spec storage datasets.base experiments.import_marks "
     "experiments.report.run_history "
     "experiments.report",

@@ -54,7 +54,7 @@ def forest_drawing(pooled: Pooled) -> Drawing | None:
     legend_below(figure)
     note = (
         f"Mean differences over blocks with Student's t interval ({COVER}); whiskers that leave the figure are cut. "
-        "p is corrected after Holm over all rows."
+        "p is corrected after Holm over all rows; in brackets the number of blocks."
     )
     return render(figure, "forest", "Every pair of samplers", note)
 

@@ -2,11 +2,17 @@ from dataclasses import replace
 
 import pytest
 from helpers.fake_runs import fake_reference, fake_run, spec
+from helpers.toy_runs import run_locally
 
+from decomp.experiments.plan import make_plan
 from decomp.experiments.report.comparison import compare
+from decomp.experiments.report.design import design_of
 from decomp.experiments.report.joint_budgets import joint_budgets
+from decomp.experiments.report.page_building import with_page
 from decomp.experiments.report.pairs import pairs_overall
+from decomp.experiments.report.report import compile_report
 from decomp.experiments.report.run_history import read_histories
+from decomp.experiments.schema import load_experiment
 from decomp.platform.spec import Budget, Start
 
 IMAGES, POOL = Budget(2, 3, (4, 4)), Budget(None, 3, (4, 4), total=6)
@@ -48,3 +54,24 @@ def test_samplers_of_joint_budgets_are_compared_with_each_other(tmp_path):
     assert [sampler.sampler for sampler in result.samplers] == ["rand", "clasp"]
     (pair,) = pairs_overall(comparison)
     assert pair.paired.difference.mean == pytest.approx(-0.025)
+
+
+def test_a_report_shows_joint_budgets_as_one_and_analyses_each(toy_file, tmp_path):
+    budgets = (
+        "[{n_image: 2, n_region: 3, region: [4, 4], cycles: 3}, {total: 6, n_region: 3, region: [4, 4], cycles: 3}]"
+    )
+    samplers = "[rand, decomp, power-pe, {images: all, regions: random}]"
+    overrides = [f"budgets={budgets}", f"samplers={samplers}", "start=random", "contrasts={against: decomp}"]
+    plan = make_plan(load_experiment(toy_file, overrides))
+    run_locally(plan.experiment.root, *plan.references, *plan.runs)
+    histories = read_histories(plan.compared)
+    report = with_page(compile_report(histories, tmp_path / "report", plan.metric, design=design_of(plan)), plan)
+    (result,) = report.comparison.budgets
+    assert [sampler.sampler for sampler in result.samplers] == ["rand", "decomp", "power-pe", "all_rand"]
+    assert {(pair.first, pair.second) for pair in pairs_overall(report.comparison)} == {
+        ("decomp", "rand"),
+        ("decomp", "power-pe"),
+        ("decomp", "all_rand"),
+    }
+    assert {"class_scores_2x3-4x4", "class_scores_6-of-pool-3-4x4"} <= {drawing.name for drawing in report.drawings}
+    assert "2x3-4x4 and 6-of-pool-3-4x4" in report.html
