@@ -76,6 +76,7 @@ class NnUNetRaw(FileVolumes):
     """Whether it is checked that CT is in Hounsfield units."""
 
     remedy = "copy it again, or add the case to dataset.exclude"
+    realign = "give it the affine of the image if their voxels belong together, else add the case to dataset.exclude"
 
     def __post_init__(self) -> None:
         description = self._description

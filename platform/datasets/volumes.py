@@ -85,10 +85,12 @@ class FileVolumes(Volumes):
 
     Attributes:
         remedy: the end of the sentences about damaged files: what the user can do.
+        realign: the same where a file has another affine; None for `remedy`.
         reorient: whether indices along z, y and x grow towards superior, anterior and right in all volumes.
     """
 
     remedy: ClassVar[str] = "restore the file or leave the volume out"
+    realign: ClassVar[str | None] = None
     reorient: bool = False
 
     @property
@@ -238,7 +240,7 @@ class FileVolumes(Volumes):
                 yield image, file, DamageError(f"has the shape {grid.shape}, but the image {first.shape}")
             elif not same_place(first, grid):
                 misfit = "has another affine than the image, so they do not lie upon each other"
-                yield image, file, DamageError(misfit)
+                yield image, file, DamageError(misfit, self.realign)
 
     def _read_image(self, image: str, file: Path) -> Voxels:
         """All channels of a file, shape (channels, *axes of the file)."""
