@@ -84,7 +84,11 @@ def detect_bright(volume: npt.NDArray[Any]) -> Mask:
     for channel in np.moveaxis(volume, -1, 0):
         low, high = map(float, np.percentile(channel, (1, 99)))
         levels = np.log1p(np.clip((channel - low) / max(high - low, SMALLEST), 0, 1) * (LEVELS - 1))
-        bright |= levels > threshold_otsu(levels)
+        above = levels > threshold_otsu(levels)
+        if above.any():
+            # Otsu's threshold lies halfway between the two means; in a gap of the histogram all values do, and
+            # scikit-image takes the least, which noise exceeds.
+            bright |= levels > (levels[above].mean() + levels[~above].mean()) / 2
     return _filled(_largest(bright)) if bright.any() else np.ones_like(bright)
 
 
