@@ -52,12 +52,6 @@ class Volumes(Dataset):
     channels: tuple[str, ...] = ("CT",)
     hounsfield: bool = True
 
-    @property
-    @override
-    def scored(self) -> Mapping[str, tuple[int, ...]]:
-        """The nested classes, or else all classes but the background."""
-        return self.nested or {name: (label,) for label, name in enumerate(self.classes) if label}
-
     @abstractmethod
     @override
     def image(self, image: str) -> npt.NDArray[np.float32]:
@@ -75,6 +69,11 @@ class Volumes(Dataset):
         if ct:
             return detect_body(volume[..., ct[0]], self.voxel(image))
         return detect_bright(volume)
+
+
+def nested_or_foreground(dataset: Dataset) -> Mapping[str, tuple[int, ...]]:
+    """The sets of labels that nnU-Net scores: the nested classes, or else every class but the background."""
+    return dataset.nested or {name: (label,) for label, name in enumerate(dataset.classes) if label}
 
 
 class FileVolumes(Volumes):
