@@ -161,10 +161,18 @@ def _file_mistakes(content: dict[str, Any]) -> Iterator[str]:
         yield "overwrite_image_reader_writer: give the name of one of nnU-Net's reader classes"
     if not isinstance(content.get("numTraining"), int | None):
         yield "numTraining: give the number of training cases"
-    for case, files in (content.get("dataset") or {}).items():
+    listed = content.get("dataset") or {}
+    if not isinstance(listed, dict):
+        yield "dataset: give the files of each case by its name"
+        return
+    channels = content.get("channel_names", content.get("modality"))
+    n_channels = len(channels) if isinstance(channels, dict) else 1
+    for case, files in listed.items():
         images = files.get("images") if isinstance(files, dict) else None
         if not _are_names(images) or not _are_names([files.get("label")]):
             yield f"dataset: {case!r} needs 'images', a list of files, and 'label', a file"
+        elif len(images) not in (1, n_channels):
+            yield f"dataset: {case!r} lists {len(images)} images; give one for each channel"
 
 
 def _label_mistakes(labels: dict[str, tuple[int, ...]], order: Any) -> Iterator[str]:
@@ -195,7 +203,7 @@ def _region_mistakes(regions: dict[str, tuple[int, ...]], order: list[Any]) -> I
             )
             return
     for name, painted, own in zip(regions, order, _differences(regions), strict=True):
-        if painted not in own:
+        if painted not in list(own):  # which may be unhashable
             yield (
                 f"regions_class_order: {painted!r} stands for {name!r}, but of its labels only "
                 f"{', '.join(map(str, sorted(own)))} lie in no region after it; give one of these"

@@ -298,10 +298,16 @@ MISTAKES = [
         {"labels": {"background": 0, "a": [1, 2], "b": 2}, "regions_class_order": [2, 1]},
         "2 stands for 'a', but of its labels only 1 lie in no region after it; give one of these",
     ),
+    (
+        {"labels": {"background": 0, "a": [1, 2], "b": 2}, "regions_class_order": [1, [2]]},
+        "[2] stands for 'b', but of its labels only 2 lie in no region after it; give one of these",
+    ),
     ({"channel_names": {"1": "CT"}}, "channel_names: give the name of each channel by its number from"),
     ({"file_ending": "nii.gz"}, "file_ending: give what the files' names end in"),
     ({"numTraining": "4"}, "numTraining: give the number of training cases"),
     ({"dataset": {"a": {"images": ["x"]}}}, "'a' needs 'images', a list of files, and 'label', a file"),
+    ({"dataset": [1]}, "dataset: give the files of each case by its name"),
+    ({"dataset": {"a": {"images": [], "label": "x"}}}, "'a' lists 0 images; give one for each channel"),
     ({"overwrite_image_reader_writer": "DicomIO"}, "nnU-Net has no class 'DicomIO'"),
     ({"file_ending": ".dcm"}, "holds no images such as CASE_0000.dcm"),
 ]
