@@ -162,7 +162,8 @@ def make_plan(experiment: Experiment) -> Plan:
         dataset = source if problems else build_learner(experiment.learner).prepare(source)
         problems += [] if problems else [*axes_problems(experiment, dataset), *passes_problems(experiment)]
         experiment, unfit = _in_pixels(experiment, dataset)
-        problems += unfit
+        if unfit:  # what else is wrong with the budgets cannot be told before
+            raise UserError("\n".join(problems or unfit))
         problems += [*sampler_problems(experiment, dataset), *budget_problems(experiment, dataset)]
         problems += start_problems(experiment, dataset)
         fingerprint = dataset.fingerprint()
@@ -182,7 +183,7 @@ def make_plan(experiment: Experiment) -> Plan:
 
 
 def _in_pixels(experiment: Experiment, dataset: Dataset) -> tuple[Experiment, list[str]]:
-    """The experiment with windows in pixels, and what is wrong with those in millimetres, which are left out."""
+    """The experiment with windows in pixels, and what is wrong with those in millimetres."""
     budgets, problems = [], []
     for number, budget in enumerate(experiment.budgets):
         try:

@@ -1,6 +1,6 @@
 """Everything that your own data set, learner, sampler or partition imports; `__all__` is the public surface.
 
-- Data sets: `Dataset`, the contract; `Volumes` and `NiftiVolumes`, contracts of CT volumes; `Split`; `IGNORE`, the
+- Data sets: `Dataset`, the contract; `Volumes` and `NiftiVolumes`, contracts of volumes; `Split`; `IGNORE`, the
   label of pixels without a class; `RoiGraph`, an ROI of a slide.
 - Learners: `Learner` and `Predictor`, the contracts; `Training`, what a learner learns from, with `Processes`
   and the `Ledger` of annotated regions, each an `Annotation`; `revealed`, their labels as a map; `reproducible`, a

@@ -74,7 +74,7 @@ def score(
 ) -> tuple[dict[str, float], dict[str, dict[str, float | None]]]:
     """Test metrics of a model.
 
-    Classes of volumes, nested or not, are scored by their Dice, averaged over the images where it is defined and then
+    What nnU-Net learns, nested or not, is scored by its Dice, averaged over the images where it is defined and then
     over the classes, as nnU-Net does; everything else is scored over the pixels of all images together. A class
     without a labelled pixel in the whole test split has no score: it would be 0 or undefined, depending on whether any
     pixel is predicted as it.

@@ -20,7 +20,7 @@ WORKING = 3.0
 """Finest grid that is worked on, millimetres; finer volumes are subsampled."""
 
 LEVELS = 256
-"""Levels of intensity up to the 99th percentile, whose logarithm is taken where intensities are not HU."""
+"""Levels of intensity from the 1st to the 99th percentile, whose logarithm is taken where intensities are not HU."""
 
 SMALLEST = 1e-30  # keeps a constant channel from being divided by 0
 
@@ -82,9 +82,13 @@ def detect_bright(volume: npt.NDArray[Any]) -> Mask:
 
     bright = np.zeros(volume.shape[:-1], np.bool_)
     for channel in np.moveaxis(volume, -1, 0):
-        low, high = np.percentile(channel, (0, 99))
+        low, high = map(float, np.percentile(channel, (1, 99)))
         levels = np.log1p(np.clip((channel - low) / max(high - low, SMALLEST), 0, 1) * (LEVELS - 1))
-        bright |= levels > threshold_otsu(levels)
+        above = levels > threshold_otsu(levels)
+        if above.any():
+            # Otsu's threshold lies halfway between the two means; in a gap of the histogram all values do, and
+            # scikit-image takes the least, which noise exceeds.
+            bright |= levels > (levels[above].mean() + levels[~above].mean()) / 2
     return _filled(_largest(bright)) if bright.any() else np.ones_like(bright)
 
 

@@ -30,7 +30,7 @@ from decomp.platform.datasets.formats.nnunet_reader import MEDICAL, NnUNetReader
 from decomp.platform.datasets.hounsfield import is_ct
 from decomp.platform.datasets.nnunet_cases import DESCRIPTION, Case, cases_of, misplaced, splits_of
 from decomp.platform.datasets.problems import Problem, sentences
-from decomp.platform.datasets.volumes import FileVolumes, threaded
+from decomp.platform.datasets.volumes import FileVolumes, nested_or_foreground, threaded
 from decomp.platform.errors import UserError, nearest
 from decomp.platform.marks import NotIdentity
 
@@ -76,6 +76,7 @@ class NnUNetRaw(FileVolumes):
     """Whether it is checked that CT is in Hounsfield units."""
 
     remedy = "copy it again, or add the case to dataset.exclude"
+    realign = "give it the affine of the image if their voxels belong together, else add the case to dataset.exclude"
 
     def __post_init__(self) -> None:
         description = self._description
@@ -106,6 +107,11 @@ class NnUNetRaw(FileVolumes):
         np.random.RandomState(12345).shuffle(order)
         held_out = {*np.array_split(order, self.folds)[fold].tolist()}
         return tuple(name for place, name in enumerate(names) if (place in held_out) == (split == "test"))
+
+    @property
+    @override
+    def scored(self) -> Mapping[str, tuple[int, ...]]:
+        return nested_or_foreground(self)
 
     @property
     @override

@@ -52,12 +52,6 @@ class Volumes(Dataset):
     channels: tuple[str, ...] = ("CT",)
     hounsfield: bool = True
 
-    @property
-    @override
-    def scored(self) -> Mapping[str, tuple[int, ...]]:
-        """The nested classes, or else all classes but the background."""
-        return self.nested or {name: (label,) for label, name in enumerate(self.classes) if label}
-
     @abstractmethod
     @override
     def image(self, image: str) -> npt.NDArray[np.float32]:
@@ -77,6 +71,11 @@ class Volumes(Dataset):
         return detect_bright(volume)
 
 
+def nested_or_foreground(dataset: Dataset) -> Mapping[str, tuple[int, ...]]:
+    """The sets of labels that nnU-Net scores: the nested classes, or else every class but the background."""
+    return dataset.nested or {name: (label,) for label, name in enumerate(dataset.classes) if label}
+
+
 class FileVolumes(Volumes):
     """Volumes stored as files: one or more for the channels of the image, and one for its segmentation.
 
@@ -85,10 +84,12 @@ class FileVolumes(Volumes):
 
     Attributes:
         remedy: the end of the sentences about damaged files: what the user can do.
+        realign: the same where a file has another affine; None for `remedy`.
         reorient: whether indices along z, y and x grow towards superior, anterior and right in all volumes.
     """
 
     remedy: ClassVar[str] = "restore the file or leave the volume out"
+    realign: ClassVar[str | None] = None
     reorient: bool = False
 
     @property
@@ -238,7 +239,7 @@ class FileVolumes(Volumes):
                 yield image, file, DamageError(f"has the shape {grid.shape}, but the image {first.shape}")
             elif not same_place(first, grid):
                 misfit = "has another affine than the image, so they do not lie upon each other"
-                yield image, file, DamageError(misfit)
+                yield image, file, DamageError(misfit, self.realign)
 
     def _read_image(self, image: str, file: Path) -> Voxels:
         """All channels of a file, shape (channels, *axes of the file)."""

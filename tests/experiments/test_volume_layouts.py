@@ -4,6 +4,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 from helpers.nnunet_raw import LAYOUTS, write_layout
@@ -72,6 +74,34 @@ def test_a_public_layout_is_checked_learned_and_scored(tmp_path, name):
     assert 0 <= record.metrics["dice"] <= 1
     assert set(record.class_metrics["dice"]) == {*layout.labels} - {"background"}
     assert sum(record.annotated.class_pixels) == 2 * 3 * 36
+
+
+def test_colour_images_in_nnunets_format_are_learned_slice_by_slice(tmp_path):
+    folder = write_layout(
+        tmp_path, LAYOUTS["hippocampus"], channel_names={"0": "R", "1": "G", "2": "B"}, file_ending=".png"
+    )
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 32, 3), np.uint8)
+        cv2.imwrite(str(folder / "imagesTr" / f"case_{number}_0000.png"), pixels)
+        cv2.imwrite(str(folder / "labelsTr" / f"case_{number}.png"), pixels[..., 0] // 100)
+    (tmp_path / "pasted.yaml").write_text(DOCUMENTED["acdc"])
+    overrides = [
+        f"dataset={{name: nnunet, root: {folder}, folds: 2}}",
+        *TINY[1:],
+        "learner.configuration=2d",
+        "learner.patch=[32, 32]",
+        f"learner.cache={tmp_path / 'cache'}",
+        f"storage={tmp_path / 'runs'}",
+        "budgets.0.region=[1, 8, 8 mm]",
+    ]
+    plan = make_plan(load_experiment(tmp_path / "pasted.yaml", overrides))
+    assert plan.data_problems() == []
+    assert plan.runs[0].budget.region == (1, 8, 8)
+    (store,) = plan.stores(plan.firsts[:1])
+    Loop(store, plan.dataset, LocalWorkers(PoolShard(plan.dataset, build_learner(plan.firsts[0].learner), "cpu"))).run()
+    record = store.committed()[0].record
+    assert 0 < record.metrics["dice"] <= 1
+    assert sum(record.annotated.class_pixels) == 2 * 2 * 64
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)

@@ -52,11 +52,11 @@ def test_other_extents_are_refused(extents):
         window_of(extents)
 
 
-def planned(tmp_path, *regions):
+def planned(tmp_path, *regions, learner=None):
     budgets = [{"n_image": 1, "n_region": 2, "region": list(region), "cycles": 2} for region in regions]
     fields = {"name": "mm", "samplers": ["rand"], "seeds": 1, "budgets": budgets, "storage": str(tmp_path / "runs")}
     data = {"name": "nnunet", "root": str(tmp_path / "Dataset001_Small"), "folds": 2}
-    learner = {"name": "nnunet", "configuration": "3d_fullres", "cache": str(tmp_path / "cache")}
+    learner = learner or {"name": "nnunet", "configuration": "3d_fullres", "cache": str(tmp_path / "cache")}
     return make_plan(Experiment.model_validate({**fields, "dataset": data, "learner": learner}))
 
 
@@ -70,3 +70,7 @@ def test_runs_are_identified_by_pixels(tmp_path):
         planned(tmp_path, (1, 6, 8), (1, "9 mm", "12 mm"))
     with pytest.raises(UserError, match=r"budgets\[1\]\.region: a window has one extent per axis, 3 here, not 2"):
         planned(tmp_path, (1, 6, 8), ("9 mm", "12 mm"))
+    with pytest.raises(UserError, match=r"^learner: unet is for images of two axes, [^\n]*$"):
+        planned(tmp_path, (1, "9 mm", "12 mm"), learner={"name": "unet"})
+    with pytest.raises(UserError, match=r"^learner\.momentum: [^\n]*$"):
+        planned(tmp_path, (1, "9 mm", "12 mm"), learner={"name": "nnunet", "momentum": 2})

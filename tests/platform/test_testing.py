@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.nnunet_raw import LAYOUTS, write_layout
 from helpers.toy_volumes import Ellipsoids
 from helpers.toys import Blobs, Centroids, Droppers, NearestMean
 
@@ -38,6 +39,9 @@ def test_data_sets_of_files_keep_their_contract(tmp_path):
     check_dataset(build_dataset(phantom(tmp_path)))
     folder = next((tmp_path).glob("phantom-*"))
     check_dataset(build_dataset(Component("kits23", {"root": str(folder), "folds": 2})))
+    for name in ("acdc", "brats"):
+        raw = write_layout(tmp_path / name, LAYOUTS[name], 2)
+        check_dataset(build_dataset(Component("nnunet", {"root": str(raw), "folds": 2})))
 
 
 def changed(**members):

@@ -84,7 +84,7 @@ def _description(file: Path, *_: int) -> Description:
         nested,
         content["file_ending"],
         None if reader in (None, "None") else reader,
-        _listed(content.get("dataset"), file.parent),
+        _files(content.get("dataset"), file.parent),
         content.get("numTraining"),
     )
 
@@ -141,7 +141,7 @@ def _mistakes(content: dict[str, Any]) -> Iterator[str]:
                 return
     yield from _channel_mistakes(content.get("channel_names", content.get("modality")))
     yield from _file_mistakes(content)
-    if not isinstance(labels, dict) or labels.get("background") != 0:
+    if not isinstance(labels, dict) or labels.get("background") not in (0, "0"):
         yield "labels: give the label of each class by name, with background: 0"
     elif wrong := [name for name, value in labels.items() if not _is_label(value)]:
         yield f"labels: {wrong[0]!r} is {labels[wrong[0]]!r}; give a whole number, or a list of them for a region"
@@ -161,10 +161,18 @@ def _file_mistakes(content: dict[str, Any]) -> Iterator[str]:
         yield "overwrite_image_reader_writer: give the name of one of nnU-Net's reader classes"
     if not isinstance(content.get("numTraining"), int | None):
         yield "numTraining: give the number of training cases"
-    for case, files in (content.get("dataset") or {}).items():
+    listed = content.get("dataset") or {}
+    if not isinstance(listed, dict):
+        yield "dataset: give the files of each case by its name"
+        return
+    channels = content.get("channel_names", content.get("modality"))
+    n_channels = len(channels) if isinstance(channels, dict) else 1
+    for case, files in listed.items():
         images = files.get("images") if isinstance(files, dict) else None
         if not _are_names(images) or not _are_names([files.get("label")]):
             yield f"dataset: {case!r} needs 'images', a list of files, and 'label', a file"
+        elif len(images) not in (1, n_channels):
+            yield f"dataset: {case!r} lists {len(images)} images; give one for each channel"
 
 
 def _label_mistakes(labels: dict[str, tuple[int, ...]], order: Any) -> Iterator[str]:
@@ -195,7 +203,7 @@ def _region_mistakes(regions: dict[str, tuple[int, ...]], order: list[Any]) -> I
             )
             return
     for name, painted, own in zip(regions, order, _differences(regions), strict=True):
-        if painted not in own:
+        if painted not in list(own):  # which may be unhashable
             yield (
                 f"regions_class_order: {painted!r} stands for {name!r}, but of its labels only "
                 f"{', '.join(map(str, sorted(own)))} lie in no region after it; give one of these"
@@ -203,12 +211,16 @@ def _region_mistakes(regions: dict[str, tuple[int, ...]], order: list[Any]) -> I
 
 
 def _labels(content: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value) if isinstance(value, list) else (value,) for name, value in content["labels"].items()}
+    return {name: tuple(map(int, _listed(value))) for name, value in content["labels"].items()}
 
 
 def _is_label(value: Any) -> bool:
-    values = value if isinstance(value, list) else [value]
-    return bool(values) and all(type(label) is int and label >= 0 for label in values)
+    values = _listed(value)
+    return bool(values) and all(type(label) is int or (isinstance(label, str) and label.isdigit()) for label in values)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _has_regions(named: Mapping[str, tuple[int, ...]]) -> bool:
@@ -242,7 +254,7 @@ def _differences(regions: Mapping[str, tuple[int, ...]]) -> list[set[int]]:
     return [outer - inner for outer, inner in zip(sets, [*sets[1:], set()], strict=True)]
 
 
-def _listed(dataset: Any, root: Path) -> Mapping[str, tuple[tuple[Path, ...], Path]] | None:
+def _files(dataset: Any, root: Path) -> Mapping[str, tuple[tuple[Path, ...], Path]] | None:
     """Paths are relative to the folder and may hold environment variables, as nnU-Net reads them."""
     if not dataset:
         return None

@@ -55,7 +55,8 @@ class NnUNet(Learner):
     """What nnU-Net plans the grid and the network for."""
 
     spacing: tuple[Length, Length, Length] | None = None
-    """Spacing of the grid in millimetres along z, y and x, instead of the planned one; ``2d`` does not use z."""
+    """Spacing of the grid in millimetres across the slices (z where they are axial) and within them (y, x), instead of
+    the planned one; ``2d`` does not use the first."""
 
     patch: tuple[Count, ...] | None = None
     """Voxels per axis of a patch, instead of the planned ones."""

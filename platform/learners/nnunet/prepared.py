@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from decomp.platform.datasets.base import Dataset, Split, is_finite, not_finite
 from decomp.platform.datasets.hounsfield import clipped, is_ct, misfit
-from decomp.platform.datasets.volumes import Volumes
+from decomp.platform.datasets.volumes import Volumes, nested_or_foreground
 from decomp.platform.errors import UserError
 from decomp.platform.learners.nnunet.build_once import BuildOnce
 from decomp.platform.learners.nnunet.geometry import Geometry, covered, nearest
@@ -87,7 +87,7 @@ class PreparedVolumes(Dataset):
     @property
     @override
     def scored(self) -> Mapping[str, tuple[int, ...]]:
-        return self.source.scored
+        return nested_or_foreground(self)
 
     @override
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 import blosc2
 import numpy as np
 import numpy.typing as npt
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.training.dataloading.nnunet_dataset import comp_blosc2_params, nnUNetDatasetBlosc2
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from decomp.platform.learners.nnunet.environment import quiet
 from decomp.platform.learners.nnunet.geometry import Geometry
 from decomp.platform.learners.nnunet.heads import Heads
+from decomp.platform.learners.nnunet.intensities import ZSCORE
 from decomp.platform.learners.nnunet.normalisation import Preprocessor, nonzero
 
 if TYPE_CHECKING:
@@ -41,12 +43,14 @@ def resample(
         Intensities, float32, shape (channels, z, y, x), and true classes, uint8, shape (1, z, y, x).
     """
     manager = PlansManager(plans)
-    (configuration,) = plans["configurations"]
+    ((configuration, planned),) = plans["configurations"].items()
+    is_measured = ZSCORE in planned["normalization_schemes"]
+    preprocessor = Preprocessor(nonzero(volume)) if is_measured else DefaultPreprocessor(verbose=False)
     description = heads.dataset_json()
     # Else it would look for the annotated voxels, which are chosen later.
     del description["labels"]["ignore"]
     with quiet():
-        intensities, resampled, _ = Preprocessor(nonzero(volume)).run_case_npy(
+        intensities, resampled, _ = preprocessor.run_case_npy(
             np.moveaxis(np.where(volume == 0, NOT_ZERO, volume), -1, 0),
             labels[None].astype(np.int16),
             {"spacing": list(geometry.voxel)},

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decomp.platform.datasets.body import detect_body
+from decomp.platform.datasets.body import detect_body, detect_bright
 from decomp.platform.datasets.synthetic.abdomen import PADDINGS, draw_scan
 
 VOXEL = (5.0, 2.0, 2.0)
@@ -152,3 +152,21 @@ def test_volume_of_the_papers_resolution_takes_a_second():
     start = time.process_time()
     detect_body(fine, (1.84, 1.84, 1.84))
     assert time.process_time() - start < 5  # about 0.3 s on an idle core
+
+
+def test_without_hu_the_body_is_what_is_brighter_than_the_dark_around_it():
+    rng = np.random.default_rng(0)
+    volume = rng.uniform(0, 15, (4, 40, 40, 2))  # air
+    inside = np.zeros((4, 40, 40), np.bool_)
+    inside[:, 8:32, 10:30] = True
+    volume[inside] = rng.uniform(100, 140, (inside.sum(), 2))  # dark tissue
+    volume[:, 20:30, 12:20] = 900  # bright tissue
+    volume[:, 12:16, 14:18] = 5  # fluid, dark in both channels
+    volume[:, 26:32, 24:30, 0] = 3  # seen in the second channel alone
+    volume[1, 2:5, 2:5] = 900  # a thing beside the body
+    assert np.array_equal(detect_bright(volume), inside)
+    assert np.array_equal(detect_bright(volume / 1e6 + 3), inside)
+
+
+def test_a_constant_volume_is_body_as_a_whole():
+    assert detect_bright(np.zeros((2, 5, 5, 1), np.float32)).all()

@@ -70,6 +70,12 @@ def test_labels_that_no_region_tells_apart_are_one_class(tmp_path):
     assert np.array_equal(data.labels(image), expected)
 
 
+def test_labels_may_be_numbers_in_quotes(tmp_path):
+    folder = write_layout(tmp_path, LAYOUTS["prostate"])
+    edit(folder, labels={"background": "0", "PZ": "1", "TZ": 2})
+    assert raw(folder).scored == {"PZ": (1,), "TZ": (2,)}
+
+
 def test_the_ignored_label_is_no_class(tmp_path):
     layout = replace(LAYOUTS["prostate"], labels={"background": 0, "PZ": 1, "TZ": 2, "ignore": 3})
     folder = write_layout(tmp_path, layout)
@@ -272,6 +278,7 @@ def test_readers_that_reorient_turn_all_volumes_alike(tmp_path):
 MISTAKES = [
     ({"labels": {"0": "background", "1": "liver"}, "modality": {"0": "CT"}, "training": []}, "nnUNetv2_convert_MSD"),
     ({"labels": {"0": "background", "1": "liver"}, "modality": {"0": "CT"}}, "nnUNetv2_convert_old_nnUNet_dataset"),
+    ({"labels": {"background": "0", "liver": 1.0}}, "'liver' is 1.0; give a whole number, or a list of them"),
     ({"labels": {"liver": 1}}, "labels: give the label of each class by name, with background: 0"),
     ({"labels": {"background": 0, "liver": "one"}}, "'liver' is 'one'; give a whole number, or a list of them"),
     ({"labels": {"background": 0, "liver": 2}}, "labels: must be 1 to 1 without gaps, not 2"),
@@ -291,10 +298,16 @@ MISTAKES = [
         {"labels": {"background": 0, "a": [1, 2], "b": 2}, "regions_class_order": [2, 1]},
         "2 stands for 'a', but of its labels only 1 lie in no region after it; give one of these",
     ),
+    (
+        {"labels": {"background": 0, "a": [1, 2], "b": 2}, "regions_class_order": [1, [2]]},
+        "[2] stands for 'b', but of its labels only 2 lie in no region after it; give one of these",
+    ),
     ({"channel_names": {"1": "CT"}}, "channel_names: give the name of each channel by its number from"),
     ({"file_ending": "nii.gz"}, "file_ending: give what the files' names end in"),
     ({"numTraining": "4"}, "numTraining: give the number of training cases"),
     ({"dataset": {"a": {"images": ["x"]}}}, "'a' needs 'images', a list of files, and 'label', a file"),
+    ({"dataset": [1]}, "dataset: give the files of each case by its name"),
+    ({"dataset": {"a": {"images": [], "label": "x"}}}, "'a' lists 0 images; give one for each channel"),
     ({"overwrite_image_reader_writer": "DicomIO"}, "nnU-Net has no class 'DicomIO'"),
     ({"file_ending": ".dcm"}, "holds no images such as CASE_0000.dcm"),
 ]
@@ -362,7 +375,8 @@ def test_all_damage_is_told_at_once(tmp_path):
         "labelsTr/case_8.nii.gz has no image in imagesTr; add the image, or move it elsewhere.",
         "imagesTr/case_0_0001.nii.gz is missing; copy it again, or add the case to dataset.exclude.",
         "imagesTr/case_1_0001.nii.gz has the shape (24, 24, 11), but the image (24, 24, 12); copy it again",
-        "imagesTr/case_2_0001.nii.gz has another affine than the image",
+        "imagesTr/case_2_0001.nii.gz has another affine than the image, so they do not lie upon each other; give it "
+        "the affine of the image if their voxels belong together, else add the case to dataset.exclude.",
         "labelsTr/case_3.nii.gz has unknown labels (3; known are 0 to 2)",
         "imagesTr/case_4_0000.nii.gz is not compressed by gzip; copy it again",
         "labelsTr/case_5.nii.gz is missing",
