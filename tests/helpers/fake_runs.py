@@ -78,9 +78,12 @@ def commit(store, number, score, share, *, exhausted=False, regions=None):
     if len(store.committed()) >= number:
         return
     staged = owner.stage(number)
-    weights = f"{store.spec.seed} {number}".encode()
-    with staged.checkpoint.writing() as file:
-        file.write_bytes(weights)
+    digests = []
+    for member, checkpoint in enumerate(staged.checkpoints(owner.spec.members)):
+        weights = f"{store.spec.seed} {number}{f' {member}' if member else ''}".encode()
+        with checkpoint.writing() as file:
+            file.write_bytes(weights)
+        digests.append(sha256(weights))
     record = CycleRecord(
         number,
         {"miou": score},
@@ -97,8 +100,9 @@ def commit(store, number, score, share, *, exhausted=False, regions=None):
         ),
         None if number == 1 else (0.25, 0.5, 0.75),
         None if number == 1 else (0.5, 0.3, 0.2),
-        sha256(weights),
+        digests[0],
         exhausted=exhausted,
+        members_sha256=tuple(digests[1:]),
     )
     timing = Timing({"train": 2.0, "predict": 1.0}, T0 + 60_000 * number, "0.1", "c0ffee")
     owner.commit(staged, record, timing, Ledger.of(regions))

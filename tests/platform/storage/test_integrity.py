@@ -1,15 +1,18 @@
 """Damage of any file of a run is found and told with the mend, or changes nothing that is read."""
 
 from collections import Counter
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from helpers.fake_runs import fake_run
 
 from decomp.platform.errors import StorageError, UserError
+from decomp.platform.passes import Passes
 from decomp.platform.storage.runs import CHECKPOINT, RECORD, REGIONS, RUN, TIMING, DamagedCycle, read_identity
 
-FILES = (RECORD, TIMING, REGIONS, CHECKPOINT, RUN)
+FILES = (RECORD, TIMING, REGIONS, CHECKPOINT, f"{CHECKPOINT}-2", RUN)
+ENSEMBLE = Passes("ensemble", 2)
 REMEDIES = {RUN: "delete it", TIMING: "'decomp run' keeps its cycle, without wall times"}
 
 
@@ -54,14 +57,22 @@ def flip_bits(store, flips):
 
 
 def test_every_flipped_bit_is_found_or_changes_nothing(tmp_path):
-    found = flip_bits(fake_run(tmp_path, [0.1, 0.2]), 420)
+    found = flip_bits(fake_run(tmp_path, [0.1, 0.2], passes=ENSEMBLE), 420)
     assert {name: count for name, count in found.items() if count < 420 and name != RUN} == {}
     assert found[RUN] > 300  # the spaces between its words mean nothing
 
 
 def test_every_flipped_bit_is_found_in_a_bucket(memory):
-    store = fake_run(memory, [0.1, 0.2])
+    store = fake_run(memory, [0.1, 0.2], passes=ENSEMBLE)
     cycle = store.committed()[-1]
+    cycle.check_checkpoint(cycle.record)
+    for checkpoint in cycle.checkpoints(2):
+        intact = checkpoint.read_bytes()
+        for content in (intact + b" ", intact):
+            with checkpoint.writing() as file:
+                file.write_bytes(content)
+            with nullcontext() if content == intact else pytest.raises(DamagedCycle, match=f"{checkpoint.name} is"):
+                cycle.check_checkpoint(cycle.record)
     for name, what in ((RECORD, "record"), (TIMING, "timing"), (REGIONS, "ledger")):
         file = cycle.path / name
         intact = file.read_bytes()
@@ -74,7 +85,7 @@ def test_every_flipped_bit_is_found_in_a_bucket(memory):
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_is_cut_off_empty_or_of_another_kind_is_found(tmp_path, name):
-    store = fake_run(tmp_path, [0.1, 0.2])
+    store = fake_run(tmp_path, [0.1, 0.2], passes=ENSEMBLE)
     before, file = told(store), file_of(store, name)
     intact = file.read_bytes()
     for damaged in (
@@ -90,9 +101,9 @@ def test_a_file_that_is_cut_off_empty_or_of_another_kind_is_found(tmp_path, name
         assert damaged == intact or is_found(store, name, before), damaged
 
 
-@pytest.mark.parametrize("name", [RECORD, TIMING, REGIONS, CHECKPOINT])
+@pytest.mark.parametrize("name", [name for name in FILES if name != RUN])
 def test_a_missing_file_is_found(tmp_path, name):
-    store = fake_run(tmp_path, [0.1, 0.2])
+    store = fake_run(tmp_path, [0.1, 0.2], passes=ENSEMBLE)
     before = told(store)
     file_of(store, name).unlink()
     assert is_found(store, name, before)
@@ -101,10 +112,10 @@ def test_a_missing_file_is_found(tmp_path, name):
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("other", ["another cycle", "another run"])
 def test_a_file_of_another_cycle_or_run_is_found(tmp_path, name, other):
-    store = fake_run(tmp_path, [0.1, 0.2, 0.3])
+    store = fake_run(tmp_path, [0.1, 0.2, 0.3], passes=ENSEMBLE)
     before = told(store)
     if other == "another run":
-        source = file_of(fake_run(tmp_path / "other", [0.1, 0.2, 0.4], seed=1), name)
+        source = file_of(fake_run(tmp_path / "other", [0.1, 0.2, 0.4], seed=1, passes=ENSEMBLE), name)
     elif name == RUN:
         source = store.first.path / RUN
     else:
