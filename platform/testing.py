@@ -3,11 +3,6 @@
 Each takes an object and raises an `AssertionError` that says what was expected, what came and, where it is known, the
 remedy. Selectors are tried on tiny images and pools that are made for the purpose; a learner and a partition on a data
 set that you give, which may be small. `decomp check` tries the selectors of an experiment in the same way.
-
-Example:
-    >>> def test_my_sampler():
-    ...     check_image_selector(ManyClasses())
-    ...     check_region_selector(RarestClass())
 """
 
 import copy
@@ -35,6 +30,7 @@ from decomp.platform.samplers.trial import (
     check_measure,
     check_region_selector,
     expect,
+    expect_array,
 )
 from decomp.platform.samplers.windows import Windows
 
@@ -163,7 +159,7 @@ def check_partition(partition: Partition, dataset: Dataset) -> None:
         where = f"{name}.of, tried on image {image!r},"
         with asking(where):
             numbers, again = (partition.of(_with_labels(dataset, refuse), image) for _ in range(2))
-        _expect_array(numbers, where, dataset.shape(image), np.integer)
+        expect_array(numbers, where, dataset.shape(image), np.integer)
         expect(int(numbers.min()) >= 0, f"{where} must number regions from 0, but gave {numbers.min()}.")
         expect(np.array_equal(numbers, again), f"{where} must divide an image the same way every time.")
 
@@ -205,14 +201,14 @@ def _check_image(dataset: Dataset, name: str, image: str) -> None:
     where = f"{name}.labels({image!r})"
     with asking(where):
         labels, labels_again = dataset.labels(image), dataset.labels(image)
-    _expect_array(labels, where, shape, np.uint8)
+    expect_array(labels, where, shape, np.uint8)
     unknown = np.setdiff1d(labels, [*range(len(dataset.classes)), IGNORE])
     expect(not len(unknown), f"{where} must hold 0 to {len(dataset.classes) - 1} or IGNORE, but holds {unknown[:5]}.")
     expect(np.array_equal(labels, labels_again), f"{where} must give the same every time.")
     with asking(f"{name}.body({image!r})"):
         body = dataset.body(image)
     if body is not None:
-        _expect_array(body, f"{name}.body({image!r})", shape, np.bool_)
+        expect_array(body, f"{name}.body({image!r})", shape, np.bool_)
 
 
 def _small_ledger(dataset: Dataset) -> Ledger:
@@ -263,23 +259,23 @@ def _check_predictions(predictor: Predictor, dataset: Dataset, image: str, measu
         plain, full = predictor.predict(pixels, Wanted()), predictor.predict(pixels, whole)
     for prediction in (plain, full):
         expect(isinstance(prediction, Prediction), f"{name} must give a Prediction; make it with `decode`.")
-        _expect_array(prediction.labels, f"{name}(...).labels", shape, np.uint8)
+        expect_array(prediction.labels, f"{name}(...).labels", shape, np.uint8)
     classes = len(dataset.classes)
     expect(int(full.labels.max()) < classes, f"{name} must predict classes below {classes}, not {full.labels.max()}.")
     expect(np.array_equal(plain.labels, full.labels), f"{name} must predict the same labels whatever else is wanted.")
-    _expect_array(full.counts, f"{name}(...).counts", (3, classes), np.integer)
+    expect_array(full.counts, f"{name}(...).counts", (3, classes), np.integer)
     assert full.counts is not None
     for sums, expected, what in (
         (full.counts.sum(axis=0), np.bincount(full.labels.ravel(), minlength=classes), "pixels of each class"),
         (full.counts[0], np.bincount(region.of(full.labels), minlength=classes), "annotated ones in row 0"),
     ):
         expect(np.array_equal(sums, expected), f"{name}(...).counts must be {what}, {expected}, but gave {sums}.")
-    _expect_array(full.confidence, f"{name}(...).confidence", shape, np.floating)
+    expect_array(full.confidence, f"{name}(...).confidence", shape, np.floating)
     expect(full.uncertainty is not None, f"{name} must give the uncertainty where it is wanted.")
     assert full.uncertainty is not None
     levels = full.uncertainty.levels
     levels = levels if isinstance(levels, np.ndarray) else levels.cpu().numpy()
-    _expect_array(levels, f"{name}(...).uncertainty.levels", shape, np.integer)
+    expect_array(levels, f"{name}(...).uncertainty.levels", shape, np.integer)
     expect(0 <= int(levels.min()) <= int(levels.max()) <= LEVELS, f"{name} must give levels from 0 to {LEVELS}.")
     if features:
         expect(
@@ -321,13 +317,3 @@ def _with_labels(dataset: Dataset, labels: Callable[[str], npt.NDArray[np.uint8]
     for name, method in (told | {"labels": labels}).items():
         object.__setattr__(double, name, method)  # it may be frozen
     return double
-
-
-def _expect_array(values: Any, where: str, shape: tuple[int, ...], dtype: type[Any]) -> None:
-    """`dtype` may be a kind of types, such as `np.integer`."""
-    if not isinstance(values, np.ndarray):
-        raise AssertionError(f"{where} must give an array, but gave {values!r}.")
-    expect(
-        values.shape == shape and np.issubdtype(values.dtype, dtype),
-        f"{where} must give an array of {dtype.__name__} of shape {shape}, but gave {values.dtype} of {values.shape}.",
-    )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -170,6 +171,16 @@ def expect(fulfilled: bool, message: str) -> None:
     """Raise an `AssertionError` unless something is fulfilled; unlike `assert`, also under ``python -O``."""
     if not fulfilled:
         raise AssertionError(message)
+
+
+def expect_array(values: Any, where: str, shape: tuple[int, ...], dtype: type[Any]) -> None:
+    """Raise an `AssertionError` unless something is such an array; `dtype` may be a kind, like `np.integer`."""
+    if not isinstance(values, np.ndarray):
+        raise AssertionError(f"{where} must give an array, but gave {values!r}.")
+    expect(
+        values.shape == shape and np.issubdtype(values.dtype, dtype),
+        f"{where} must give an array of {dtype.__name__} of shape {shape}, but gave {values.dtype} of {values.shape}.",
+    )
 
 
 @contextmanager
