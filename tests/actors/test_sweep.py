@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import ray
-from helpers.toy_runs import DECOMP, REFERENCE, ROI_RUNS, RUNS, results, run_locally
+from helpers.toy_runs import DECOMP, REFERENCE, RIVAL_RUNS, ROI_RUNS, RUNS, results, run_locally
 from ray.util import placement_group_table
 
 from decomp.actors import scheduler
@@ -17,26 +17,30 @@ from decomp.actors.worker import Job
 from decomp.platform.components import build_dataset
 from decomp.platform.errors import UserError
 from decomp.platform.loop.loop import Loop
-from decomp.platform.spec import Component
+from decomp.platform.spec import Budget, Component, Start
 from decomp.platform.storage.runs import RunStore
 
 # One sampler for each way of choosing: without a prediction, at once, from a pool, with the weights, and mixed.
 SWEPT = [run for run in RUNS if run.sampler.name in ("rand", "uncert", "divers-cluster", "decomp", "decomp_badge")]
 SPECS = [RUNS[0].first, REFERENCE, *SWEPT]
 ROI_SPECS = [ROI_RUNS[0].first, ROI_RUNS[-2], ROI_RUNS[-1]]
+# In the whole pool: at once, by the truth, jointly with features; and a start that reads the truth.
+RIVALS = [run for run in RIVAL_RUNS if run.sampler.name in ("clasp-pe", "rand-class", "typiclust")]
+RIVALS[0] = replace(RIVALS[0], start=Start("all-classes", Budget(3, 4, (4, 4))))
+RIVAL_SPECS = [*{run.first.key: run.first for run in RIVALS}.values(), *RIVALS]
 SMALL = Resources(workers=1, cpus=0.5, runs_at_once=2)
 
 
 @pytest.fixture(scope="module")
 def oracle(tmp_path_factory):
     root = tmp_path_factory.mktemp("oracle")
-    run_locally(root, *SWEPT, REFERENCE, *ROI_SPECS[1:])
+    run_locally(root, *SWEPT, REFERENCE, *ROI_SPECS[1:], *RIVALS)
     return root
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_any_number_of_shards_gives_the_single_process_results(cluster, oracle, tmp_path, workers):
-    specs = [*SPECS, *ROI_SPECS]
+    specs = list({spec.key: spec for spec in (*SPECS, *ROI_SPECS, *RIVAL_SPECS)}.values())
     outcomes = Sweep(tmp_path, specs, Resources(workers=workers, cpus=0.25, runs_at_once=2)).run(
         lambda report, ended: None
     )
