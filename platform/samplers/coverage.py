@@ -77,9 +77,9 @@ class ProbCoverRegions(UncertaintyRegions, JointRegionSelector):
     def select(self, candidates: CandidateRegions, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Those that cover most first; ties, and what covers nothing, in seeded order."""
         features = candidates.features.astype(np.float64)
-        radius = pure_radius(features, candidates.predicted_class, self.purity)
-        covered = (squared_distances(features, candidates.annotated.astype(np.float64)) < radius**2).any(axis=1)
-        near = squared_distances(features, features) < radius**2
+        radius = pure_squared_radius(features, candidates.predicted_class, self.purity)
+        covered = (squared_distances(features, candidates.annotated.astype(np.float64)) < radius).any(axis=1)
+        near = squared_distances(features, features) < radius
         order, chosen = rng.permutation(len(features)), np.empty(n, np.int64)
         gains = near[:, ~covered].sum(axis=1)
         for step in range(n):
@@ -101,8 +101,10 @@ def typicality(features: npt.NDArray[np.floating]) -> Floats:
     return np.asarray(np.divide(1.0, nearest, out=np.full(len(nearest), np.inf), where=nearest > 0))
 
 
-def pure_radius(features: Floats, classes: Indices, purity: float) -> float:
-    """The greatest radius at which a share of the open balls around points hold points of one class alone.
+def pure_squared_radius(features: Floats, classes: Indices, purity: float) -> float:
+    """Square of the greatest radius at which a share of the open balls around points hold points of one class alone.
+
+    Squared, because it is the distance of two points, which are within it or not to the last bit.
 
     Args:
         features: shape (N, D).
@@ -116,7 +118,7 @@ def pure_radius(features: Floats, classes: Indices, purity: float) -> float:
         distances[classes[block, None] == classes] = np.inf
         nearest_other[block] = distances.min(axis=1)
     impure = int((1 - purity) * len(features) + 1e-9)
-    return float(np.sqrt(np.sort(nearest_other)[impure])) if impure < len(features) else np.inf
+    return float(np.sort(nearest_other)[impure]) if impure < len(features) else np.inf
 
 
 def squared_distances(a: Floats, b: Floats) -> Floats:

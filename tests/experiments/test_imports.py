@@ -21,7 +21,7 @@ for preset in sys.argv[1].split():
         app([command, preset, *sys.argv[2:]], standalone_mode=False)
 print("imported:", [name for name in {SLOW} if name in sys.modules])
 """
-LEARNER = "learner={name: nnunet, patch: [8, 32, 32]}"
+LEARNER = "learner={name: nnunet, patch: [8, 32, 32], mirroring: false}"
 SMALL = {
     "bracs": (
         f"dataset.folder={ROOT}/tests/data/bracs/portable",

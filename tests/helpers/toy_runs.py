@@ -47,11 +47,16 @@ ROI = replace(
 ROI_RUNS = [replace(ROI, sampler=Sampler(name, *map(Component, pair))) for name, pair in SAMPLERS.items()]
 OF_POOL = Budget(None, 3, (4, 4), total=6)
 RIVAL_RUNS = [
-    replace(BASE, sampler=sampler, budget=OF_POOL if sampler.images.name == "all" else BASE.budget)
+    replace(BASE, cycles=4, sampler=sampler, budget=OF_POOL if sampler.images.name == "all" else BASE.budget)
     for sampler in (TypeAdapter(Sampler).validate_python({"sampler": name}) for name in RIVALS)
 ]
 ROI_RIVAL_RUNS = [
-    replace(ROI, sampler=run.sampler, budget=Budget(None, 4, (1,), total=12) if run.budget == OF_POOL else ROI.budget)
+    replace(
+        ROI,
+        cycles=3,
+        sampler=run.sampler,
+        budget=Budget(None, 4, (1,), total=12) if run.budget == OF_POOL else ROI.budget,
+    )
     for run in RIVAL_RUNS
 ]
 REFERENCE = replace(BASE, kind="reference", budget=None, sampler=None, cycles=1)

@@ -29,7 +29,7 @@ def finished(tmp_path_factory):
 def test_the_budget_of_the_pool_is_spent_and_no_image_gives_more_than_its_share(finished):
     for run in (run for run in finished if run.spec.budget == OF_POOL):
         folders = run.committed()
-        assert len(folders) == BASE.cycles
+        assert len(folders) == run.spec.cycles
         for folder in folders:
             by_image = folder.ledger.by_image
             assert len(folder.ledger) == OF_POOL.total, run.spec.sampler.name

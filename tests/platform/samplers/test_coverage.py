@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 
 from decomp.platform.samplers.base import CandidateRegions
 from decomp.platform.samplers.clustering import kmeans
-from decomp.platform.samplers.coverage import ProbCoverRegions, TypiClustRegions, pure_radius, typicality
+from decomp.platform.samplers.coverage import (
+    ProbCoverRegions,
+    TypiClustRegions,
+    pure_squared_radius,
+    squared_distances,
+    typicality,
+)
 
 
 def candidates_of(features, annotated=(), classes=None):
@@ -57,7 +63,7 @@ def test_clusters_are_as_many_as_annotated_and_wanted_regions():
 
 
 def brute_radius(features, classes, purity):
-    distances = np.linalg.norm(features[:, None] - features, axis=2)
+    distances = ((features[:, None] - features) ** 2).sum(axis=2)
     pure = [
         radius
         for radius in np.unique(distances)
@@ -72,7 +78,8 @@ def test_the_radius_is_the_greatest_at_which_most_balls_are_pure(seed, n, purity
     rng = np.random.default_rng(seed)
     features, classes = rng.normal(size=(n, 2)), rng.integers(3, size=n)
     classes[:2] = [0, 1]
-    assert pure_radius(features, classes, purity) == pytest.approx(brute_radius(features, classes, purity))
+    radius = pure_squared_radius(features, classes, purity)
+    assert radius == pytest.approx(brute_radius(features, classes, purity))
 
 
 @settings(max_examples=40, deadline=None)
@@ -82,10 +89,11 @@ def test_each_next_one_covers_most_that_is_not_covered(seed, n):
     features, classes = rng.normal(size=(30, 2)).astype(np.float32), rng.integers(3, size=30)
     annotated = rng.normal(size=(rng.integers(3), 2)).astype(np.float32)
     chosen = ProbCoverRegions().select(candidates_of(features, annotated, classes), n, rng)
-    radius = pure_radius(features.astype(np.float64), classes, 0.95)
+    points = features.astype(np.float64)
+    radius = pure_squared_radius(points, classes, 0.95)
 
     def ball(centre):
-        return {k for k, point in enumerate(features.astype(np.float64)) if np.linalg.norm(point - centre) < radius}
+        return set(np.flatnonzero(squared_distances(points, centre[None])[:, 0] < radius))
 
     covered = set().union(*(ball(point) for point in annotated.astype(np.float64)))
     for step, number in enumerate(chosen):
