@@ -22,7 +22,7 @@ from scipy import ndimage
 from typing_extensions import override
 
 from decomp.platform.datasets.base import IGNORE, Dataset, Split
-from decomp.platform.datasets.formats.grid import DamageError, same_place
+from decomp.platform.datasets.formats.grid import DamageError
 from decomp.platform.datasets.formats.header import expanded
 from decomp.platform.datasets.formats.nifti import read_header, read_trailer, read_voxels
 from decomp.platform.errors import UserError
