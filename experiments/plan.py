@@ -15,6 +15,7 @@ from decomp.experiments.problems import (
     passes_problems,
     sampler_problems,
     start_problems,
+    worker_problems,
 )
 from decomp.experiments.report.run_history import RunHistory, read_histories
 from decomp.experiments.schema import Experiment
@@ -164,8 +165,8 @@ def make_plan(experiment: Experiment) -> Plan:
         experiment, unfit = _in_pixels(experiment, dataset)
         if unfit:  # what else is wrong with the budgets cannot be told before
             raise UserError("\n".join(problems or unfit))
-        problems += [*sampler_problems(experiment, dataset), *budget_problems(experiment, dataset)]
-        problems += start_problems(experiment, dataset)
+        for find in (sampler_problems, budget_problems, start_problems, worker_problems):
+            problems += find(experiment, dataset)
         fingerprint = dataset.fingerprint()
     except UserError as error:  # one file is damaged: are there more?
         raise UserError("\n".join(source.problems() or [str(error)])) from error

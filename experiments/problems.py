@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from decomp.experiments.schema import Experiment
 from decomp.platform.components import build_learner, build_measure, build_partition, build_selectors
 from decomp.platform.datasets import Dataset
+from decomp.platform.datasets.base import pool_ids
 from decomp.platform.errors import UserError, nearest
 from decomp.platform.predictions import Measure
 from decomp.platform.samplers import RegionSelector
@@ -63,6 +64,17 @@ def axes_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
     return [
         f"learner: {experiment.learner.name} is for {' and '.join(kinds[n] for n in learner.axes)}, but the images of "
         f"{experiment.dataset.name} are {kinds[axes]}; choose another one, like {fitting[axes]}."
+    ]
+
+
+def worker_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
+    """A sentence if a run would have workers without an image."""
+    pool = min(len(pool_ids(dataset, fold)) for fold in range(dataset.folds))
+    if not pool or experiment.resources.workers <= pool:
+        return []
+    return [
+        f"resources.workers: {experiment.resources.workers} workers share the images of the pool, which are only "
+        f"{pool}; lower it to {pool} or less."
     ]
 
 

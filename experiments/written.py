@@ -29,8 +29,12 @@ MOST = 10_000
 DEEPEST = 50
 """How deep values may be nested."""
 
+MOST_NESTED = 10
+"""Most interpolations that lie within another one, whose growth cannot be told in advance."""
+
 WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 HASH = "\ue000"  # of private use; stands for '#', which begins no comment on the command line
+REFERENCE = re.compile(r"\$\{([^${}]*)\}")
 STEP = re.compile(r"\.?((?:[^.\[\]\\]|\\.)+)|\[([^\[\]]*)\]")
 TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")}
 TEXT, MERGE, VALUE = (f"tag:yaml.org,2002:{name}" for name in ("str", "merge", "value"))
@@ -236,6 +240,7 @@ def interpolated(file: Path, values: dict[Any, Any]) -> Any:
     """The values with ``${...}`` replaced; `UserError` where one means nothing."""
     if not _any_interpolation(values):
         return values
+    _Growth(file, values).of((), values)
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -244,6 +249,58 @@ def interpolated(file: Path, values: dict[Any, Any]) -> Any:
     except (OmegaConfBaseException, ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{file}: an interpolation ${{...}} cannot be replaced: {reason}.") from error
+
+
+class _Growth:
+    """Refuses interpolations that double themselves again and again, before they are replaced."""
+
+    def __init__(self, file: Path, values: dict[Any, Any]) -> None:
+        self._file, self._values = file, values
+        self._sizes: dict[tuple[Any, ...], int] = {}
+        self._nested = 0
+
+    def of(self, place: tuple[Any, ...], value: Any) -> int:
+        """Characters of a value whose interpolations are replaced, at least one for each value in it."""
+        if place in self._sizes:
+            return self._sizes[place]
+        self._sizes[place] = 0  # a value within itself is refused when it is replaced
+        size = 1
+        if isinstance(value, dict | list):
+            members = value.items() if isinstance(value, dict) else enumerate(value)
+            size += sum(self.of((*place, key), member) for key, member in members)
+        elif isinstance(value, str):
+            size += len(value) + self._of_interpolations(place, value)
+        if size > LARGEST:
+            what = ".".join(map(str, place)) or "the experiment"
+            raise UserError(
+                f"{self._file}: interpolations ${{...}} make {what} longer than {LARGEST:,} characters; write out what "
+                f"you need."
+            )
+        self._sizes[place] = size
+        return size
+
+    def _of_interpolations(self, place: tuple[Any, ...], text: str) -> int:
+        references = REFERENCE.findall(text)
+        self._nested += text.count("${") - len(references)
+        if self._nested > MOST_NESTED:
+            raise UserError(f"{self._file}: more than {MOST_NESTED} interpolations lie within others; write them out.")
+        # Arguments of a function may be keys, too.
+        targets = [self._target(place, name.strip()) for inner in references for name in re.split("[:,]", inner)]
+        return sum(self.of(*target) for target in targets if target is not None)
+
+    def _target(self, place: tuple[Any, ...], name: str) -> tuple[tuple[Any, ...], Any] | None:
+        """Place and value of what is named, with dots before the name seen from where the interpolation stands."""
+        up = len(name) - len(name.lstrip("."))
+        steps = [*place[: len(place) - up]] if up else []
+        steps += [first or second for first, second in STEP.findall(name[up:])]
+        value: Any = self._values
+        for number, step in enumerate(steps):
+            keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+            steps[number] = int(step) if step not in keys and WHOLE.fullmatch(str(step)) else step
+            if steps[number] not in keys:
+                return None
+            value = value[steps[number]]
+        return tuple(steps), value
 
 
 def _any_interpolation(value: Any) -> bool:

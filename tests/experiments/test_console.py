@@ -1,6 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 
-from decomp.experiments.console import clear_mistakes
+from decomp.actors.progress import ProgressReport
+from decomp.experiments.console import SweepProgress, clear_mistakes
 from decomp.platform.errors import StorageError, UserError
 
 
@@ -24,3 +27,9 @@ def test_mistakes_and_files_that_cannot_be_used_are_sentences(error, sentence, c
 def test_faults_of_the_program_stay_what_they_are(fault):
     with pytest.raises(type(fault)), clear_mistakes():
         raise fault
+
+
+def test_a_run_that_ended_before_it_was_seen_took_no_time(capsys):
+    with SweepProgress({"x": 1}) as progress:
+        progress.update(ProgressReport(), [SimpleNamespace(spec=SimpleNamespace(label="x"), error=None)])
+    assert capsys.readouterr().err == "[1/1] x: 0 s\n"

@@ -151,6 +151,7 @@ def test_a_change_of_a_result_relevant_key_is_named(toy_file):
     [
         ("budgets[0].region=[40,4]", "a region of 40 x 4 does not fit into image 'train-000' of 24 x 32"),
         ("budgets[0].n_image=20", "20 images per cycle, but the pool has only 9"),
+        ("resources.workers=10", "resources.workers: 10 workers .*only 9; lower it to 9"),
         ("folds=[1]", "no fold 1; give 0 to 0"),
         ("dataset={name: helpers.toys:Blobs, size: 3}", "dataset.size: helpers.toys:Blobs has no such option"),
         ("dataset=helpers.toys:Blops", "Cannot import dataset 'helpers.toys:Blops'"),

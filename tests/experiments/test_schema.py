@@ -10,6 +10,7 @@ from decomp.experiments.plan import make_plan
 from decomp.experiments.report.power import least_corrected_p
 from decomp.experiments.report.statistics import LEVEL
 from decomp.experiments.schema import AnnotationSeconds, load_experiment
+from decomp.experiments.written import interpolated
 from decomp.platform.components import stated_learner
 from decomp.platform.errors import UserError
 from decomp.platform.passes import Passes
@@ -245,6 +246,11 @@ def test_the_short_form_takes_options(toy_file):
     assert experiment.reference == {"jitter": 2}
 
 
+def doubling(begin, line):
+    """A file whose every value holds the one before twice."""
+    return begin + b"".join(line % (n + 1, n, n) for n in range(60))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -257,6 +263,11 @@ def test_the_short_form_takes_options(toy_file):
         (b"a: &a [1,1,1,1,1,1,1,1,1]\n" + b"".join(
             b"%c: &%c [*%c,*%c,*%c,*%c,*%c,*%c,*%c]\n" % (c + 1, c + 1, *(7 * [c])) for c in range(97, 110)
         ), "more than 10,000 values"),
+        (doubling(b"learner:\n  a0: ha\n", b"  a%d: '${learner.a%d}${.a%d}'\n"),
+         r"interpolations \$\{...\} make learner.a16 longer than 1,000,000 characters; write out"),
+        (doubling(b"a0: [1]\n", b"a%d: ['${a%d}', '${a%d}']\n"), "longer than"),
+        (doubling(b"a0: ''\n", b"a%d: '${oc.select:a%d}${a%d}'\n"), "longer than"),
+        (b"a: '" + 11 * b"${x.${y}}" + b"'", "more than 10 interpolations lie within others"),
         (b"extends: toy.yaml\nlearner: {name: mine, x: '${no.such}'}", "interpolation .* 'no.such' not found"),
         (b"extends: ''", "is no file"),
     ],
@@ -405,3 +416,8 @@ def test_shipped_experiments_can_conclude_or_say_why_not(file):
     else:
         repeats = len(experiment.seeds) * (2 if experiment.name == "phantom-rivals" else 1)  # two folds
         assert least_corrected_p(repeats, len(experiment.contrasts)) <= LEVEL
+
+
+def test_interpolations_that_repeat_values_are_replaced(tmp_path):
+    values = {"a": {"b": "n"}, "key": "b", "all": ["${a.b}", "${.0}${a[b]}", "${a.${key}}"]}
+    assert interpolated(tmp_path, values)["all"] == ["n", "nn", "n"]

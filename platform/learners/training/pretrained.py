@@ -6,6 +6,7 @@ import codecs
 import pickle
 import re
 import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ NUMPY: list[Any] = [
     ),
 ]
 """What unpickles NumPy's numbers and arrays, which mmcv puts beside the weights (``meta``); it runs no code."""
+
+ZIP = b"PK\x03\x04"
 
 DAMAGES = (
     safetensors.SafetensorError,
@@ -71,6 +74,8 @@ def read_pretrained(file: Path) -> dict[str, torch.Tensor]:
     if file.exists() and not file.is_file():
         raise UserError(f"learner.pretrained: {file} is no file; give the path of released weights.")
     try:
+        if _is_cut_off(file):
+            raise UserError(f"learner.pretrained: {file} is cut off; copy the file again.")
         if file.suffix == ".safetensors":
             content = safetensors.torch.load_file(file)
         else:
@@ -96,6 +101,14 @@ def read_pretrained(file: Path) -> dict[str, torch.Tensor]:
     if not tensors:
         raise UserError(f"learner.pretrained: {file} holds no tensors by name; give a file with a state_dict.")
     return tensors
+
+
+def _is_cut_off(file: Path) -> bool:
+    """Whether it begins as a ZIP file, as checkpoints of PyTorch do, and lacks the directory at the end of one."""
+    with file.open("rb") as begin:
+        if begin.read(len(ZIP)) != ZIP:
+            return False
+    return not zipfile.is_zipfile(file)
 
 
 def _reason(error: Exception) -> str:

@@ -304,3 +304,14 @@ def test_trains_and_predicts_on_a_gpu(tmp_path):
         for device in ("cpu", "cuda")
     )
     assert on_gpu == pytest.approx(on_cpu, abs=1e-3)
+
+
+def test_vectors_are_a_problem_that_is_told_before_any_training():
+    class Vectors(Tissue):
+        def image(self, image):
+            return np.zeros((6, 4), np.float32)
+
+    assert FAST.problems(Tissue()) == []
+    assert FAST.problems(Vectors()) == [
+        "learner: HACT-Net needs a graph for each ROI; take mlp for vectors of features. (train-0)"
+    ]

@@ -251,3 +251,14 @@ def test_foreign_files_are_user_errors(tmp_path):
 def test_senseless_options_are_user_errors(option, value):
     with pytest.raises(UserError, match=f"learner.{option}"):
         build_learner(Component("mlp", {option: value}))
+
+
+def test_graphs_are_a_problem_that_is_told_before_any_training():
+    class Graphs(Vectors):
+        def image(self, image):
+            return (RoiGraph(*5 * [np.zeros((2, 2))]),) * 7
+
+    assert Mlp().problems(Vectors()) == []
+    (problem,) = Mlp().problems(Graphs())
+    assert problem.startswith("learner: The MLP needs a vector of features for each ROI")
+    assert problem.endswith("take hactnet for graphs. (train-0)")

@@ -89,6 +89,21 @@ def test_a_file_whose_writer_fails_is_not_published(root):
     assert root.published("cycle-") == {}
 
 
+def test_what_is_abandoned_leaves_nothing_and_can_be_staged_again(root):
+    root.prepare()
+    staged = (root / "cycle-0002").stage()
+    with (staged / "model").writing() as file:
+        file.write_bytes(b"half a model")
+    staged.abandon()
+    staged.abandon()  # which may have happened already
+    assert root.published("cycle-") == {}
+    assert not (staged / "model").exists()
+    put(root, 1)
+    other = (root / "cycle-0002").stage()
+    other.abandon()
+    assert (root.published("cycle-")["cycle-0002"] / "model").exists()
+
+
 def test_of_two_writers_the_first_wins_with_all_its_files(root):
     root.prepare()
     first, second = put(root, 1), put(root, 2)

@@ -110,6 +110,7 @@ def test_several_processes_prepare_the_same_files(learner: NnUNet, volumes: Prep
     child = SPAWN.Process(target=prepare_all, args=(elsewhere, Ellipsoids(), True))
     child.start()
     while not list(tmp_path.rglob("intensities/*/0.npy")):  # not before the other one has begun
+        assert child.exitcode is None
         time.sleep(0.01)
     prepare_all(elsewhere, Ellipsoids(), reverse=False)
     child.join()
@@ -224,3 +225,28 @@ def test_the_cache_lies_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert NnUNet(cache="~/here").prepare(Ellipsoids()).cache == Path("/home/me/here")
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
     assert NnUNet().prepare(Ellipsoids()).cache == Path("/cache/decomp/nnunet")
+
+
+class Bright(Ellipsoids):
+    """The same bodies in a scanner's own units."""
+
+    hounsfield = False
+
+    def image(self, image: str) -> np.ndarray:
+        return 1000 + 4 * super().image(image)
+
+
+def test_intensities_that_the_default_window_clips_are_a_problem_until_another_is_given(learner: NnUNet) -> None:
+    assert learner.prepare(Ellipsoids()).problems() == []
+    (problem,) = learner.prepare(Bright()).problems()
+    assert problem.startswith("learner.window: ")
+    assert "of the body's voxels lie outside of -200 to 500, which is for CT" in problem
+    assert replace(learner, window=(0.0, 3000.0)).prepare(Bright()).problems() == []
+
+
+def test_volumes_that_are_not_in_hounsfield_units_are_a_problem(learner: NnUNet) -> None:
+    class Shifted(Bright):
+        hounsfield = True
+
+    (problem,) = learner.prepare(Shifted()).problems()
+    assert problem.startswith("dataset: case/00: is not in Hounsfield units")

@@ -1,5 +1,7 @@
 import argparse
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -44,3 +46,30 @@ def test_other_objects_are_told_in_a_sentence(tmp_path, other, sentence):
         read_pretrained(file)
     assert "\x1b" not in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_checkpoints_that_are_cut_off_anywhere_are_told_at_once(tmp_path):
+    """In a process of its own, whose time is limited: reading half a file must not wait for the rest."""
+    torch.save({"state_dict": {f"w{k}": torch.arange(300.0) for k in range(20)}}, tmp_path / "whole.pth")
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from decomp.platform.errors import UserError\n"
+        "from decomp.platform.learners.training.pretrained import read_pretrained\n"
+        "content = Path('whole.pth').read_bytes()\n"
+        "for length in [1, 2, 4, 30, *range(100, len(content), 499), len(content) - 1]:\n"
+        "    Path('cut.pth').write_bytes(content[:length])\n"
+        "    try:\n"
+        "        read_pretrained(Path('cut.pth'))\n"
+        "    except UserError as error:\n"
+        "        print(length, str(error))\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120
+    )
+    told = dict(line.split(" ", 1) for line in answer.stdout.splitlines())
+    size = (tmp_path / "whole.pth").stat().st_size
+    assert len(told) == 5 + len(range(100, size, 499))
+    assert {sentence for length, sentence in told.items() if int(length) >= 4} == {
+        "learner.pretrained: cut.pth is cut off; copy the file again."
+    }
