@@ -1,4 +1,4 @@
-"""Cuts the first two rows and the legend from a report's `chosen_regions.png`: python docs/regions_figure.py FROM TO."""
+"""Cuts the first two rows and the legend out of a report's `chosen_regions.png`: regions_figure.py FROM TO."""
 
 import sys
 
