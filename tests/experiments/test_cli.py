@@ -88,7 +88,8 @@ def test_mlflow_opens_on_the_loopback_interface(finished):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = start("ui", "toy.yaml", "--port", port, cwd=folder, start_new_session=True)
+    heeding = {"start_new_session": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = start("ui", "toy.yaml", "--port", port, cwd=folder, **heeding)
     try:
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/"), process)
     finally:
