@@ -17,13 +17,13 @@ import ray
 
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets import Dataset
+from decomp.platform.grid import Component
 from decomp.platform.learners.base import Training
 from decomp.platform.loop.oracle import Revealed, reveal
 from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PassStreams, PredictTask
 from decomp.platform.loop.workers import assist, fit
 from decomp.platform.regions import Region
-from decomp.platform.spec import Component
 from decomp.platform.storage.location import Location
 
 REPORT_EVERY = 2.0

@@ -14,12 +14,12 @@ from rich.text import Text
 from decomp.platform.components import reads_truth, resolve
 from decomp.platform.datasets import DATASETS, Dataset
 from decomp.platform.errors import UserError, nearest
+from decomp.platform.grid import Sampler
 from decomp.platform.learners import LEARNERS, Learner
 from decomp.platform.names import RIVALS, SAMPLERS
 from decomp.platform.options import REQUIRED, Option, options_of
 from decomp.platform.partitions import PARTITIONS, Partition
 from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, RegionSelector
-from decomp.platform.spec import Sampler
 
 
 class Kind(NamedTuple):

@@ -31,8 +31,9 @@ from decomp.platform.components import (
 from decomp.platform.datasets import Dataset
 from decomp.platform.datasets.splits import unusable
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component, Sampler
 from decomp.platform.metrics import metric_of
-from decomp.platform.spec import FORMAT, Component, RunSpec, Sampler
+from decomp.platform.spec import FORMAT, RunSpec
 from decomp.platform.storage.runs import DamagedCycle, RunStore, read_identity
 from decomp.platform.values import canonical, flatten
 

@@ -8,11 +8,11 @@ from decomp.platform.components import build_learner, build_measure, build_parti
 from decomp.platform.datasets import Dataset
 from decomp.platform.datasets.base import pool_ids
 from decomp.platform.errors import UserError, nearest
+from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.predictions import Measure
 from decomp.platform.samplers import RegionSelector
 from decomp.platform.samplers.tiny import kind_of
 from decomp.platform.samplers.trial import check_measure, try_selectors
-from decomp.platform.spec import Budget, Component, Sampler
 
 
 def learner_problems(experiment: Experiment) -> list[str]:

@@ -16,9 +16,9 @@ from decomp.actors.resources import Resources
 from decomp.experiments.windows import has_lengths, window_of
 from decomp.experiments.written import interpolated, mistakes_of, override, read_file
 from decomp.platform.errors import UserError, describe, nearest, shown
+from decomp.platform.grid import Budget, Component, RegionShape, Sampler, Start
 from decomp.platform.names import check_name
 from decomp.platform.passes import Passes
-from decomp.platform.spec import Budget, Component, RegionShape, Sampler, Start
 from decomp.platform.storage import records
 from decomp.platform.storage.address import parse_location
 from decomp.platform.storage.location import Location

@@ -7,7 +7,7 @@ from typing import Any
 
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.errors import UserError
-from decomp.platform.spec import Component, RegionShape
+from decomp.platform.grid import Component, RegionShape
 
 WINDOW = "window in millimetres"
 """Stands for the name of a partition until the data are known."""

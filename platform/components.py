@@ -16,6 +16,7 @@ import pydantic
 
 from decomp.platform.datasets import DATASETS, IGNORE, Dataset
 from decomp.platform.errors import UserError, describe, nearest, shown
+from decomp.platform.grid import Component, Sampler
 from decomp.platform.learners import CHANGED_DEFAULTS, LEARNERS, Learner
 from decomp.platform.marks import ByContent, NotIdentity
 from decomp.platform.measures import OwnMeasure
@@ -23,7 +24,6 @@ from decomp.platform.options import REQUIRED, defaults_of, hints_of, mark_of
 from decomp.platform.partitions import PARTITIONS, Partition
 from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, RegionSelector
 from decomp.platform.source import code_of
-from decomp.platform.spec import Component, Sampler
 from decomp.platform.values import canonical
 
 T = TypeVar("T")

@@ -9,10 +9,8 @@ from typing import Any, Literal
 
 import pydantic
 
-from decomp.platform.grid import Budget, Component, RegionShape, Sampler, Start
+from decomp.platform.grid import Budget, Component, Sampler, Start
 from decomp.platform.passes import Passes
-
-__all__ = ["Budget", "Component", "RegionShape", "RunSpec", "Sampler", "Start", "key_of"]
 
 Kind = Literal["first", "reference", "run"]
 

@@ -25,7 +25,7 @@ from decomp.experiments.cli import app
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.platform.components import build_dataset
-from decomp.platform.spec import Component
+from decomp.platform.grid import Component
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(

@@ -23,11 +23,11 @@ from typing_extensions import override
 from decomp.experiments.bench.selection import UNIT, Scene, scene
 from decomp.platform.components import build_selectors
 from decomp.platform.datasets import Dataset
+from decomp.platform.grid import Component, Sampler
 from decomp.platform.learners import Learner, Predictor, Training
 from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.tasks import Checkpoint, PredictTask, RegionRequest
 from decomp.platform.predictions import Prediction, UncertaintyMap, Wanted
-from decomp.platform.spec import Component, Sampler
 from decomp.platform.storage.files import FilePath
 
 SHAPE = (1024, 2048)

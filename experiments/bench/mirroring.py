@@ -43,9 +43,10 @@ from decomp.experiments.tracking.tracker import Tracker
 from decomp.experiments.tracking.uris import SQLITE
 from decomp.platform.datasets import Dataset, Split
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.regions import Region
-from decomp.platform.spec import Budget, Component, RunSpec, Sampler
+from decomp.platform.spec import RunSpec
 from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.location import Location
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing

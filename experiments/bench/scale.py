@@ -33,10 +33,11 @@ from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep
 from decomp.actors.worker import Job
 from decomp.platform.datasets import Dataset, Split
+from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.learners import Learner, Predictor, Training
 from decomp.platform.loop.loop import Loop
 from decomp.platform.predictions import LEVELS, Prediction, UncertaintyMap, Wanted
-from decomp.platform.spec import Budget, Component, RunSpec, Sampler
+from decomp.platform.spec import RunSpec
 from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.location import Location
 from decomp.platform.storage.runs import RunStore

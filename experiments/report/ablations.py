@@ -10,7 +10,7 @@ from decomp.experiments.report.figures import Drawing
 from decomp.experiments.report.learning_curve_figure import learning_curve_drawing
 from decomp.experiments.report.page import Section
 from decomp.experiments.report.tables import Row, Table, mean_sd
-from decomp.platform.spec import Component, Sampler
+from decomp.platform.grid import Component, Sampler
 
 
 class Varied(StrEnum):

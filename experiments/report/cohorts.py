@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from decomp.experiments.report.learning_curves import keeping_up
 from decomp.experiments.report.run_history import Repeat, RunHistory
-from decomp.platform.spec import Sampler
+from decomp.platform.grid import Sampler
 from decomp.platform.storage.records import CycleRecord
 
 

@@ -22,8 +22,8 @@ from decomp.experiments.report.tables import Table
 from decomp.experiments.report.wall_times import wall_time_section
 from decomp.platform.components import reads_truth
 from decomp.platform.datasets.base import Dataset
+from decomp.platform.grid import Component
 from decomp.platform.passes import Passes
-from decomp.platform.spec import Component
 
 MISSING = 12
 """Most sentences about what is missing."""

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from decomp.platform.grid import Budget, Component
 from decomp.platform.ledger import Ledger
 from decomp.platform.regions import Region
 from decomp.platform.samplers.windows import Windows
-from decomp.platform.spec import Budget, Component
 
 
 class Candidates:

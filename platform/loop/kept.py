@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from decomp.platform.components import build_partition
 from decomp.platform.datasets.base import Dataset
+from decomp.platform.grid import Component, RegionShape
 from decomp.platform.predictions import Prediction, UncertaintyMap
 from decomp.platform.regions import Region
 from decomp.platform.samplers import Need
 from decomp.platform.samplers.places import Places
 from decomp.platform.samplers.segments import Segments
 from decomp.platform.samplers.windows import Windows
-from decomp.platform.spec import Component, RegionShape
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from decomp.platform.components import build_selectors
 from decomp.platform.datasets.base import Split
+from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.ledger import Ledger
 from decomp.platform.loop.proposals import Proposals
 from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PassStreams, PredictTask, RegionRequest
@@ -32,7 +33,6 @@ from decomp.platform.samplers import (
 from decomp.platform.samplers.contract import scores_of, selected_images_of, selected_of
 from decomp.platform.samplers.weights import above_quantile
 from decomp.platform.samplers.whole_pool import AllImages
-from decomp.platform.spec import Budget, Component, Sampler
 
 Timed = Callable[[str], AbstractContextManager[None]]
 """Measures the wall time of a phase by name."""

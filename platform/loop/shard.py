@@ -16,6 +16,7 @@ import pyarrow as pa
 from decomp.platform.components import build_measure
 from decomp.platform.datasets.base import Dataset, is_finite, not_finite
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.learners.base import Learner, Predictor
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.loop.kept import KeptMaps, PartitionCache, Shortlist
@@ -29,7 +30,6 @@ from decomp.platform.regions import Region
 from decomp.platform.samplers import ImageView, JointRegionSelector, Need
 from decomp.platform.samplers.contract import Site, choices_of, scores_of
 from decomp.platform.samplers.weights import confidence_histogram
-from decomp.platform.spec import Component
 
 
 class StaleShard(Exception):

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
+from decomp.platform.grid import Budget
 from decomp.platform.loop.selection import Selection
 from decomp.platform.loop.tasks import ChooseTask, RegionRequest
 from decomp.platform.loop.workers import Workers
 from decomp.platform.randomness import stream
 from decomp.platform.samplers import Choice, ImageView, Need, RegionSelector
 from decomp.platform.samplers.foreground import Foreground, place_around
-from decomp.platform.spec import Budget
 
 EACH = 2
 """Regions of every class."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from decomp.platform.grid import Component, RegionShape
 from decomp.platform.passes import Passes
 from decomp.platform.predictions import Measure
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
 from decomp.platform.samplers import ImageSelector, JointRegionSelector, Need, RegionSelector
-from decomp.platform.spec import Component, RegionShape
 from decomp.platform.storage.location import Location
 
 

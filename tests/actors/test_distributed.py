@@ -6,7 +6,7 @@ from helpers.toy_runs import DECOMP, results, run_locally
 
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep
-from decomp.platform.spec import Component
+from decomp.platform.grid import Component
 from decomp.platform.storage.runs import RunStore
 
 OPTIONS = {"iterations": 20, "batch": 5, "crop": 16, "widths": [4, 8], "learning_rate": 1e-3}

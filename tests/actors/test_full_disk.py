@@ -7,7 +7,7 @@ from helpers.toy_runs import DECOMP, results, run_locally
 
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep
-from decomp.platform.spec import Component
+from decomp.platform.grid import Component
 from decomp.platform.storage.runs import RunStore
 
 SMALL = Resources(workers=1, cpus=0.5)

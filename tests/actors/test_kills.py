@@ -11,7 +11,7 @@ from decomp.actors.progress import open_progress
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep
 from decomp.platform.errors import UserError
-from decomp.platform.spec import Component, Sampler
+from decomp.platform.grid import Component, Sampler
 from decomp.platform.storage.runs import RunStore
 
 SPEC = replace(DECOMP, cycles=4)

@@ -13,9 +13,9 @@ from decomp.actors.group import WorkerGroup
 from decomp.actors.worker import Job, Worker
 from decomp.platform.components import build_dataset
 from decomp.platform.datasets.base import pool_ids
+from decomp.platform.grid import Component, Sampler
 from decomp.platform.loop.loop import Loop
 from decomp.platform.passes import Passes
-from decomp.platform.spec import Component, Sampler
 from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.runs import RunStore
 

@@ -16,8 +16,8 @@ from decomp.actors.scheduler import Sweep, room
 from decomp.actors.worker import Job
 from decomp.platform.components import build_dataset
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Budget, Component, Start
 from decomp.platform.loop.loop import Loop
-from decomp.platform.spec import Budget, Component, Start
 from decomp.platform.storage.runs import RunStore
 
 # One sampler for each way of choosing: without a prediction, at once, from a pool, with the weights, and mixed.

@@ -9,7 +9,7 @@ from helpers.programs import PROGRAMS
 from helpers.toy_runs import DECOMP, results, run_locally
 from helpers.toys import Blobs
 
-from decomp.platform.spec import Component
+from decomp.platform.grid import Component
 
 # Namespaces that need no privileges where the machine allows them, and end with all their processes.
 APART = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--mount-proc", "--pid", "--fork", "--kill-child"]

@@ -13,8 +13,9 @@ from decomp.experiments.schema import AnnotationSeconds, load_experiment
 from decomp.experiments.written import interpolated
 from decomp.platform.components import stated_learner
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.passes import Passes
-from decomp.platform.spec import Component, RunSpec
+from decomp.platform.spec import RunSpec
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 SHIPPED = sorted(FOLDER.glob("*.yaml"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from decomp.experiments.schema import load_experiment
 from decomp.platform.components import build_partition, build_selectors
 from decomp.platform.errors import UserError
-from decomp.platform.spec import Component
+from decomp.platform.grid import Component
 
 EXAMPLES = int(os.environ.get("DECOMP_FUZZ", "200"))
 FILES = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from decomp.platform.datasets.base import IGNORE, Dataset
+from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.regions import Region
-from decomp.platform.spec import Budget, Component, RunSpec, Sampler
+from decomp.platform.spec import RunSpec
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing
 from decomp.platform.storage.runs import RunStore
 from decomp.platform.storage.seals import sha256

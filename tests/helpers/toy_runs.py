@@ -7,11 +7,12 @@ from helpers.toys import Blobs
 from pydantic import TypeAdapter
 
 from decomp.platform.components import build_dataset, build_learner
+from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.loop.loop import Loop
 from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.workers import LocalWorkers
 from decomp.platform.names import RIVALS, SAMPLERS
-from decomp.platform.spec import Budget, Component, RunSpec, Sampler
+from decomp.platform.spec import RunSpec
 from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.runs import CHECKPOINT, RECORD, REGIONS, RunStore
 

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.learners import LEARNERS
-from decomp.platform.spec import Component
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 from helpers.toy_runs import DECOMP, REFERENCE, ROI_RUNS
 
-from decomp.platform.spec import Budget, Component, RunSpec, Sampler
+from decomp.platform.grid import Budget, Component, Sampler
+from decomp.platform.spec import RunSpec
 
 PARTITION = Budget(2, 3, Component("slic", {"segments": 40}))
 PAIR = Sampler(

@@ -13,8 +13,8 @@ from helpers.toys import Blobs, Centroids, Droppers, NearestMean
 from decomp.platform.components import build_dataset, build_learner, build_partition
 from decomp.platform.datasets.cityscapes import Cityscapes
 from decomp.platform.datasets.synthetic.streets import write_streets
+from decomp.platform.grid import Component
 from decomp.platform.partitions import PARTITIONS, Partition
-from decomp.platform.spec import Component
 from decomp.platform.testing import check_dataset, check_learner, check_partition
 
 BRACS = Path(__file__).parents[1] / "data" / "bracs" / "portable"

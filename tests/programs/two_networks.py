@@ -21,7 +21,7 @@ from ray.util import placement_group_table
 from decomp.actors import session
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep
-from decomp.platform.spec import Component
+from decomp.platform.grid import Component
 from decomp.platform.storage.files import FilePath
 
 NODES = (2, 3)

@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 from decomp.experiments.report.ablations import Ablation, Varied, ablation_table, find_ablations
 from decomp.experiments.report.comparison import compare
 from decomp.experiments.report.run_history import read_histories
-from decomp.platform.spec import Sampler
+from decomp.platform.grid import Sampler
 
 
 def groups(*samplers):

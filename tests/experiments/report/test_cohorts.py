@@ -2,7 +2,7 @@ from helpers.fake_runs import fake_reference, fake_run, spec
 
 from decomp.experiments.report.cohorts import finished_references, join_cohorts
 from decomp.experiments.report.run_history import read_histories
-from decomp.platform.spec import Budget
+from decomp.platform.grid import Budget
 from decomp.platform.storage.runs import RunStore
 
 

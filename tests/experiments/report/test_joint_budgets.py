@@ -13,7 +13,7 @@ from decomp.experiments.report.pairs import pairs_overall
 from decomp.experiments.report.report import compile_report
 from decomp.experiments.report.run_history import read_histories
 from decomp.experiments.schema import load_experiment
-from decomp.platform.spec import Budget, Start
+from decomp.platform.grid import Budget, Start
 
 IMAGES, POOL = Budget(2, 3, (4, 4)), Budget(None, 3, (4, 4), total=6)
 JOINT = "2x3-4x4 and 6-of-pool-3-4x4"

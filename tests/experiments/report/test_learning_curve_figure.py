@@ -6,7 +6,7 @@ from decomp.experiments.report.comparison import compare
 from decomp.experiments.report.figures import style_of
 from decomp.experiments.report.learning_curve_figure import all_budgets_drawing, learning_curve_drawing
 from decomp.experiments.report.run_history import read_histories
-from decomp.platform.spec import Budget, Component
+from decomp.platform.grid import Budget, Component
 
 
 @pytest.fixture(scope="module")

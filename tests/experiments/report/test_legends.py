@@ -8,7 +8,7 @@ from decomp.experiments.report.comparison import compare
 from decomp.experiments.report.learning_curve_figure import learning_curve_drawing
 from decomp.experiments.report.page_building import analysis_sections
 from decomp.experiments.report.run_history import read_histories
-from decomp.platform.spec import Budget
+from decomp.platform.grid import Budget
 
 KNOWN = ("rand", "uncert", "decomp", "badge", "divers-cluster", "divers-core-set")
 NAMES = (*KNOWN, *(f"{images}_{regions}" for images in KNOWN[:2] for regions in KNOWN[3:]))

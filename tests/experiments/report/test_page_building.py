@@ -17,8 +17,8 @@ from decomp.experiments.report.page_building import about, analysis_sections, re
 from decomp.experiments.report.report import compile_report
 from decomp.experiments.report.run_history import read_histories
 from decomp.experiments.schema import load_experiment
+from decomp.platform.grid import Budget, Component
 from decomp.platform.passes import Passes
-from decomp.platform.spec import Budget, Component
 from decomp.platform.storage.runs import CycleFolder, RunStore
 
 SAMPLERS = ("rand", "decomp")

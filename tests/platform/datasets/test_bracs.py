@@ -13,7 +13,7 @@ from decomp.platform.components import build_dataset
 from decomp.platform.datasets.bracs import COLUMNS, MANIFEST, SUBTYPES, Bracs, Roi, encoded, roi_file, write_manifest
 from decomp.platform.datasets.formats.graphs import RoiGraph
 from decomp.platform.errors import UserError
-from decomp.platform.spec import Component
+from decomp.platform.grid import Component
 
 SPLIT_OF_SLIDE = {"7": "train", "12": "train", "100": "train", "31": "validation", "8": "test"}
 ROIS = (

@@ -14,7 +14,7 @@ from decomp.platform.components import build_dataset
 from decomp.platform.datasets import IGNORE
 from decomp.platform.datasets.brain import CODES, VERMIS, Brain
 from decomp.platform.errors import UserError
-from decomp.platform.spec import Component
+from decomp.platform.grid import Component
 
 
 @pytest.fixture

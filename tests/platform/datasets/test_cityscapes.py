@@ -12,8 +12,8 @@ from decomp.platform.datasets import IGNORE
 from decomp.platform.datasets.cityscapes import LABEL_IDS, VOID_IDS, Cityscapes
 from decomp.platform.datasets.synthetic.streets import write_streets
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.metrics import confusion_matrix, iou, mean_iou
-from decomp.platform.spec import Component
 
 FRAMES = {"train": 8, "val": 4}
 

@@ -15,7 +15,7 @@ from decomp.platform.components import build_dataset
 from decomp.platform.datasets import IGNORE
 from decomp.platform.datasets.coco import Coco
 from decomp.platform.errors import UserError
-from decomp.platform.spec import Component
+from decomp.platform.grid import Component
 
 PANOPTIC = {split: f"annotations/panoptic_{folder}2017.json" for split, folder in (("train", "train"), ("test", "val"))}
 OF_TEST = "annotations/instances_val2017.json"

@@ -16,11 +16,11 @@ from decomp.platform.datasets import IGNORE
 from decomp.platform.datasets.folder import Folder
 from decomp.platform.datasets.formats.codes import Codes
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.learners.base import Training
 from decomp.platform.learners.unet import UNet
 from decomp.platform.ledger import Ledger
 from decomp.platform.predictions import Wanted
-from decomp.platform.spec import Component
 
 CODES = {"road": 7, "vehicle": (26, 27), "sky": 23}
 COLOURS = {"road": "#804080", "vehicle": ("#00008e", "#000046"), "sky": "#4682B4"}

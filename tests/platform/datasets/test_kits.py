@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from decomp.platform.components import build_dataset
 from decomp.platform.datasets.kits import EXCLUDED, IMAGE, LABELS, Kits23, case_name
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.regions import Region
-from decomp.platform.spec import Component
 
 SHAPE = (4, 6, 5)  # z, y, x
 VOXEL = (5.0, 0.75, 0.5)

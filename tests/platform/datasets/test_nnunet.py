@@ -11,8 +11,8 @@ from decomp.platform.components import build_dataset
 from decomp.platform.datasets.base import IGNORE
 from decomp.platform.datasets.nnunet import NnUNetRaw
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.regions import Region
-from decomp.platform.spec import Component
 
 SAGITTAL = np.array([[0, 0, -1.0], [-1, 0, 0], [0, 1, 0]])
 """A file whose axes are y, z and x: a stack of sagittal slices."""

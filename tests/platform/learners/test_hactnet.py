@@ -17,13 +17,13 @@ from decomp.platform.datasets import Dataset, Split
 from decomp.platform.datasets.base import Task
 from decomp.platform.datasets.formats.graphs import RoiGraph
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.learners.hactnet import HactNet
 from decomp.platform.learners.networks.hactnet import Network
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.spec import Component
 
 FAST = HactNet(epochs=3, batch=4, layers=2, width=8, learning_rate=0.01)
 OUTPUT = {"output.weight", "output.bias"}

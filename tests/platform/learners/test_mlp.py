@@ -15,13 +15,13 @@ from decomp.platform.datasets import Dataset, Split
 from decomp.platform.datasets.base import Task
 from decomp.platform.datasets.formats.graphs import RoiGraph
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.learners.mlp import Mlp
 from decomp.platform.learners.networks.mlp import Network
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.spec import Component
 
 FAST = Mlp(epochs=8, batch=4, widths=(8, 6), learning_rate=0.01)
 EVERYTHING = Wanted(tau=0.7, measure=Measure.ENTROPY, confidence=True, regions=True)

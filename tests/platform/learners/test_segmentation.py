@@ -8,6 +8,7 @@ from helpers.trainings import same_bytes_in_another_process, scrambled, trained
 from decomp.platform.components import build_learner
 from decomp.platform.datasets import IGNORE, Dataset
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.learners.inference import segmentation as inference
 from decomp.platform.learners.segmentation import Segmentation
 from decomp.platform.learners.training import descent
@@ -18,7 +19,6 @@ from decomp.platform.metrics import iou, mean_iou
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.spec import Component
 
 TINY = UperNet(
     channels=16,

@@ -8,6 +8,7 @@ import torch
 from decomp.platform.components import build_learner
 from decomp.platform.datasets import Dataset
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.learners import Training
 from decomp.platform.learners.networks.smp import ARCHITECTURES, Network
 from decomp.platform.learners.smp import Smp
@@ -15,7 +16,6 @@ from decomp.platform.ledger import Ledger
 from decomp.platform.predictions import Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.spec import Component
 
 TINY = Smp(
     architecture="linknet",

@@ -11,6 +11,7 @@ from helpers.trainings import same_bytes_in_another_process, scrambled, trained
 from decomp.platform.components import build_learner
 from decomp.platform.datasets import IGNORE, Dataset, Split
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.learners.base import Training
 from decomp.platform.learners.inference.segmentation import SegmentationPredictor
 from decomp.platform.learners.networks.unet import Network
@@ -20,7 +21,6 @@ from decomp.platform.metrics import confusion_matrix, iou, mean_iou
 from decomp.platform.predictions import Measure, Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.spec import Component
 
 FAST = UNet(iterations=12, batch=4, crop=16, widths=(8, 12))
 EVERYTHING = Wanted(tau=0.9, measure=Measure.ENTROPY, confidence=True, regions=True)

@@ -8,10 +8,10 @@ from torch.nn import functional
 
 from decomp.platform.components import build_learner
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.learners.networks.upernet import Network
 from decomp.platform.learners.training.distributed import Group
 from decomp.platform.learners.upernet import UperNet
-from decomp.platform.spec import Component
 
 TINY = UperNet(
     channels=16, depths=(1, 1, 2, 1), groups=(1, 2, 4, 8), decoder_channels=8, auxiliary_channels=4, drop_path=0.0

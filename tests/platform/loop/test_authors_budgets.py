@@ -7,7 +7,7 @@ import pytest
 from helpers.toy_runs import ROI_RUNS, run_locally
 
 from decomp.platform.components import build_dataset
-from decomp.platform.spec import Budget, Component
+from decomp.platform.grid import Budget, Component
 from decomp.platform.storage.runs import RunStore
 
 

@@ -1,9 +1,9 @@
 import pytest
 
+from decomp.platform.grid import Budget, Component
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.loop.candidates import Candidates
 from decomp.platform.regions import Region
-from decomp.platform.spec import Budget, Component
 
 SHAPES = {name: (4, 4) for name in "abc"}
 

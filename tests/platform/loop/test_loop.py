@@ -9,10 +9,10 @@ from helpers.toy_runs import BASE, DECOMP, REFERENCE, RUNS, results, run_alone, 
 from helpers.toys import Blobs
 
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Budget, Component
 from decomp.platform.loop import loop
 from decomp.platform.loop.loop import Observer
 from decomp.platform.samplers import class_weights
-from decomp.platform.spec import Budget, Component
 from decomp.platform.storage.runs import RunStore
 
 POOLED = ("cluster", "core-set", "badge")

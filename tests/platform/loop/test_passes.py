@@ -10,12 +10,13 @@ import pytest
 from helpers.toy_runs import BASE, DECOMP, REFERENCE, RIVAL_RUNS, ROI, RUNS, run_alone, run_locally
 
 from decomp.platform.components import build_dataset, build_learner
+from decomp.platform.grid import Component, Sampler
 from decomp.platform.loop.loop import Loop, Observer
 from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.tasks import Checkpoint, PassStreams
 from decomp.platform.loop.workers import LocalWorkers
 from decomp.platform.passes import Method, Passes
-from decomp.platform.spec import Component, RunSpec, Sampler
+from decomp.platform.spec import RunSpec
 from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.runs import RunStore
 

@@ -8,6 +8,7 @@ import pytest
 from helpers.toy_runs import BASE, DECOMP, OF_POOL, RIVAL_RUNS, ROI_RIVAL_RUNS, results, run_locally
 
 from decomp.platform.components import build_dataset, build_learner
+from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.ledger import Ledger
 from decomp.platform.loop.loop import Loop
 from decomp.platform.loop.proposals import Proposals
@@ -15,7 +16,6 @@ from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.workers import LocalWorkers
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.samplers import JointImageSelector, Need
-from decomp.platform.spec import Budget, Component, Sampler
 from decomp.platform.storage.runs import RunStore
 
 

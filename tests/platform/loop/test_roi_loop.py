@@ -6,8 +6,8 @@ import pytest
 from helpers.toy_runs import REFERENCE, ROI, ROI_RUNS, SLIDES, run_locally
 
 from decomp.platform.components import build_dataset
+from decomp.platform.grid import Budget, Component
 from decomp.platform.loop.selection import SelectionStep
-from decomp.platform.spec import Budget, Component
 from decomp.platform.storage.runs import RunStore
 
 DATASET = build_dataset(ROI.dataset)

@@ -8,6 +8,7 @@ from helpers.toy_runs import BASE
 
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.learners import Training
 from decomp.platform.ledger import Ledger
 from decomp.platform.loop.selection import SelectionStep
@@ -16,7 +17,6 @@ from decomp.platform.loop.tasks import Checkpoint
 from decomp.platform.loop.workers import LocalWorkers
 from decomp.platform.samplers import JointRegionSelector, Need
 from decomp.platform.samplers.uncertainty import UncertaintyRegions
-from decomp.platform.spec import Budget, Component, Sampler
 
 
 class Shuffled(JointRegionSelector):

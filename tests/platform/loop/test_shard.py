@@ -9,13 +9,13 @@ from helpers.toy_runs import BASE, RUNS, results, run_locally
 from helpers.toys import Centroids, NearestMean
 
 from decomp.platform.components import build_dataset, build_learner, build_selectors
+from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.learners import Predictor
 from decomp.platform.loop.loop import Loop
 from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.workers import LocalWorkers
 from decomp.platform.partitions import Partition
 from decomp.platform.samplers import Choice, ImageView, Need, RegionSelector
-from decomp.platform.spec import Budget, Component, Sampler
 from decomp.platform.storage.runs import RunStore
 
 PREDICTED: Counter[str] = Counter()

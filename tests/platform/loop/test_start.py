@@ -7,8 +7,8 @@ from helpers.toys import Blobs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decomp.platform.grid import Budget, Component, Sampler, Start
 from decomp.platform.loop.start import deal_out
-from decomp.platform.spec import Budget, Component, Sampler, Start
 from decomp.platform.storage.runs import RunStore
 
 START = Start("all-classes", Budget(3, 4, (4, 4)))

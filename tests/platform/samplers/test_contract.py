@@ -11,11 +11,11 @@ from scipy.stats import chisquare
 
 from decomp.platform.components import build_selectors
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component, Sampler
 from decomp.platform.regions import Region
 from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, CandidateRegions, JointRegionSelector
 from decomp.platform.samplers.contract import choices_of, selected_of
 from decomp.platform.samplers.tiny import KINDS, N_CLASSES, TinyImage, free, tiny_image
-from decomp.platform.spec import Component, Sampler
 from decomp.platform.testing import check_image_selector, check_region_selector
 
 SELECTORS = {name: build_selectors(Sampler("", Component("random"), Component(name)))[1] for name in REGION_SELECTORS}

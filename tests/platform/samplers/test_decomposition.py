@@ -7,13 +7,13 @@ from scipy.stats import chisquare
 
 from decomp.platform.components import build_selectors
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component, Sampler
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.regions import Region
 from decomp.platform.samplers import ImageView, class_confidence, class_weights
 from decomp.platform.samplers.contract import scores_of
 from decomp.platform.samplers.decomposition import DecompositionImages, DecompositionRegions
 from decomp.platform.samplers.tiny import KINDS, TinyImage, free, tiny_image
-from decomp.platform.spec import Component, Sampler
 
 
 @pytest.mark.parametrize(("cap", "most"), [(None, "0.1 of the image"), (0.3, "0.3 of the image"), (25, "25 pixels")])

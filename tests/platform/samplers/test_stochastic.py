@@ -8,11 +8,11 @@ from scipy.stats import chisquare, gumbel_r, kstest
 
 from decomp.platform.components import build_selectors
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component, Sampler
 from decomp.platform.predictions import LEVELS, UncertaintyMap
 from decomp.platform.samplers.stochastic import PowerRegions, SoftmaxRegions, SoftrankRegions, power, softmax, softrank
 from decomp.platform.samplers.tiny import KINDS, TinyImage, tiny_candidates, tiny_image
 from decomp.platform.schedule import value_at
-from decomp.platform.spec import Component, Sampler
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.0, 8.0])

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.regions import Region
-from decomp.platform.spec import Budget, Component, RunSpec, Sampler
+from decomp.platform.spec import RunSpec
 from decomp.platform.storage import files
 from decomp.platform.storage.records import Annotated, CycleRecord, Timing
 from decomp.platform.storage.runs import DamagedCycle, RunStore, read_identity

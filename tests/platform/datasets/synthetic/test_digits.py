@@ -10,7 +10,7 @@ from decomp.platform.components import build_dataset
 from decomp.platform.datasets import IGNORE
 from decomp.platform.datasets.synthetic.digits import SHAPE, Digits, digit_indices
 from decomp.platform.errors import UserError
-from decomp.platform.spec import Component
+from decomp.platform.grid import Component
 
 DIGEST = """
 import hashlib, sys

@@ -13,7 +13,7 @@ from decomp.platform.datasets.kits import IMAGE, LABELS, Kits23
 from decomp.platform.datasets.synthetic.abdomen import PADDINGS, draw_scan
 from decomp.platform.datasets.synthetic.phantom import Phantom, write_phantom
 from decomp.platform.errors import UserError
-from decomp.platform.spec import Component
+from decomp.platform.grid import Component
 
 DIGEST = """
 import hashlib, sys

@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score
 from decomp.platform.components import build_dataset
 from decomp.platform.datasets.synthetic.slides import FEATURES, GROUPS, LESIONS, MAX_ROIS, Slides, _slide
 from decomp.platform.errors import UserError
-from decomp.platform.spec import Component
+from decomp.platform.grid import Component
 
 SEEDS = range(5)
 SPLITS = ("train", "validation", "test")

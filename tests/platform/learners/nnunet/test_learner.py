@@ -10,12 +10,12 @@ from torch import nn
 
 from decomp.platform.components import build_learner
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.learners.base import Learner
 from decomp.platform.learners.checkpoints import write_checkpoint
 from decomp.platform.learners.nnunet import NnUNet
 from decomp.platform.learners.nnunet.prepared import PreparedVolumes
 from decomp.platform.predictions import Measure
-from decomp.platform.spec import Component
 
 
 @pytest.mark.parametrize(

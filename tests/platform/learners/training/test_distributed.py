@@ -10,13 +10,13 @@ from programs.joint_training import Exact, train
 
 from decomp.platform.components import build_learner
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.learners.base import Processes
 from decomp.platform.learners.training.distributed import Group, process_group
 from decomp.platform.learners.unet import UNet
 from decomp.platform.learners.upernet import UperNet
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.regions import Region
-from decomp.platform.spec import Component
 
 BLOBS = Blobs(height=40, width=48)
 LEDGER = Ledger.of(Annotation(Region(f"train-00{k}", (4 * k, 5 * k), (16, 16)), 1, 0) for k in range(5))
