@@ -39,7 +39,13 @@ def loops(sizes, n_image, n_region):
 
 
 @pytest.mark.parametrize(
-    ("n_classes", "n_image", "n_region", "cycles"), [(7, 1, 15, 160), (3, 1, 30, 90), (3, 5, 15, 30), (7, 5, 30, 50)]
+    ("n_classes", "n_image", "n_region", "cycles"),
+    [
+        pytest.param(7, 1, 15, 160, marks=pytest.mark.slow),
+        (3, 1, 30, 90),
+        (3, 5, 15, 30),
+        pytest.param(7, 5, 30, 50, marks=pytest.mark.slow),
+    ],
 )
 def test_every_split_is_selected_from_until_it_is_wholly_annotated(tmp_path, n_classes, n_image, n_region, cycles):
     folders, sizes = computed(tmp_path, ROI_RUNS[0], {"n_classes": n_classes}, (n_image, n_region), cycles)
