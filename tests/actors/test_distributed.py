@@ -38,6 +38,7 @@ def test_workers_that_train_together_learn_what_one_process_does(undisturbed, tm
     assert any((one[name] != other[name]).any() for name in one)  # it was no single process
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_a_joint_training_changes_nothing(undisturbed, tmp_path):
     """The others start anew with it, and all give the bytes of the undisturbed sweep."""
     graves = tmp_path / "graves"

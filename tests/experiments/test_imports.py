@@ -50,7 +50,12 @@ def imported_by_check_and_status(folder, family):
     return done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("family", sorted({path.stem.split("-")[0] for path in (ROOT / "experiments").glob("*.yaml")}))
+FAMILIES = sorted({path.stem.split("-")[0] for path in (ROOT / "experiments").glob("*.yaml")})
+ALIKE = {"brain", "phantom", "slides"}
+"""Their learners, or lighter ones, are also those of other families."""
+
+
+@pytest.mark.parametrize("family", [pytest.param(f, marks=[pytest.mark.slow] * (f in ALIKE)) for f in FAMILIES])
 def test_check_and_status_of_the_presets_import_no_slow_library(tmp_path, family):
     if family == "cityscapes":
         write_streets(tmp_path / "streets", {"train": 16, "val": 2}, (96, 192))

@@ -42,7 +42,7 @@ def loops(sizes, n_image, n_region):
     ("n_classes", "n_image", "n_region", "cycles"),
     [
         pytest.param(7, 1, 15, 160, marks=pytest.mark.slow),
-        (3, 1, 30, 90),
+        pytest.param(3, 1, 30, 90, marks=pytest.mark.slow),
         (3, 5, 15, 30),
         pytest.param(7, 5, 30, 50, marks=pytest.mark.slow),
     ],

@@ -1,4 +1,3 @@
-import gc
 import weakref
 
 import numpy as np
@@ -105,7 +104,6 @@ class Remembering(ForwardPredictor):
 
     def forward(self, image, regions=False):
         logits = torch.zeros(3, *image.shape[:2])
-        gc.collect()
         self.most = max(self.most, sum(output() is not None for output in self.outputs))
         self.outputs.append(weakref.ref(logits))
         return logits, Bottleneck(torch.zeros(1, 1, 1), (99.0, 99.0))
