@@ -6,6 +6,8 @@ import pytest
 from helpers.programs import PROGRAMS
 from helpers.toy_runs import DECOMP, SLOW, results, run_locally
 
+pytestmark = pytest.mark.slow  # three clusters of two nodes each
+
 
 @pytest.fixture(scope="module")
 def sweeps(tmp_path_factory):
