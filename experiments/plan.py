@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from decomp.experiments.problems import (
     axes_problems,
@@ -31,11 +31,13 @@ from decomp.platform.components import (
 from decomp.platform.datasets import Dataset
 from decomp.platform.datasets.splits import unusable
 from decomp.platform.errors import UserError
-from decomp.platform.grid import Component, Sampler
+from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.metrics import metric_of
 from decomp.platform.spec import FORMAT, RunSpec
 from decomp.platform.storage.runs import DamagedCycle, RunStore, read_identity
 from decomp.platform.values import canonical, flatten
+
+B = TypeVar("B", bound=Budget)
 
 
 @dataclass(frozen=True)
@@ -215,18 +217,15 @@ def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], finger
         images, regions = of("images", sampler.images), of("regions", sampler.regions)
         return replace(sampler, images=images, regions=regions, uncertainty=measure)
 
+    def with_region(budget: B) -> B:
+        return replace(budget, region=of("region", budget.region)) if isinstance(budget.region, Component) else budget
+
     samplers = [identified_sampler(sampler) for sampler in experiment.samplers]
-    budgets = [
-        replace(budget, region=of("region", budget.region)) if isinstance(budget.region, Component) else budget
-        for budget in experiment.budgets
-    ]
+    budgets = [with_region(budget) for budget in experiment.budgets]
     components = {"dataset": of("dataset", experiment.dataset), "learner": of("learner", experiment.learner)}
     start = experiment.start
     if start is not None:
-        budget = start.budget or budgets[0].of_cycle
-        if isinstance(budget.region, Component):
-            budget = replace(budget, region=of("region", budget.region))
-        start = replace(start, budget=budget)
+        start = replace(start, budget=with_region(start.budget or budgets[0].of_cycle))
     experiment = experiment.model_copy(update={**components, "samplers": samplers, "budgets": budgets, "start": start})
     repeats = [(seed, fold) for seed in experiment.seeds for fold in folds]
     base = RunSpec(
@@ -237,6 +236,12 @@ def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], finger
         seed=0,
     )
     passes = experiment.passes
+    spending = [
+        (budget, identified_sampler(told_selections(sampler, budget.cycles - 1)))
+        for budget in budgets
+        for sampler in samplers
+        if fits(sampler, budget)
+    ]
     runs = [
         replace(
             base,
@@ -246,14 +251,12 @@ def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], finger
             warm_start=experiment.warm_start,
             passes=passes,
             budget=budget.of_cycle,
-            sampler=identified_sampler(told_selections(sampler, budget.cycles - 1)),
+            sampler=sampler,
             start=experiment.start,
             cycles=budget.cycles,
         )
         for seed, fold in repeats
-        for budget in experiment.budgets
-        for sampler in experiment.samplers
-        if fits(sampler, budget)
+        for budget, sampler in spending
     ]
     references = []
     if experiment.reference is not None:

@@ -15,6 +15,7 @@ from decomp.platform.loop.workers import Workers
 from decomp.platform.randomness import stream
 from decomp.platform.samplers import Choice, ImageView, Need, RegionSelector
 from decomp.platform.samplers.foreground import Foreground, place_around
+from decomp.platform.samplers.random import anywhere
 
 EACH = 2
 """Regions of every class."""
@@ -91,7 +92,4 @@ class _OfClasses(RegionSelector):
             place = place_around(view, partial(foreground.pixel, class_, rng), rng)
             if place is not None:
                 chosen.append(Choice(view.places.take(place), class_))
-        anywhere = view.places.uniform(view.body())
-        while len(chosen) < n_region and (place := anywhere.best(rng)) is not None:
-            chosen.append(Choice(view.places.take(place)))
-        return chosen
+        return chosen + anywhere(view, n_region - len(chosen), rng)

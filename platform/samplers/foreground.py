@@ -18,6 +18,7 @@ from decomp.platform.datasets.base import IGNORE
 from decomp.platform.samplers.base import CandidateRegions, Choice, ImageView, JointRegionSelector, RegionSelector
 from decomp.platform.samplers.needs import Need
 from decomp.platform.samplers.places import Place
+from decomp.platform.samplers.random import anywhere
 
 TRIES = 20
 """Pixels that are drawn around which no place is free, before a region is drawn anywhere."""
@@ -32,14 +33,14 @@ class _AroundForeground(RegionSelector):
 
     def choose_by(self, labels: Labels, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
         """Choose regions around the foreground of a label map of shape (*axes)."""
-        foreground, anywhere = Foreground(labels, view.background), view.places.uniform(view.body())
+        foreground, everywhere = Foreground(labels, view.background), view.places.uniform(view.body())
         chosen: list[Choice] = []
         while len(chosen) < n_region:
             around = rng.random() < self.share
             class_ = foreground.draw(rng) if around else None
             place = None if class_ is None else place_around(view, partial(foreground.pixel, class_, rng), rng)
             drawn = class_ if place is not None else None
-            place = anywhere.best(rng) if place is None else place
+            place = everywhere.best(rng) if place is None else place
             if place is None:
                 break
             chosen.append(Choice(view.places.take(place), drawn))
@@ -98,10 +99,7 @@ class ClassRegions(JointRegionSelector):
                     classes.remove(class_)
                 elif len(chosen) < n_region:
                     chosen.append(Choice(view.places.take(place), class_))
-        anywhere = view.places.uniform(view.body())
-        while len(chosen) < n_region and (place := anywhere.best(rng)) is not None:
-            chosen.append(Choice(view.places.take(place)))
-        return chosen
+        return chosen + anywhere(view, n_region - len(chosen), rng)
 
     @override
     def select(self, candidates: CandidateRegions, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

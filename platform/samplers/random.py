@@ -25,8 +25,13 @@ class RandomRegions(RegionSelector):
 
     @override
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
-        peaks = view.places.uniform(view.body())
-        chosen: list[Choice] = []
-        while len(chosen) < n_region and (place := peaks.best(rng)) is not None:
-            chosen.append(Choice(view.places.take(place)))
-        return chosen
+        return anywhere(view, n_region, rng)
+
+
+def anywhere(view: ImageView, n: int, rng: np.random.Generator) -> list[Choice]:
+    """Up to `n` of the free places, drawn one after the other, those within the body first."""
+    peaks = view.places.uniform(view.body())
+    chosen: list[Choice] = []
+    while len(chosen) < n and (place := peaks.best(rng)) is not None:
+        chosen.append(Choice(view.places.take(place)))
+    return chosen

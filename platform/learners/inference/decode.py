@@ -19,9 +19,9 @@ import torch
 from typing_extensions import override
 
 from decomp.platform.learners.inference.bottleneck import Bottleneck, ForwardRegions
-from decomp.platform.learners.inference.maps import Maps, not_finite
+from decomp.platform.learners.inference.maps import Maps, levels_type, quantised, uncertainty_map
 from decomp.platform.learners.inference.own import add_pass, own_uncertainty
-from decomp.platform.learners.inference.softmax import chunks_of, class_sum, entropy_of
+from decomp.platform.learners.inference.softmax import chunks_of, class_sum, entropy_of, shifted
 from decomp.platform.measures import OwnMeasure
 from decomp.platform.predictions import LEVELS, MapReader, Measure, Prediction, UncertaintyMap, Wanted
 from decomp.platform.regions import Region
@@ -74,7 +74,7 @@ def decode(
         levels = maps.levels.reshape(axes)
         if expected is not None and over_passes:
             levels = _over_passes(levels, measure, expected)
-        uncertainty = _uncertainty(levels, measure.greatest(n_classes))
+        uncertainty = uncertainty_map(levels, measure.greatest(n_classes))
     if maps.confidence is not None and wanted.confidence:
         confidence = maps.confidence.cpu().numpy().reshape(axes)
     return Prediction(
@@ -112,10 +112,7 @@ class ForwardMaps(MapReader):
         with torch.inference_mode():
             log_total, entropy = self._totals
             share = self._logits[class_].float().reshape(-1).sub(log_total).exp_().mul_(entropy)
-            levels = torch.empty_like(share, dtype=_levels_type(share.device))
-            greatest = Measure.ENTROPY.greatest(n_classes)
-            levels.copy_(share.mul_(LEVELS / greatest).round_().clamp_(0, LEVELS))
-            return _uncertainty(levels.reshape(axes), greatest)
+            return quantised(share.reshape(axes), Measure.ENTROPY.greatest(n_classes))
 
     @cached_property
     def _totals(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,12 +120,10 @@ class ForwardMaps(MapReader):
         flat = self._logits.flatten(1)
         log_total, entropy = (torch.empty(flat.shape[1], device=flat.device) for _ in range(2))
         for chunk in chunks_of(flat):
-            part = flat[:, chunk].float()
-            top = part.amax(0)
-            shifted = part - top
-            exponentials = shifted.exp()
+            gaps, top = shifted(flat, chunk)
+            exponentials = gaps.exp()
             total = class_sum(exponentials)
-            entropy[chunk] = entropy_of(shifted, exponentials, total)
+            entropy[chunk] = entropy_of(gaps, exponentials, total)
             log_total[chunk] = total.log_().add_(top)
         return log_total, entropy
 
@@ -177,26 +172,22 @@ def decode_chunks(logits: torch.Tensor, wanted: Wanted) -> Maps:
     labels = torch.empty(n_pixels, dtype=torch.uint8, device=device)
     scored = wanted.confidence or wanted.tau is not None
     confidence = torch.empty(n_pixels, device=device) if scored else None
-    levels = torch.empty(n_pixels, dtype=_levels_type(device), device=device) if measure is not None else None
+    levels = torch.empty(n_pixels, dtype=levels_type(device), device=device) if measure is not None else None
     # The first class among the greatest has the greatest rank.
     ranks = torch.arange(n_classes, 0, -1, dtype=torch.uint8, device=device)[:, None]
     for chunk in chunks_of(logits):
-        part = logits[:, chunk].float()
-        top = part.amax(0)
-        if float((top * 0).sum()) != 0:  # NaN where any is NaN or infinite
-            raise not_finite()
-        shifted = part - top
-        torch.sub(n_classes, (_is_zero(shifted) * ranks).amax(0), out=labels[chunk])
+        gaps, _ = shifted(logits, chunk)
+        torch.sub(n_classes, (_is_zero(gaps) * ranks).amax(0), out=labels[chunk])
         if confidence is None and measure is None:
             continue
-        exponentials = shifted.exp()
+        exponentials = gaps.exp()
         total = class_sum(exponentials)
         if confidence is not None:
             torch.reciprocal(total, out=confidence[chunk])
         if levels is not None and measure is not None:
             match measure:
                 case Measure.ENTROPY | Measure.EXPECTED_ENTROPY:
-                    value = entropy_of(shifted, exponentials, total)
+                    value = entropy_of(gaps, exponentials, total)
                 case Measure.MUTUAL_INFORMATION:
                     value = torch.zeros_like(total)
                 case Measure.LEAST_CONFIDENCE:
@@ -230,20 +221,12 @@ def _counts(maps: Maps, wanted: Wanted, axes: Sequence[int], n_classes: int) -> 
     return count_classes(labels, confidence, wanted.annotated, wanted.tau, n_classes)
 
 
-def _uncertainty(levels: torch.Tensor, greatest: float) -> UncertaintyMap:
-    return UncertaintyMap(levels if levels.is_cuda else levels.numpy(), greatest / LEVELS)
-
-
 def _over_passes(entropy: torch.Tensor, measure: Measure, expected: torch.Tensor) -> torch.Tensor:
     """The measure in levels, given the entropy of the mean prediction in levels and `expected` of `decode`."""
     kind = entropy.dtype
     if measure is Measure.EXPECTED_ENTROPY:
         return expected.to(kind)
     return (entropy.int() - expected.int()).clamp_(min=0).to(kind)
-
-
-def _levels_type(device: torch.device) -> torch.dtype:
-    return torch.uint16 if device.type == "cpu" else torch.int32
 
 
 def _is_zero(values: torch.Tensor) -> torch.Tensor:

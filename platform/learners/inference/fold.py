@@ -11,8 +11,7 @@ from functools import cache
 
 import torch
 
-from decomp.platform.learners.inference.maps import not_finite
-from decomp.platform.learners.inference.softmax import chunks_of, class_sum, entropy_of
+from decomp.platform.learners.inference.softmax import chunks_of, class_sum, entropy_of, shifted
 from decomp.platform.predictions import LEVELS, Measure
 
 Sums = tuple[torch.Tensor, torch.Tensor | None]
@@ -77,16 +76,12 @@ def add_chunks(logits: torch.Tensor, probabilities: torch.Tensor, entropies: tor
         FloatingPointError: as `Fold.add` does.
     """
     for chunk in chunks_of(logits):
-        part = logits[:, chunk].float()
-        top = part.amax(0)
-        if float((top * 0).sum()) != 0:  # NaN where any is NaN or infinite
-            raise not_finite()
-        shifted = part - top
-        exponentials = shifted.exp()
+        gaps, _ = shifted(logits, chunk)
+        exponentials = gaps.exp()
         total = class_sum(exponentials)
         probabilities[:, chunk].addcdiv_(exponentials, total)
         if entropies is not None:
-            entropies[chunk] += entropy_of(shifted, exponentials, total)
+            entropies[chunk] += entropy_of(gaps, exponentials, total)
 
 
 @cache

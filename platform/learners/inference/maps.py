@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import torch
 
+from decomp.platform.predictions import LEVELS, UncertaintyMap
+
 
 class Maps(NamedTuple):
     """What decoding gives for P pixels and C classes, on the logits' device.
@@ -24,3 +26,19 @@ class Maps(NamedTuple):
 def not_finite() -> FloatingPointError:
     """The error of a diverged model; callers that know its name add it, and those with the image look there for NaN."""
     return FloatingPointError("The model gives NaN or infinite values; lower learning_rate.")
+
+
+def levels_type(device: torch.device) -> torch.dtype:
+    """Type of levels of uncertainty on a device."""
+    return torch.uint16 if device.type == "cpu" else torch.int32
+
+
+def uncertainty_map(levels: torch.Tensor, greatest: float) -> UncertaintyMap:
+    """An uncertainty in levels of `levels_type`, shape (*axes), whose greatest value is `greatest`."""
+    return UncertaintyMap(levels if levels.is_cuda else levels.numpy(), greatest / LEVELS)
+
+
+def quantised(values: torch.Tensor, greatest: float) -> UncertaintyMap:
+    """An uncertainty of shape (*axes), float32 from 0 to `greatest`, in levels."""
+    levels = (values * (LEVELS / greatest)).round_().clamp_(0, LEVELS)
+    return uncertainty_map(levels.to(levels_type(levels.device)), greatest)

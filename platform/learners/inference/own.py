@@ -3,8 +3,9 @@
 import torch
 
 from decomp.platform.errors import UserError
+from decomp.platform.learners.inference.maps import quantised
 from decomp.platform.measures import OwnMeasure
-from decomp.platform.predictions import LEVELS, UncertaintyMap
+from decomp.platform.predictions import UncertaintyMap
 
 
 def add_pass(measure: OwnMeasure, logits: torch.Tensor) -> None:
@@ -31,6 +32,4 @@ def own_uncertainty(measure: OwnMeasure, logits: torch.Tensor) -> UncertaintyMap
         )
     if not bool(torch.isfinite(values).all()):
         raise UserError(f"{name}.values gave NaN or infinite values; give numbers from 0 to {measure.greatest:g}.")
-    levels = (values * (LEVELS / measure.greatest)).round_().clamp_(0, LEVELS).reshape(logits.shape[1:])
-    on_cpu = levels.device.type == "cpu"
-    return UncertaintyMap(levels.to(torch.uint16).numpy() if on_cpu else levels.int(), measure.greatest / LEVELS)
+    return quantised(values.reshape(logits.shape[1:]), measure.greatest)

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import cv2
 import torch
 
+from decomp.platform.learners.inference.maps import not_finite
+
 CHUNK = {"cpu": 2**17, "cuda": 2**27}
 """Logits treated at once: on the CPU half a megabyte, of which a few intermediates fit a second-level cache."""
 
@@ -15,6 +17,23 @@ def chunks_of(logits: torch.Tensor) -> Iterator[slice]:
     size = max(1, CHUNK[logits.device.type] // n_classes)
     for first in range(0, n_pixels, size):
         yield slice(first, first + size)
+
+
+def shifted(logits: torch.Tensor, chunk: slice) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of a chunk less the greatest of each pixel, shape (C, p), and that, shape (p,); float32.
+
+    Args:
+        logits: shape (C, P).
+        chunk: of its pixels.
+
+    Raises:
+        FloatingPointError: if the model's output is not finite, as `decode` says.
+    """
+    part = logits[:, chunk].float()
+    top = part.amax(0)
+    if float((top * 0).sum()) != 0:  # NaN where any is NaN or infinite
+        raise not_finite()
+    return part - top, top
 
 
 def class_sum(values: torch.Tensor) -> torch.Tensor:
