@@ -8,9 +8,9 @@ from helpers.toy_runs import DECOMP, REFERENCE, RIVAL_RUNS, ROI_RUNS, RUNS, resu
 from ray.util import placement_group_table
 
 from decomp.actors import scheduler
-from decomp.actors.coordinator import Outcome
+from decomp.actors.coordinator import Outcome, ProgressObserver
 from decomp.actors.group import WorkerGroup, start_workers
-from decomp.actors.progress import ProgressObserver, open_progress
+from decomp.actors.progress import open_progress
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep, room
 from decomp.actors.worker import Job
