@@ -1,4 +1,4 @@
-"""One driver per experiment: a second one would compute the same cycles and write the same MLflow runs."""
+"""One writer of the report and of MLflow per experiment, however many drivers compute its runs."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
