@@ -1,4 +1,4 @@
-"""The command line: `decomp run`, `check`, `status`, `stop`, `report`, `sync`, `ui`, `convert` and `list`.
+"""The command line: `decomp run`, `submit`, `check`, `status`, `stop`, `report`, `sync`, `ui`, `convert` and `list`.
 
 Heavy libraries are imported where they are used, so that `--help` and `check` answer at once.
 """
@@ -28,6 +28,7 @@ from decomp.experiments.console import CONSOLE, clear_mistakes, prepare_environm
 from decomp.experiments.interruption import heed_signals, signals_as_interruptions, stoppable
 from decomp.experiments.reporting import mirroring, print_report, write_report
 from decomp.experiments.schema import load_experiment
+from decomp.experiments.submitting import submit
 from decomp.platform.errors import UserError
 from decomp.platform.version import package_version
 
@@ -89,6 +90,9 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
     if failed:
         CONSOLE.print(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again.", style="red")
         raise typer.Exit(1)
+
+
+app.command()(submit)
 
 
 @app.command()
