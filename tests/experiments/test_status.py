@@ -1,6 +1,7 @@
 import socket
 import threading
 import time
+from contextlib import ExitStack, nullcontext
 
 import pytest
 from helpers.fake_runs import commit, fake_run
@@ -40,6 +41,26 @@ def test_what_is_told_is_read_back(tmp_path):
         (status,) = Status.read(tmp_path).values()
         assert (status.active, status.failed) == ({}, {"b": "RuntimeError: no"})
     assert Status.read(tmp_path) == {}
+
+
+def test_one_driver_leads_at_a_time_even_where_each_machine_keeps_its_locks_to_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(type(tmp_path), "lock", lambda self: nullcontext())
+    with sharing(tmp_path) as first:
+        assert first.leads
+        with sharing(tmp_path) as driver:
+            assert not driver.leads
+            assert not driver.lead()
+    with sharing(tmp_path) as driver:
+        assert driver.leads
+
+
+def test_who_writes_alone_keeps_drivers_from_leading_until_it_ends(root):
+    with ExitStack() as stack:
+        stack.enter_context(driving(root))
+        with sharing(root) as driver:
+            assert not driver.leads
+            stack.close()
+            assert driver.lead()
 
 
 def test_one_of_several_drivers_is_stopped(tmp_path, monkeypatch):
