@@ -20,7 +20,7 @@ from decomp.actors.progress import ProgressReader, ProgressReport, open_progress
 from decomp.actors.resources import Resources
 from decomp.platform.errors import StorageError, UserError
 from decomp.platform.spec import RunSpec
-from decomp.platform.storage.claims import Claims
+from decomp.platform.storage.claims import NOBODY, Claims
 from decomp.platform.storage.location import Location
 from decomp.platform.storage.runs import RunStore
 
@@ -140,6 +140,13 @@ class Sweep:
         self._elsewhere = {spec.key for spec in waiting} & held
         return [spec for spec in released if RunStore(self.root, spec).finished]
 
+    def _is_elsewhere(self, spec: RunSpec) -> bool:
+        """Whether another driver, which took this one for dead, computes a run that has failed here, or has done so."""
+        if self.claims is None:
+            return False
+        self.claims.look_again()
+        return self.claims.others().get(spec.key, NOBODY).living or RunStore(self.root, spec).finished
+
     def _close_slots(self) -> None:
         for slot in self._slots:
             slot.close()
@@ -172,7 +179,9 @@ class Sweep:
             slot.close()
 
     def _collect(self) -> tuple[list[Outcome], list[RunSpec]]:
-        """How runs ended, and runs to start again: they lost processes, but had committed cycles since they started."""
+        """How runs ended, and runs to start again: they lost processes, but had committed cycles since they started, or
+        another driver computes them.
+        """
         if not self._running:  # no room at the moment
             time.sleep(POLL)
             return [], []
@@ -190,6 +199,9 @@ class Sweep:
                 self._slots.remove(running.slot)
                 running.slot.close()
             if outcome.lost and len(RunStore(self.root, running.spec).committed()) > running.done:
+                again.append(running.spec)
+            elif outcome.error is not None and self._is_elsewhere(running.spec):
+                self._release(running.spec)
                 again.append(running.spec)
             else:
                 ended.append(outcome)

@@ -1,7 +1,7 @@
 """The sweep of `decomp run`: what is missing is computed on Ray, shown, told to other terminals and mirrored."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 
 from decomp.actors import session
 from decomp.actors.coordinator import Outcome
@@ -49,7 +49,7 @@ def compute_all(
     for sentence in released:
         CONSOLE.print(sentence, markup=False, highlight=False, soft_wrap=True)
     failed = _compute(plan, missing, mirror, address, driver, verbose=verbose) if missing else []
-    if not driver.lead():
+    if not driver.succeed():
         return failed, ()
     if released or not missing or not led:  # without their first cycles there was nothing to mirror
         mirror.submit(*plan.compared)
@@ -89,6 +89,8 @@ def _compute(
         def listen(report: ProgressReport, ended: Sequence[Outcome]) -> None:
             nonlocal waiting
             progress.update(report, ended)
+            with suppress(OSError):  # the storage cannot be reached for now
+                driver.lead()  # whoever led may have left
             at_work = any(activity.phase in ("predict", "train") for activity in report.active.values())
             if driver.leads and waiting and (at_work or report.committed or ended):
                 # Only now, since importing MLflow would hold the start of the workers up.

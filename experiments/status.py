@@ -26,8 +26,9 @@ from decomp.platform.storage.runs import DamagedCycle, LostTimes
 
 STOP, LEADER = ".stop", "leader"
 
-WRITE_EVERY, LISTEN_EVERY = 2.0, 2.0
-"""Seconds between two writings of the status, and between two looks for a request to stop."""
+WRITE_EVERY, LISTEN_EVERY, SUCCEED_EVERY = 2.0, 2.0, 1.0
+"""Seconds between two writings of the status, between two looks for a request to stop, and between two attempts to
+succeed a leader that is not heard."""
 
 RECENT = 3
 """Cycles from which the time left is estimated: later cycles take longer, and each costs a request in a bucket."""
@@ -125,7 +126,6 @@ class Driver:
 
     def lead(self) -> bool:
         """Be the one that writes the report and MLflow if there is none; returns whether it is."""
-        self.claims.look_again()
         if not self.leads and self.claims.take(LEADER):
             try:
                 self._stack.enter_context((self.root / LOCK).lock())
@@ -133,6 +133,17 @@ class Driver:
             except Locked:  # another command writes at the moment
                 self.claims.release(LEADER)
         return self.leads
+
+    def succeed(self) -> bool:
+        """Lead unless another driver is seen to do so: one that was killed elsewhere is known to be dead only later."""
+        self.claims.look_again()
+        before = self.claims.told_by_holder(LEADER)
+        while not self.lead():
+            self.claims.look_again()
+            if (told := self.claims.told_by_holder(LEADER)) is not None and told != before:
+                return False
+            time.sleep(SUCCEED_EVERY)
+        return True
 
 
 @contextmanager

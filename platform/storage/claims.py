@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from decomp.platform.errors import StorageError
@@ -99,16 +99,22 @@ class Claims:
         """
         if name in self._mine:
             return True
-        claim = self.others().get(name)
-        if claim is not None and claim.living:
+        before = self.others().get(name, NOBODY)
+        if before.living:
             return False
-        place = self._folder / f"{name}.{claim.number + 1 if claim else 1}"
-        published = place.publish(place.stage(), {DRIVER: self.driver.encode()})
-        if _read(published / DRIVER) != self.driver.encode():
-            self.look_again()
-            return False
-        self._mine[name] = place
-        return True
+        place = self._folder / f"{name}.{before.number + 1}"
+        try:
+            published = place.publish(place.stage(), {DRIVER: self.driver.encode()})
+            won = _read(published / DRIVER) == self.driver.encode()
+        except FileNotFoundError:  # whoever was faster has released it already
+            won = False
+        self.look_again()
+        if won and self.others().get(name, NOBODY).living:  # under a number that the last look did not show
+            place.abandon()
+            won = False
+        if won:
+            self._mine[name] = place
+        return won
 
     def release(self, name: str) -> None:
         """Give back what this driver has claimed, if it has."""
@@ -129,26 +135,35 @@ class Claims:
             self._looked = time.monotonic()
         return self._others
 
+    def told_by_holder(self, name: str) -> bytes | None:
+        """What the driver that has claimed something tells now; None if nobody has."""
+        claim = self.others().get(name)
+        return _read(self.root / DRIVERS / claim.driver) if claim is not None and claim.driver else None
+
     def _look(self) -> dict[str, "_Claim"]:
         claims: dict[str, _Claim] = {}
         for published, place in self._folder.published("").items():
             name, _, number = published.rpartition(".")
-            if not number.isdecimal() or name in self._mine or int(number) < claims.get(name, NOBODY).number:
+            if not number.isdecimal() or (driver := (_read(place / DRIVER) or b"").decode()) == self.driver:
                 continue
-            driver = (_read(place / DRIVER) or b"").decode()
-            claims[name] = _Claim(int(number), driver, bool(driver) and self._lives(driver))
+            before = claims.get(name, NOBODY)
+            living = self._lives(driver)
+            last = max(before.number, int(number))
+            claims[name] = _Claim(last, driver, living) if living or not before.living else replace(before, number=last)
         return claims
 
     def _sweep(self) -> None:
-        """Remove what drivers of this machine that were killed have left."""
+        """Remove what drivers have left that are known to be dead."""
         for name in (self.root / DRIVERS).names():
-            if lives(name) is False:
+            if not self._lives(name):
                 (self.root / DRIVERS / name).discard()
         for place in self._folder.published("").values():
-            if lives((_read(place / DRIVER) or b"").decode()) is False:
+            if not self._lives((_read(place / DRIVER) or b"").decode()):
                 place.publication.abandon()
 
     def _lives(self, driver: str) -> bool:
+        if not driver:  # it was killed while it claimed something or gave it back
+            return False
         if (living := lives(driver)) is not None:
             return living
         content, now = _read(self.root / DRIVERS / driver), time.monotonic()
@@ -193,17 +208,12 @@ def drivers(root: Location) -> dict[str, Mapping[str, Any]]:
     """
     told = {}
     folder = root / DRIVERS
-    for name in sorted(name for name in folder.names() if not name.startswith(".")):  # no half-made file
+    for name in sorted(folder.names()):
         living = lives(name)
-        content = (
-            _read(folder / name)
-            if living is not False and not name.startswith(".") and not name.endswith(".stop")
-            else None
-        )
-        if content is None:
+        if name.startswith(".") or name.endswith(".stop") or living is False:  # half-made, a request, or dead
             continue
         with suppress(ValueError, TypeError, KeyError):
-            says = json.loads(content)
+            says = json.loads(_read(folder / name) or b"")
             if living or time.time() - says["at"] < EXPIRE:
                 told[name] = says
     return told

@@ -14,6 +14,8 @@ from decomp.experiments.lock import is_driven, sole_driver
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.experiments.status import (
+    LEADER,
+    Driver,
     Status,
     StatusWriter,
     ask_to_stop,
@@ -23,6 +25,8 @@ from decomp.experiments.status import (
     stop_drivers,
     withdraw_request,
 )
+from decomp.platform.storage import claims
+from decomp.platform.storage.claims import Claims
 
 
 @pytest.fixture
@@ -61,6 +65,22 @@ def test_who_writes_alone_keeps_drivers_from_leading_until_it_ends(root):
             assert not driver.leads
             stack.close()
             assert driver.lead()
+
+
+def test_a_leader_that_is_heard_is_not_succeeded_and_a_silent_one_is(root, monkeypatch):
+    monkeypatch.setattr(claims, "lives", lambda name: None)  # drivers are on other machines
+    monkeypatch.setattr(status, "SUCCEED_EVERY", 0.01)
+    leader = Claims(root, renew=0.05)
+    with ExitStack() as stack, Claims(root, expire=2.0, look=0.0).open() as mine:
+        stack.enter_context(leader.open())
+        assert leader.take(LEADER)
+        driver = Driver(root, mine, _stack=stack)
+        assert not driver.succeed()
+        assert not driver.leads
+    leader.write()
+    assert leader.take(LEADER)  # and is killed
+    with ExitStack() as stack, Claims(root, expire=0.5, look=0.0).open() as mine:
+        assert Driver(root, mine, _stack=stack).succeed()
 
 
 def test_one_of_several_drivers_is_stopped(tmp_path, monkeypatch):

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from decomp.platform.storage import buckets, owners
 from decomp.platform.storage import claims as module
-from decomp.platform.storage import owners
 from decomp.platform.storage.claims import CLAIMS, DRIVERS, Claims, drivers
 
 TAKE = """
@@ -114,6 +114,43 @@ def test_of_two_that_take_over_one_wins(root, elsewhere):
     first, second = Claims(root), Claims(root)
     assert not any(claim.living for seen in (first.others(), second.others()) for claim in seen.values())
     assert [first.take("run"), second.take("run")] == [True, False]
+
+
+def test_what_silent_drivers_elsewhere_have_left_is_swept_away(root, elsewhere):
+    silent = Claims(root)
+    (root / DRIVERS).prepare()
+    (root / DRIVERS / silent.driver).write_atomically(b"{}")
+    assert silent.take("run")
+    with sharing(root, expire=0.0) as mine:
+        mine.others()  # hears nothing new
+    assert not [*(root / DRIVERS).names(), *(root / CLAIMS).names()]
+
+
+def test_who_missed_that_a_claim_was_taken_over_does_not_get_it_by_its_first_number(root):
+    late = Claims(root, look=100.0)
+    assert late.others() == {}
+    with sharing(root) as holder:
+        place = root / CLAIMS / "run.2"  # as if it had taken over run.1, which has been swept away since
+        place.publish(place.stage(), {"driver": holder.driver.encode()})
+        assert not late.take("run")
+        assert set((root / CLAIMS).published("")) == {"run.2"}
+
+
+def test_a_claim_whose_acknowledgement_was_lost_is_held(root):
+    with sharing(root) as mine:
+        place = root / CLAIMS / "run.1"
+        place.publish(place.stage(), {"driver": mine.driver.encode()})
+        assert mine.take("run")
+    assert not (root / CLAIMS).names()
+
+
+def test_a_claim_that_its_winner_released_at_once_is_lost_for_now(bucket, monkeypatch):
+    with sharing(bucket) as mine:
+        create = buckets.Bucket.create
+        monkeypatch.setattr(buckets.Bucket, "create", lambda *_: False)  # somebody was faster, and is gone again
+        assert not mine.take("run")
+        monkeypatch.setattr(buckets.Bucket, "create", create)
+        assert mine.take("run")
 
 
 def test_a_claim_whose_driver_was_killed_in_the_midst_of_it_is_free(root):
