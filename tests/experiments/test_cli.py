@@ -209,6 +209,30 @@ def test_a_killed_driver_resumes_from_a_bucket_with_identical_results(finished, 
     assert (tmp_path / "runs" / "toy" / "report" / "summary.csv").exists()
 
 
+@pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.slow)])
+def test_drivers_share_the_runs_and_take_over_those_of_one_that_was_killed(finished, tmp_path, where, request):
+    folder, _ = finished
+    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
+    storage = tmp_path / "shared" if where == "folder" else request.getfixturevalue("bucket")
+    arguments = ("toy.yaml", f"storage={storage}", "learner.seconds=0.3", "resources.runs_at_once=1")
+    drivers = [start("run", *arguments, cwd=tmp_path, start_new_session=True) for _ in range(2)]
+    told = dict[int, set[str]]()
+
+    def active():
+        told.update({status.pid: set(status.active) for status in Status.read(storage / "toy").values()})
+        return set(told) == {driver.pid for driver in drivers} and all(told.values())
+
+    wait_for(active, drivers[0])
+    assert set.intersection(*told.values()) == set()
+    kill(drivers.pop(0))
+    out, err = drivers[0].communicate(timeout=300)
+    assert drivers[0].returncode == 0, err
+    assert "Report:" in out
+    plan = plan_of(folder, "learner.seconds=0.3")
+    run_locally(tmp_path / "oracle", *plan.references, *plan.runs)
+    assert results(storage / "toy") == results(tmp_path / "oracle")
+
+
 def test_a_bucket_that_is_missing_is_said_before_anything_is_computed(finished, tmp_path, bucket):
     folder, _ = finished
     (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
@@ -319,12 +343,12 @@ def test_status_and_stop_name_the_folder_that_they_looked_into(finished, tmp_pat
         )
         assert end in said
     _, out, _ = decomp("status", "toy.yaml", cwd=folder)
-    assert f"8 of 8 runs finished, 0 waiting in {store_of(folder)}; nobody works on it." in " ".join(out.split())
+    told = f"8 of 8 runs finished, 0 waiting in {store_of(folder)}; 24 of 24 cycles; nobody works on it."
+    assert told in " ".join(out.split())
 
 
 def told_active(folder):
-    told = Status.read(store_of(folder))
-    return told.active if told else {}
+    return {label for told in Status.read(store_of(folder)).values() for label in told.active}
 
 
 def kill(process):
