@@ -78,6 +78,8 @@ MAY_IMPORT = {
     "experiments.sources",
     "experiments.results": "experiments.report.run_history experiments.report experiments.description "
     "experiments.sources experiments.verdict",
+    "experiments.study": "platform storage experiments.console experiments.schema experiments.report.run_history "
+    "experiments.report experiments.description experiments.sources experiments.verdict",
     "experiments.checking": "platform components spec experiments.console experiments.report.run_history "
     "experiments.plan experiments.report experiments.prospects",
     "experiments.tracking": "platform components spec storage datasets.base experiments.import_marks "

@@ -61,6 +61,7 @@ class Manifest:
         experiment: the experiment.
         runs: by key, the number of the last cycle of a run, a reference or a shared first cycle.
         files: by name, the SHA-256 of every other file.
+        unfinished: labels of the runs and references that were planned, but not finished when it was written.
     """
 
     layout: int
@@ -69,6 +70,7 @@ class Manifest:
     experiment: Description
     runs: Mapping[str, int]
     files: Mapping[str, str]
+    unfinished: tuple[str, ...] = ()
 
 
 MANIFESTS = pydantic.TypeAdapter(Manifest)
@@ -121,13 +123,17 @@ class Archive:
         return checksum(self.path)
 
     def runs(self) -> Iterator[ArchivedRun]:
-        """All runs: first cycles, references, then runs; each is read and checked when it is asked for.
+        """All runs: first cycles, references, then runs, each in the order in which they were planned.
+
+        Each is read and checked when it is asked for.
 
         Raises:
             UserError: if a file is not what the manifest says, or is of no run.
         """
         with _zip(self.path) as file:
-            specs = [self._spec(file, key, last) for key, last in self.manifest.runs.items()]
+            place = {name: number for number, name in enumerate(file.namelist())}
+            keys = sorted(self.manifest.runs, key=lambda key: place.get(f"runs/{key}/{RUN}", -1))
+            specs = [self._spec(file, key, self.manifest.runs[key]) for key in keys]
             order = {"first": 0, "reference": 1, "run": 2}
             firsts = {spec.key for spec in specs if spec.kind == "first"}
             for spec in sorted(specs, key=lambda spec: order[spec.kind]):

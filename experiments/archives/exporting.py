@@ -95,14 +95,20 @@ def export(description: Description, histories: Sequence[RunHistory], target: Pa
     firsts = [history for history in histories if history.spec.kind == "first" and history.spec.key in shared]
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        draft.write_bytes(_zipped(description, firsts, finished))
+        unfinished = tuple(history.spec.label for history in compared if not history.finished)
+        draft.write_bytes(_zipped(description, firsts, finished, unfinished))
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
-    return Exported(Archive.open(target), len(finished), len(compared) - len(finished))
+    return Exported(Archive.open(target), len(finished), len(unfinished))
 
 
-def _zipped(description: Description, firsts: Sequence[RunHistory], finished: Sequence[RunHistory]) -> bytes:
+def _zipped(
+    description: Description,
+    firsts: Sequence[RunHistory],
+    finished: Sequence[RunHistory],
+    unfinished: tuple[str, ...],
+) -> bytes:
     tables = {
         "cycles": cycle_table(finished, axes_of(description.metric, description.seconds)),
         "class_cycles": class_table(finished, description.classes),
@@ -114,7 +120,7 @@ def _zipped(description: Description, firsts: Sequence[RunHistory], finished: Se
         files |= _files(history)
     runs = {history.spec.key: len(history.cycles) for history in (*firsts, *finished)}
     digests = {name: sha256(content) for name, content in files.items()}
-    manifest = Manifest(LAYOUT, FORMAT, package_version(), description, runs, digests)
+    manifest = Manifest(LAYOUT, FORMAT, package_version(), description, runs, digests, unfinished)
     fields = json.dumps(MANIFESTS.dump_python(manifest, mode="json"), sort_keys=True, indent=1) + "\n"
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as zipped:

@@ -36,6 +36,12 @@ def refusal(path):
     return message
 
 
+def test_runs_come_in_the_order_in_which_they_were_planned(archive, computed):
+    assert [run.spec.key for run in archive.runs() if run.spec.kind != "first"] == [
+        spec.key for spec in (*computed.references, *computed.runs)
+    ]
+
+
 def test_all_runs_are_read_with_their_own_cycles(archive, computed):
     runs = {run.spec.key: run for run in archive.runs()}
     assert set(runs) == {spec.key for spec in computed.specs}
