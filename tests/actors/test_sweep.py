@@ -8,16 +8,11 @@ from helpers.toy_runs import DECOMP, REFERENCE, RIVAL_RUNS, ROI_RUNS, RUNS, resu
 from ray.util import placement_group_table
 
 from decomp.actors import scheduler
-from decomp.actors.coordinator import Outcome, ProgressObserver
-from decomp.actors.group import WorkerGroup, start_workers
-from decomp.actors.progress import open_progress
+from decomp.actors.coordinator import Outcome
 from decomp.actors.resources import Resources
 from decomp.actors.scheduler import Sweep, room
-from decomp.actors.worker import Job
-from decomp.platform.components import build_dataset
 from decomp.platform.errors import UserError
 from decomp.platform.grid import Budget, Component, Start
-from decomp.platform.loop.loop import Loop
 from decomp.platform.storage.runs import RunStore
 
 # One sampler for each way of choosing: without a prediction, at once, from a pool, with the weights, and mixed.
@@ -89,40 +84,6 @@ def test_runs_of_a_first_cycle_that_failed_are_given_up(cluster, tmp_path):
         "RuntimeError: the learner has had enough",
         "the first cycle that it shares failed",
     ]
-
-
-def test_a_killed_worker_changes_nothing(cluster, oracle, tmp_path):
-    """The learner kills its own process once, in the middle of a training."""
-    spec = replace(DECOMP, learner=Component("helpers.toys:Mortal", {"grave": str(tmp_path / "grave"), "at_cycle": 4}))
-    outcomes = Sweep(tmp_path / "runs", [spec.first, spec], SMALL).run(lambda report, ended: None)
-    assert [outcome.error for outcome in outcomes] == [None, None]
-    assert (tmp_path / "grave").exists()
-    mine = results(RunStore(tmp_path / "runs", spec).path)
-    assert mine == results(RunStore(oracle, DECOMP).path)
-
-
-def test_a_worker_killed_after_predicting_predicts_again(cluster, oracle, tmp_path):
-    """The shard dies when it is asked to choose regions, so that its label maps are lost."""
-    spec = DECOMP
-    run_locally(tmp_path, spec.first)
-    killed = []
-
-    class Murdered(WorkerGroup):
-        def choose(self, task):
-            if not killed:
-                killed.append(True)
-                for worker in self.workers:
-                    ray.kill(worker, no_restart=False)
-            return super().choose(task)
-
-    dataset, progress = build_dataset(spec.dataset), open_progress()
-    workers = start_workers(Resources(workers=2, cpus=0.25))
-    group = Murdered(workers, Job(spec.label, spec.dataset, spec.learner), dataset.ids("train", 0), progress)
-    Loop(RunStore(tmp_path, spec), dataset, group, ProgressObserver(progress, spec.label)).run()
-    for worker in workers:
-        ray.kill(worker)
-    assert killed
-    assert results(RunStore(tmp_path, spec).path) == results(RunStore(oracle, spec).path)
 
 
 @pytest.mark.parametrize(

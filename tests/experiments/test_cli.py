@@ -270,6 +270,7 @@ def test_damaged_checkpoints_are_said_and_computed_again(finished, tmp_path):
     assert results(store_of(tmp_path)) == results(tmp_path / "oracle")
 
 
+@pytest.mark.slow  # a minute
 def test_a_damaged_record_is_told_with_the_mend_which_mends(finished, tmp_path):
     folder, _ = finished
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
@@ -287,7 +288,7 @@ def test_a_damaged_record_is_told_with_the_mend_which_mends(finished, tmp_path):
     assert results(store_of(tmp_path)) == results(store_of(folder))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 def test_an_interruption_says_how_to_go_on(finished, tmp_path, number):
     folder, _ = finished
     (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
@@ -367,6 +368,7 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.05)
 
 
+@pytest.mark.slow  # a minute
 def test_a_failing_learner_is_shown_and_told_by_the_exit_status(finished, tmp_path):
     folder, _ = finished
     (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
@@ -500,28 +502,6 @@ def test_check_names_every_damaged_file_of_the_data(tmp_path):
         assert "Traceback" not in err
         assert len([line for line in err.splitlines() if any(file.name in line for file in damaged)]) == 2
         assert not (tmp_path / "runs").exists()
-
-
-def test_hactnet_runs_on_converted_bracs(tmp_path):
-    options = "batch: 2, epochs: 2, layers: 1, width: 8"
-    status, out, err = decomp(
-        "run",
-        ROOT / "experiments" / "bracs.yaml",
-        f"dataset.folder={BRACS}",
-        f"learner={{name: hactnet, {options}}}",
-        "samplers=[decomp]",
-        "seeds=1",
-        "reference=null",
-        "resources={cpus: 1}",
-        "budgets=[{n_image: 1, n_region: 1, region: [1], cycles: 2}]",
-        cwd=tmp_path,
-    )
-    assert status == 0, err
-    assert "Test weighted F1 by cycle" in out
-    assert sorted(file.name for file in (tmp_path / "runs" / "bracs" / "report").glob("learning_curves*.png")) == [
-        "learning_curves.png",
-        *(f"learning_curves_by_{axis}.png" for axis in ("clicks", "hours", "openings", "regions", "share")),
-    ]
 
 
 def test_conversion_without_dgl_says_what_to_install(tmp_path):
