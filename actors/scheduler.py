@@ -14,13 +14,14 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from decomp.actors.capacity import room, shortage, too_small
 from decomp.actors.coordinator import Outcome, coordinate
 from decomp.actors.group import start_workers
 from decomp.actors.progress import ProgressReader, ProgressReport, open_progress
 from decomp.actors.resources import Resources
 from decomp.platform.errors import StorageError, UserError
 from decomp.platform.spec import RunSpec
-from decomp.platform.storage.claims import NOBODY, Claims
+from decomp.platform.storage.claims import Claims
 from decomp.platform.storage.location import Location
 from decomp.platform.storage.runs import RunStore
 
@@ -40,7 +41,7 @@ class Sweep:
 
     A run starts when the first cycle that it shares is committed, so no run holds a slot while it waits for another.
     Where several drivers share the experiment, a run starts when this one has claimed it; the sweep ends when all runs
-    have ended, whoever computed them.
+    have ended, whoever computed them, or when others compute all that is left and this driver need not stay.
 
     Attributes:
         root: folder of the experiment, absolute and the same on all nodes.
@@ -48,6 +49,7 @@ class Sweep:
         resources: what one run occupies.
         patience: seconds that are waited for nodes if not even one run fits at the start.
         claims: those of this driver; None where it is alone.
+        stays: whether to wait for runs that others compute, to take them over if they die.
     """
 
     root: Location
@@ -55,6 +57,7 @@ class Sweep:
     resources: Resources
     patience: float = 0.0
     claims: Claims | None = None
+    stays: bool = True
     _elsewhere: set[str] = field(default_factory=set)
     _running: dict[Any, "_Running"] = field(default_factory=dict)
     _slots: list["_Slot"] = field(default_factory=list)
@@ -109,6 +112,8 @@ class Sweep:
                     self._release_idle()
                 report = reader.read()
                 listen(replace(report, warnings=[*report.warnings, *warnings]), ended)
+                if not (self._running or self.stays or {spec.key for spec in waiting} - self._held):
+                    break
         except Exception:
             self._close_slots()
             raise
@@ -131,11 +136,17 @@ class Sweep:
         if self.claims is not None:
             self.claims.release(spec.key)
 
+    @property
+    def _held(self) -> set[str]:
+        """Keys of the runs that other drivers compute."""
+        claims = self.claims.others() if self.claims is not None else {}
+        return {name for name, claim in claims.items() if claim.living}
+
     def _done_elsewhere(self, waiting: Sequence[RunSpec]) -> list[RunSpec]:
         """Runs that another driver has claimed, and finished since."""
         if self.claims is None or not waiting:
             return []
-        held = {name for name, claim in self.claims.others().items() if claim.living}
+        held = self._held
         released = [spec for spec in waiting if spec.key in self._elsewhere - held]
         self._elsewhere = {spec.key for spec in waiting} & held
         return [spec for spec in released if RunStore(self.root, spec).finished]
@@ -145,7 +156,7 @@ class Sweep:
         if self.claims is None:
             return False
         self.claims.look_again()
-        return self.claims.others().get(spec.key, NOBODY).living or RunStore(self.root, spec).finished
+        return spec.key in self._held or RunStore(self.root, spec).finished
 
     def _close_slots(self) -> None:
         for slot in self._slots:
@@ -236,8 +247,8 @@ class Sweep:
             return []
         if not self._room and not self._begun:
             if time.monotonic() >= deadline:
-                raise _too_small(nodes, self.resources)
-            return [] if before is not None else [f"{_shortage(nodes, self.resources)}; more nodes are waited for."]
+                raise too_small(nodes, self.resources)
+            return [] if before is not None else [f"{shortage(nodes, self.resources)}; more nodes are waited for."]
         if before is None or self._room >= min(before, len(self._slots)):
             return []
         return [
@@ -273,45 +284,6 @@ def _give_up(waiting: list[RunSpec], failed: Outcome) -> list[Outcome]:
     return [Outcome(spec, "the first cycle that it shares failed", failed.details) for spec in lost]
 
 
-def room(nodes: Sequence[dict[str, Any]], resources: Resources) -> int:
-    """How many runs fit into the nodes, which are as Ray describes them, at the same time."""
-    return _bundles(nodes, resources) // resources.workers
-
-
-def _too_small(nodes: Sequence[dict[str, Any]], resources: Resources) -> UserError:
-    return UserError(
-        f"{_shortage(nodes, resources)}; lower resources.workers, .cpus or .gpus, or use a larger cluster."
-    )
-
-
-def _shortage(nodes: Sequence[dict[str, Any]], resources: Resources) -> str:
-    totals = {name: sum(node["Resources"].get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
-    return (
-        f"resources: one run needs {resources.workers} worker(s) of {resources.cpus:g} CPU and {resources.gpus:g} GPU "
-        f"each, but the cluster has {totals['CPU']:g} CPU and {totals['GPU']:g} GPU on {len(nodes)} node(s), which "
-        f"makes room for {_bundles(nodes, resources)}"
-    )
-
-
 def _living_nodes() -> list[dict[str, Any]]:
     """The cluster's nodes as Ray describes them."""
     return [node for node in ray.nodes() if node["Alive"]]
-
-
-def _bundles(nodes: Sequence[dict[str, Any]], resources: Resources) -> int:
-    """How many workers fit into the nodes at the same time."""
-    return sum(_bundles_on(node["Resources"], resources) for node in nodes)
-
-
-def _bundles_on(has: dict[str, float], resources: Resources) -> int:
-    """How many workers fit into one node; a worker's fraction of a GPU is of a single one."""
-    by_cpu = _whole(has.get("CPU", 0.0), resources.cpus)
-    if not resources.gpus:
-        return by_cpu
-    gpus = has.get("GPU", 0.0)
-    return min(by_cpu, int(gpus) * _whole(1.0, resources.gpus) if resources.gpus < 1 else _whole(gpus, resources.gpus))
-
-
-def _whole(total: float, part: float) -> int:
-    """How often a part fits into a total, counted in ten-thousandths as Ray does."""
-    return round(10_000 * total) // round(10_000 * part)

@@ -86,7 +86,9 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
                     compared = [history for history in histories if history.spec.kind != "first"]
                     mirror.summarise(print_report(plan, compared, file, overrides))
                 else:
-                    CONSOLE.print("Nothing is left to do; another 'decomp run' of these runs writes the report.")
+                    CONSOLE.print(
+                        "Nothing is left for this one; another 'decomp run' of these runs does the rest and reports."
+                    )
     if failed:
         CONSOLE.print(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again.", style="red")
         raise typer.Exit(1)

@@ -51,6 +51,11 @@ def compute_all(
     failed = _compute(plan, missing, mirror, address, driver, verbose=verbose) if missing else []
     if not driver.succeed():
         return failed, ()
+    if not led:
+        tried = {outcome.spec.label for outcome in failed}
+        left = {label: store for label, store in missing.items() if label not in tried and not store.finished}
+        if left:  # to a driver that has died
+            failed += _compute(plan, left, mirror, address, driver, verbose=verbose)
     if released or not missing or not led:  # without their first cycles there was nothing to mirror
         mirror.submit(*plan.compared)
     histories = plan.histories()
@@ -90,7 +95,7 @@ def _compute(
             nonlocal waiting
             progress.update(report, ended)
             with suppress(OSError):  # the storage cannot be reached for now
-                driver.lead()  # whoever led may have left
+                sweep.stays = driver.lead()  # whoever led may have left
             at_work = any(activity.phase in ("predict", "train") for activity in report.active.values())
             if driver.leads and waiting and (at_work or report.committed or ended):
                 # Only now, since importing MLflow would hold the start of the workers up.
@@ -105,6 +110,7 @@ def _compute(
 
         specs = [spec for spec in plan.specs if spec.label in missing]
         patience = 0.0 if address is None else NODES_PATIENCE
-        outcomes = Sweep(root, specs, plan.experiment.resources, patience, driver.claims).run(listen)
+        sweep = Sweep(root, specs, plan.experiment.resources, patience, driver.claims)
+        outcomes = sweep.run(listen)
     session.stop()
     return [outcome for outcome in outcomes if outcome.error is not None]

@@ -89,7 +89,8 @@ if [ -n "${again:-}" ]; then
         echo "No cycle was committed within the time limit, so the job is not started again; give it more --time."
         exit 1
     fi
-    scontrol requeue "$SLURM_JOB_ID"
+    # The last job of an array has the number of the whole array.
+    scontrol requeue "${SLURM_ARRAY_TASK_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}"
 fi
 exit $status
 """

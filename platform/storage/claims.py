@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from decomp.platform.errors import StorageError
@@ -114,6 +115,8 @@ class Claims:
             won = False
         if won:
             self._mine[name] = place
+            if before.number:
+                (self._folder / f"{name}.{before.number}").abandon()  # the dead driver's
         return won
 
     def release(self, name: str) -> None:
@@ -142,12 +145,13 @@ class Claims:
 
     def _look(self) -> dict[str, "_Claim"]:
         claims: dict[str, _Claim] = {}
+        lives = cache(self._lives)
         for published, place in self._folder.published("").items():
             name, _, number = published.rpartition(".")
             if not number.isdecimal() or (driver := (_read(place / DRIVER) or b"").decode()) == self.driver:
                 continue
             before = claims.get(name, NOBODY)
-            living = self._lives(driver)
+            living = lives(driver)
             last = max(before.number, int(number))
             claims[name] = _Claim(last, driver, living) if living or not before.living else replace(before, number=last)
         return claims

@@ -9,11 +9,13 @@ from helpers.toy_runs import DECOMP, REFERENCE, RIVAL_RUNS, ROI_RUNS, RUNS, resu
 from ray.util import placement_group_table
 
 from decomp.actors import scheduler
+from decomp.actors.capacity import room
 from decomp.actors.coordinator import Outcome
 from decomp.actors.resources import Resources
-from decomp.actors.scheduler import Sweep, room
+from decomp.actors.scheduler import Sweep
 from decomp.platform.errors import UserError
 from decomp.platform.grid import Budget, Component, Start
+from decomp.platform.storage.claims import CLAIMS, Claims
 from decomp.platform.storage.runs import RunStore
 
 # One sampler for each way of choosing: without a prediction, at once, from a pool, with the weights, and mixed.
@@ -63,6 +65,43 @@ def test_a_learner_that_raises_fails_its_run_alone(cluster, tmp_path):
     assert outcomes[bad[0].key].error == "RuntimeError: the learner has had enough"
     assert "in fit" in outcomes[bad[0].key].details.read_text()
     assert len(RunStore(tmp_path, bad[0]).committed()) == 2
+
+
+@pytest.fixture
+def two(tmp_path):
+    """The claims of this driver and of another one."""
+    with Claims(tmp_path, look=0.0).open() as mine, Claims(tmp_path).open() as theirs:
+        yield mine, theirs
+
+
+def test_runs_that_another_driver_computes_are_left_to_it_unless_this_one_stays(cluster, tmp_path, two):
+    mine, theirs = two
+    assert theirs.take(REFERENCE.key)
+    sweep = Sweep(tmp_path, [REFERENCE], SMALL, claims=mine, stays=False)
+    assert sweep.run(lambda report, ended: None) == []
+
+    def finish(report, ended):
+        if not ended:
+            run_locally(tmp_path, REFERENCE)
+            theirs.release(REFERENCE.key)
+
+    sweep.stays = True
+    assert sweep.run(finish) == [Outcome(REFERENCE)]
+
+
+def test_a_run_that_fails_here_while_another_driver_computes_it_is_left_to_that(cluster, tmp_path, two):
+    mine, theirs = two
+    bad = replace(RUNS[0], learner=Component("helpers.toys:Centroids", {"fail_at_cycle": 2}))
+    run_locally(tmp_path, bad.first)
+    place = tmp_path / CLAIMS / f"{bad.key}.2"
+
+    def take_over(report, ended):
+        if not place.exists() and (tmp_path / CLAIMS / f"{bad.key}.1").exists():
+            place.publish(place.stage(), {"driver": theirs.driver.encode()})
+
+    sweep = Sweep(tmp_path, [bad], SMALL, claims=mine, stays=False)
+    assert sweep.run(take_over) == []
+    assert "enough" in (RunStore(tmp_path, bad).path / "failure.txt").read_text()
 
 
 def test_a_data_set_that_fails_on_a_node_is_said_with_its_traceback(cluster, tmp_path):

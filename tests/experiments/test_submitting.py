@@ -128,9 +128,15 @@ for second in 1 2 3 4 5 6 7 8 9 10; do sleep 1; done
 """
 
 
-@pytest.mark.parametrize(("commits", "status"), [("yes", 143), ("", 1)])
-def test_before_its_limit_a_job_ends_and_is_requeued_unless_it_got_nowhere(
-    slurm, toy_file, tmp_path, monkeypatch, commits, status
+PART = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}
+
+
+@pytest.mark.parametrize(
+    ("commits", "array", "status", "requeued"),
+    [("yes", {}, 143, f"t{os.getpid()}"), ("yes", PART, 143, "7_3"), ("", {}, 1, None)],
+)
+def test_before_its_limit_a_job_ends_and_is_requeued_alone_unless_it_got_nowhere(
+    slurm, toy_file, tmp_path, monkeypatch, commits, array, status, requeued
 ):
     program(slurm, "driver", DRIVER)
     program(slurm, "scontrol", '#!/bin/sh\necho "scontrol $*"\n')
@@ -138,14 +144,20 @@ def test_before_its_limit_a_job_ends_and_is_requeued_unless_it_got_nowhere(
     monkeypatch.setattr(submitting.sys, "executable", str(slurm / "driver"))
     script = submit(toy_file, "--dry-run")
     monkeypatch.undo()
-    environment = os.environ | {
-        "PATH": f"{slurm}:{os.environ['PATH']}",
-        "SLURM_JOB_ID": f"t{os.getpid()}",
-        "COMMITS": commits,
-    }
+    environment = (
+        os.environ
+        | array
+        | {
+            "PATH": f"{slurm}:{os.environ['PATH']}",
+            "SLURM_JOB_ID": f"t{os.getpid()}",
+            "COMMITS": commits,
+        }
+    )
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == status, done.stderr
     assert done.stdout.splitlines()[0] == "stopped"
-    assert (f"scontrol requeue t{os.getpid()}" in done.stdout) == bool(commits)
+    assert [line for line in done.stdout.splitlines() if "scontrol" in line] == (
+        [f"scontrol requeue {requeued}"] if requeued else []
+    )
     assert ("No cycle was committed within the time limit" in done.stdout) != bool(commits)
     assert sys.executable not in script
