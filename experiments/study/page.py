@@ -222,7 +222,8 @@ def _forest(outcome: Outcome, names: Sequence[str]) -> Drawing | None:
     answers = {(each.pair.first, each.pair.second): each.short for each in outcome.answers[ALL]}
     shown = [answers[each.pair.first, each.pair.second] for each in outcome.pooled]
     alike = any(question.expected is Expectation.ALIKE for question in outcome.claim.questions)
-    drawing = forest_drawing(outcome.pooled, names, outcome.claim.unit, shown, MARGIN if alike else 0.0)
+    there = [name for name in names if outcome.answers[name]]
+    drawing = forest_drawing(outcome.pooled, there, outcome.claim.axis, shown, MARGIN if alike else 0.0)
     return drawing and replace(drawing, name=outcome.claim.name, title=outcome.claim.title)
 
 
