@@ -25,6 +25,8 @@ from decomp.experiments.verdict.pooled import Compared, Pooled, pool
 from decomp.experiments.verdict.sentences import what_is_missing
 from decomp.experiments.verdict.tables import agreement_table, rank_table
 
+PAPER = "https://arxiv.org/abs/2512.07606"
+
 COMMAND = "python -m decomp.experiments.study"
 
 
@@ -71,7 +73,7 @@ def make_study(presets: Sequence[Path], folder: Path) -> Study:
         "## What came out",
         _overview(outcomes, names),
         "## What is computed",
-        _computed(pooled, presets, folder),
+        _computed(pooled, [f"{folder.name}/{archive.name}" for archive in archives.values()]),
         bullets([*_unfinished(waiting), *what_is_missing(pooled)]),
         "## Claim by claim",
         "In the figures, black diamonds are means over the blocks of all data sets, filled where p is significant; in "
@@ -93,7 +95,7 @@ def make_study(presets: Sequence[Path], folder: Path) -> Study:
 
 def _introduction(folder: Path) -> str:
     return (
-        "What the paper claims of DECOMP, measured on data that one machine can compute: generated slides, digit "
+        f"What [the paper]({PAPER}) claims of DECOMP, measured on data that one machine can compute: generated slides, digit "
         "scenes and CT volumes of other seeds than those that any preset was made with, and a real brain. They are "
         "small, and the paper's data are not among them; what does not hold here may hold there, and the reverse.\n\n"
         f"`{COMMAND} docs/{folder.name}` makes this page and its figures from the archives beside it; nothing in it is "
@@ -119,9 +121,8 @@ def _overview(outcomes: Sequence[Outcome], names: Sequence[str]) -> str:
     return of_cells(heads, rows)
 
 
-def _computed(pooled: Pooled, presets: Sequence[Path], folder: Path) -> str:
+def _computed(pooled: Pooled, archives: Sequence[str]) -> str:
     rows: list[Row] = []
-    links: list[str] = []
     for each in pooled.experiments:
         source = each.source
         finished = sum(history.finished for history in source.histories)
@@ -132,10 +133,10 @@ def _computed(pooled: Pooled, presets: Sequence[Path], folder: Path) -> str:
                 *(each.first, each.full),
             )
         )
-        links.append(f"[{source.name}]({folder.name}/{source.name}.zip)")
-    heads = (*("metric", "samplers", "budgets", "finished", "planned", "complete", "first_cycle", "full_annotation"),)
+    heads = ("metric", "samplers", "budgets", "finished", "planned", "complete", "first_cycle", "full_annotation")
     table = of_table(Table("computed", "", heads, tuple(rows))).splitlines()
-    first = ["| archive ", "| --- ", *(f"| {link} " for link in links)]
+    links = [f"| [{each.name}]({archive}) " for each, archive in zip(pooled.experiments, archives, strict=True)]
+    first = ["| archive ", "| --- ", *links]
     note = (
         "Finished and planned: runs and full annotations. Complete: repeats of which nothing is left to compute. "
         "Scores of the shared first cycle and of full annotation are means."
