@@ -95,9 +95,10 @@ def make_study(presets: Sequence[Path], folder: Path) -> Study:
 
 def _introduction(folder: Path) -> str:
     return (
-        f"What [the paper]({PAPER}) claims of DECOMP, measured on data that one machine can compute: generated slides, digit "
-        "scenes and CT volumes of other seeds than those that any preset was made with, and a real brain. They are "
-        "small, and the paper's data are not among them; what does not hold here may hold there, and the reverse.\n\n"
+        f"What [the paper]({PAPER}) claims of DECOMP, measured on data that one machine can compute: generated slides, "
+        "digit scenes and CT volumes of other seeds than those that any preset was made with, and a real brain. They "
+        "are small, and the paper's data are not among them; what does not hold here may hold there, and the "
+        "reverse.\n\n"
         f"`{COMMAND} docs/{folder.name}` makes this page and its figures from the archives beside it; nothing in it is "
         f"written by hand, whoever wins. Every answer at full precision: [claims.csv]({folder.name}/claims.csv).\n\n"
         "A block is a repeat, or the folds of a seed that share training images "
