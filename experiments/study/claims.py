@@ -55,7 +55,7 @@ class Claim:
         title: what it is about.
         paper: what the paper says.
         measured: what is measured here.
-        unit: what differences are, in a few words.
+        axis: what differences are, and what it means to lie right of 0.
         measure: gives the values of a data set.
         questions: the pairs; p is corrected over those that are tested.
     """
@@ -64,7 +64,7 @@ class Claim:
     title: str
     paper: str
     measured: str
-    unit: str
+    axis: str
     measure: Measure
     questions: tuple[Question, ...]
 
@@ -81,7 +81,7 @@ GAIN = (
     "Gain: the mean height of the learning curve, from 0 for the shared first cycle to 1 for full annotation, over the "
     "budgets that both have."
 )
-OF_GAINS = "difference of gains"
+OF_GAINS = "difference of gains; right of 0 the first is better"
 
 
 def _budget_claim(name: str, axis: str, over: str, decomp: Expectation) -> Claim:
@@ -162,7 +162,7 @@ CLAIMS = (
         "Class confidence goes with the true score of the classes, even in the earliest cycles.",
         "Spearman's correlation over classes of DECOMP's class confidence with the test score of the same model, at "
         "the first and the last selection of a run, against 0.",
-        "rank correlation",
+        "rank correlation; right of 0 confidence and score rise together",
         confidence,
         (Question(FIRST, UNRELATED), Question(LAST, UNRELATED)),
     ),
@@ -172,7 +172,7 @@ CLAIMS = (
         "DECOMP annotates more of the rare classes.",
         "Share of the rare classes' true pixels (ROIs) that is annotated after the last cycle, as many regions being "
         "annotated by each sampler.",
-        "difference of annotated shares",
+        "difference of annotated shares; right of 0 the first annotates more",
         rare_annotated,
         tuple(Question("decomp", rival) for rival in RIVALS[:2]),
     ),
@@ -181,7 +181,7 @@ CLAIMS = (
         "Rare classes: how well they are recognised",
         "DECOMP improves the scores of the rare classes over RAND and UNCERT.",
         "Mean test score of the rare classes after the last cycle.",
-        "difference of scores",
+        "difference of scores; right of 0 the first is better",
         rare_scores,
         tuple(Question("decomp", rival) for rival in RIVALS[:2]),
     ),

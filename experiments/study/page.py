@@ -25,6 +25,8 @@ from decomp.experiments.verdict.pooled import Compared, Pooled, pool
 from decomp.experiments.verdict.sentences import what_is_missing
 from decomp.experiments.verdict.tables import agreement_table, rank_table
 
+PAPER = "https://arxiv.org/abs/2512.07606"
+
 COMMAND = "python -m decomp.experiments.study"
 
 
@@ -71,7 +73,7 @@ def make_study(presets: Sequence[Path], folder: Path) -> Study:
         "## What came out",
         _overview(outcomes, names),
         "## What is computed",
-        _computed(pooled, presets, folder),
+        _computed(pooled, [f"{folder.name}/{archive.name}" for archive in archives.values()]),
         bullets([*_unfinished(waiting), *what_is_missing(pooled)]),
         "## Claim by claim",
         "In the figures, black diamonds are means over the blocks of all data sets, filled where p is significant; in "
@@ -93,9 +95,10 @@ def make_study(presets: Sequence[Path], folder: Path) -> Study:
 
 def _introduction(folder: Path) -> str:
     return (
-        "What the paper claims of DECOMP, measured on data that one machine can compute: generated slides, digit "
-        "scenes and CT volumes of other seeds than those that any preset was made with, and a real brain. They are "
-        "small, and the paper's data are not among them; what does not hold here may hold there, and the reverse.\n\n"
+        f"What [the paper]({PAPER}) claims of DECOMP, measured on data that one machine can compute: generated slides, "
+        "digit scenes and CT volumes of other seeds than those that any preset was made with, and a real brain. They "
+        "are small, and the paper's data are not among them; what does not hold here may hold there, and the "
+        "reverse.\n\n"
         f"`{COMMAND} docs/{folder.name}` makes this page and its figures from the archives beside it; nothing in it is "
         f"written by hand, whoever wins. Every answer at full precision: [claims.csv]({folder.name}/claims.csv).\n\n"
         "A block is a repeat, or the folds of a seed that share training images "
@@ -119,9 +122,8 @@ def _overview(outcomes: Sequence[Outcome], names: Sequence[str]) -> str:
     return of_cells(heads, rows)
 
 
-def _computed(pooled: Pooled, presets: Sequence[Path], folder: Path) -> str:
+def _computed(pooled: Pooled, archives: Sequence[str]) -> str:
     rows: list[Row] = []
-    links: list[str] = []
     for each in pooled.experiments:
         source = each.source
         finished = sum(history.finished for history in source.histories)
@@ -132,10 +134,10 @@ def _computed(pooled: Pooled, presets: Sequence[Path], folder: Path) -> str:
                 *(each.first, each.full),
             )
         )
-        links.append(f"[{source.name}]({folder.name}/{source.name}.zip)")
-    heads = (*("metric", "samplers", "budgets", "finished", "planned", "complete", "first_cycle", "full_annotation"),)
+    heads = ("metric", "samplers", "budgets", "finished", "planned", "complete", "first_cycle", "full_annotation")
     table = of_table(Table("computed", "", heads, tuple(rows))).splitlines()
-    first = ["| archive ", "| --- ", *(f"| {link} " for link in links)]
+    links = [f"| [{each.name}]({archive}) " for each, archive in zip(pooled.experiments, archives, strict=True)]
+    first = ["| archive ", "| --- ", *links]
     note = (
         "Finished and planned: runs and full annotations. Complete: repeats of which nothing is left to compute. "
         "Scores of the shared first cycle and of full annotation are means."
@@ -222,7 +224,8 @@ def _forest(outcome: Outcome, names: Sequence[str]) -> Drawing | None:
     answers = {(each.pair.first, each.pair.second): each.short for each in outcome.answers[ALL]}
     shown = [answers[each.pair.first, each.pair.second] for each in outcome.pooled]
     alike = any(question.expected is Expectation.ALIKE for question in outcome.claim.questions)
-    drawing = forest_drawing(outcome.pooled, names, outcome.claim.unit, shown, MARGIN if alike else 0.0)
+    there = [name for name in names if outcome.answers[name]]
+    drawing = forest_drawing(outcome.pooled, there, outcome.claim.axis, shown, MARGIN if alike else 0.0)
     return drawing and replace(drawing, name=outcome.claim.name, title=outcome.claim.title)
 
 

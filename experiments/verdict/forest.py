@@ -22,13 +22,15 @@ POOLED = "#000000"
 LANE, ROW = 0.19, 0.34
 """Inches of a data set's lane and of a row without them."""
 
+GAINS = "difference of gains (1: from the first cycle to full annotation); right of 0 the first is better"
+
 VERDICTS = {Verdict.SIGNIFICANT: "significant", Verdict.NOT_SIGNIFICANT: "undecided", Verdict.TOO_FEW: "too few blocks"}
 
 
 def forest_drawing(
     pairs: Sequence[PooledPair],
     data_sets: Sequence[str],
-    measured: str = "difference of gains (1: from the first cycle to full annotation)",
+    measured: str = GAINS,
     answers: Sequence[str] | None = None,
     small: float = 0.0,
 ) -> Drawing | None:
@@ -37,7 +39,7 @@ def forest_drawing(
     Args:
         pairs: the pairs.
         data_sets: names of the data sets.
-        measured: what the differences are.
+        measured: what the differences are, and what it means to lie right of 0.
         answers: what stands beside each row; the corrected p and what it says by default.
         small: differences within -+ this much are shaded.
     """
@@ -61,7 +63,7 @@ def forest_drawing(
     panel.set_yticks(range(len(pairs)), [f"{each.pair.first} – {each.pair.second}" for each in pairs])
     panel.set_ylim(len(pairs) - 0.5, -0.5)
     panel.set_xlim(*_limits(pairs))
-    panel.set_xlabel(f"{measured}; right of 0 the first is better")
+    panel.set_xlabel(measured)
     tidy(panel, "x")
     panel.tick_params(axis="y", length=0)
     panel.plot([], [], "D-", color=POOLED, markersize=7, linewidth=2.4, label="all blocks")

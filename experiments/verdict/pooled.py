@@ -205,9 +205,11 @@ def pooled_pairs(data_sets: Sequence[DataSet], contrasts: Sequence[Contrast]) ->
         data_sets: with the values that are compared.
         contrasts: names of two samplers each; a pair that is given twice, in either order, counts once.
     """
-    distinct = {frozenset(pair): pair for pair in reversed(contrasts)}  # the one that is declared first
+    distinct: dict[frozenset[str], Contrast] = {}
+    for contrast in contrasts:
+        distinct.setdefault(frozenset(contrast), contrast)
     family, parts = [], []
-    for first, second in reversed(distinct.values()):
+    for first, second in distinct.values():
         by_data_set = {d.name: list(diff.values()) for d in data_sets if (diff := d.differences(first, second))}
         if by_data_set:
             everything = [value for values in by_data_set.values() for value in values]
