@@ -39,18 +39,19 @@ MAY_IMPORT = {
     "learners.devices learners.checkpoints learners.networks learners.training learners.inference",
     "platform.learners.nnunet": "platform storage metrics datasets.base datasets.formats datasets learners.base "
     "learners.reproducible learners.devices learners.checkpoints learners.training learners.inference",
-    "platform.components": "platform spec samplers partitions datasets learners",
+    "platform.annotation": "platform datasets.base datasets.formats",
+    "platform.components": "platform spec samplers partitions datasets learners annotation",
     "platform.loop": "platform spec storage samplers metrics partitions datasets.base learners.base "
     "learners.inference components",
-    "platform.api": "platform samplers metrics partitions datasets.base datasets.formats datasets learners.base "
-    "learners.reproducible learners.checkpoints learners.training learners.inference",
+    "platform.api": "platform annotation samplers metrics partitions datasets.base datasets.formats datasets "
+    "learners.base learners.reproducible learners.checkpoints learners.training learners.inference",
     "platform.testing": "platform spec samplers metrics partitions datasets.base learners.base learners.inference",
     "actors": "platform spec storage datasets.base datasets learners.base learners.training components loop",
     "experiments": "",
     "experiments.console": "platform",
     "experiments.interruption": "experiments.console",
     "experiments.convert": "platform datasets.base datasets.formats datasets",
-    "experiments.listing": "platform spec samplers partitions datasets learners components",
+    "experiments.listing": "platform spec samplers partitions datasets learners annotation components",
     "experiments.lock": "platform storage",
     "experiments.written": "platform",
     "experiments.windows": "platform spec datasets.base",
