@@ -1,4 +1,4 @@
-"""Everything that a class of your own imports, be it a data set, a learner or a sampler; `__all__` is the public surface.
+"""Everything that a class of your own imports, be it a data set, learner or sampler; `__all__` is the public surface.
 
 - Data sets: `Dataset`, the contract; `Volumes` and `NiftiVolumes`, contracts of volumes; `Split`; `IGNORE`, the
   label of pixels without a class; `RoiGraph`, an ROI of a slide.
