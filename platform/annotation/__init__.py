@@ -1,5 +1,9 @@
 """Annotation by people: `query` says what is asked and answered, `formats` is the contract of what annotators' tools
 read and write; every other module is a format."""
 
-FORMATS: dict[str, str] = {}
+FORMATS: dict[str, str] = {
+    "label-studio": "decomp.platform.annotation.label_studio:LabelStudio",
+    "geojson": "decomp.platform.annotation.geojson:GeoJson",
+    "nifti": "decomp.platform.annotation.nifti:NiftiLabels",
+}
 """Names of the formats in experiment files."""
