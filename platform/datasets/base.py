@@ -108,7 +108,7 @@ class Dataset(ABC):
         """
         return None
 
-    def files(self, image: str) -> tuple[Path, ...]:
+    def original_files(self, image: str) -> tuple[Path, ...]:
         """The files of an image as an annotator opens them: one, or one for each channel; none if it is made.
 
         Called when an annotator is asked, for every image in which regions are selected.

@@ -112,7 +112,7 @@ class PairedFiles(Dataset):
         return labels
 
     @override
-    def files(self, image: str) -> tuple[Path, ...]:
+    def original_files(self, image: str) -> tuple[Path, ...]:
         return (self._pair(image).image,)
 
     @override

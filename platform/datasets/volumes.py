@@ -171,7 +171,7 @@ class FileVolumes(Volumes):
         return self._turn(region.image).to_file(region, self.shape(region.image))
 
     @override
-    def files(self, image: str) -> tuple[Path, ...]:
+    def original_files(self, image: str) -> tuple[Path, ...]:
         return self.image_files(image)
 
     @override
