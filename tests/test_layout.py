@@ -39,9 +39,9 @@ MAY_IMPORT = {
     "learners.devices learners.checkpoints learners.networks learners.training learners.inference",
     "platform.learners.nnunet": "platform storage metrics datasets.base datasets.formats datasets learners.base "
     "learners.reproducible learners.devices learners.checkpoints learners.training learners.inference",
-    "platform.annotation": "platform datasets.base datasets.formats",
+    "platform.annotation": "platform spec storage datasets.base datasets.formats",
     "platform.components": "platform spec samplers partitions datasets learners annotation",
-    "platform.loop": "platform spec storage samplers metrics partitions datasets.base learners.base "
+    "platform.loop": "platform annotation spec storage samplers metrics partitions datasets.base learners.base "
     "learners.inference components",
     "platform.api": "platform annotation samplers metrics partitions datasets.base datasets.formats datasets "
     "learners.base learners.reproducible learners.checkpoints learners.training learners.inference",

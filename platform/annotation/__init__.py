@@ -1,7 +1,8 @@
 """Annotation by people: `query` says what is asked and answered, `formats` is the contract of what annotators' tools
-read and write; every other module is a format."""
+read and write; `folders`, `label_studio`, `geojson` and `nifti` are formats."""
 
-FORMATS: dict[str, str] = {
+FORMATS = {
+    "folders": "decomp.platform.annotation.folders:Folders",
     "label-studio": "decomp.platform.annotation.label_studio:LabelStudio",
     "geojson": "decomp.platform.annotation.geojson:GeoJson",
     "nifti": "decomp.platform.annotation.nifti:NiftiLabels",

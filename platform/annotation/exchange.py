@@ -1,9 +1,6 @@
 """Files that go to an annotator's tool and come back: where they lie, written once, read with what is wrong told."""
 
-import colorsys
-import os
 import re
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,30 +9,26 @@ from typing import Any, TypeVar
 
 import pydantic
 
+from decomp.platform.annotation.colours import class_colours
 from decomp.platform.annotation.query import Classes, Query
 from decomp.platform.datasets.formats.header import BrokenFile, opened
 from decomp.platform.errors import UserError
+from decomp.platform.storage.files import FilePath
 
 T = TypeVar("T")
 
 ANSWERS = "answers"
 """Folder into which the annotator puts what the tool exports."""
 
-GOLDEN = 0.618034
-"""Hues that lie so far apart on the circle, one after the other, are told apart as long as possible."""
+NO_CLASS = (160, 160, 160)
+"""Colour of pixels that belong to no class."""
 
 
 def write_once(file: Path, content: bytes) -> None:
     """Write a file as a whole; one that is there already is left alone."""
-    if file.exists():
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".", suffix=file.suffix, delete=False) as draft:
-        draft.write(content)
-        draft.flush()
-        os.fsync(draft.fileno())
-    os.chmod(draft.name, 0o644)
-    os.replace(draft.name, file)
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        FilePath(file).write_atomically(content)
 
 
 def answer_files(folder: Path, mistakes: list[str], *suffixes: str) -> Iterator[Path]:
@@ -102,12 +95,6 @@ def file_name(image: str) -> str:
 
 
 def colours(classes: Classes) -> dict[int, tuple[int, int, int]]:
-    """A colour, red, green and blue from 0 to 255, for each label."""
-    mixed = {}
-    for label in classes.labels:
-        level = (1.0, 0.75)[label // 8 % 2]
-        red, green, blue = colorsys.hsv_to_rgb(label * GOLDEN % 1, 0.85, level)
-        mixed[label] = (round(255 * red), round(255 * green), round(255 * blue))
-    if classes.ignore is not None:
-        mixed[classes.ignore] = (128, 128, 128)
-    return mixed
+    """Red, green and blue of each label, 0 to 255."""
+    tints = dict(enumerate(class_colours(len(classes.names))))
+    return tints if classes.ignore is None else tints | {classes.ignore: NO_CLASS}

@@ -118,7 +118,7 @@ def test_an_annotator_who_draws_the_truth_gives_the_truth(tmp_path_factory, draw
 
 
 def shapes(one, inside, name, with_polygons):
-    """The shapes that mark the pixels of a window that hold: polygons, or one brush mask where they would have holes."""
+    """The shapes that mark the pixels of a window that hold: polygons, or a brush mask instead of holes."""
     whole = np.zeros(one.shape, np.bool_)
     whole[one.slices] = inside
     size = {"original_width": one.shape[1], "original_height": one.shape[0]}

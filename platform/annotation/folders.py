@@ -1,0 +1,262 @@
+"""Plain folders of PNG files, for any tool that can paint."""
+
+import csv
+import datetime
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from typing_extensions import override
+
+from decomp.platform.annotation.colours import class_colours
+from decomp.platform.annotation.crops import Slices, surroundings_of, windows_of
+from decomp.platform.annotation.formats import AnnotationFormat, checked_labels
+from decomp.platform.annotation.query import Answer, Classes, Query
+from decomp.platform.datasets.formats.codes import Codes
+from decomp.platform.datasets.formats.header import BrokenFile
+from decomp.platform.datasets.formats.rasters import inspect, read_mask
+from decomp.platform.errors import UserError
+from decomp.platform.storage.files import FilePath
+
+IMAGES, CONTEXT, PREDICTIONS, MASKS = "images", "context", "predictions", "masks"
+CLASSES, ANSWERS, README = "classes.csv", "answers.csv", "README.txt"
+COLUMNS = ("query", "image", "class", "skipped", "annotator", "seconds")
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
+"""Endings of files among the masks that are taken for answers; others, such as a tool's own, are passed over."""
+
+TEXT = """\
+Every PNG file in {images}/ shows a region; {context}/ shows where it lies.
+
+For each of them put a mask into {masks}/: a PNG file of the same name and size, grey or palette, in which the value of
+a pixel is the class that {classes} gives it{ignore}; RGB in the colours of {classes} will do, too. Where
+there is a folder {predictions}/, it holds what the model predicts, to begin with.
+
+{answers} has a line for each region. If all of a region is of one class, its name in the column "class" is enough. If a
+region cannot be annotated, write the reason into the column "skipped". "annotator" and "seconds" are kept as well.
+"""
+
+
+@dataclass(frozen=True)
+class Folders(AnnotationFormat):
+    """Plain folders: crops of the regions as PNG, masks of the same names back, and a table for whole answers.
+
+    A cycle's folder::
+
+        README.txt           what to do
+        classes.csv          value and colour of each class
+        answers.csv          a line for each region: one class for all of it, or why it is skipped; annotator, seconds
+        images/QUERY.png     the region's window
+        context/QUERY.png    the same in what lies around it
+        predictions/QUERY.png  the model's classes, as a mask
+        masks/QUERY.png      the answer
+
+    Where a window has several slices, there is a picture for each, ``QUERY_001.png`` and so on, and where an image has
+    several files, those of the second one are ``QUERY_of_2.png``.
+    """
+
+    @override
+    def write(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Path:
+        for name in (IMAGES, CONTEXT, PREDICTIONS, MASKS):
+            if name != PREDICTIONS or any(query.prediction is not None for query in queries):
+                (folder / name).mkdir(exist_ok=True)
+        colours = class_colours(len(classes.names))
+        for query in queries:
+            _write_pictures(query, colours, folder)
+        rows = [(label, f"#{bytes(colours[label]).hex()}", name) for label, name in enumerate(classes.names)]
+        ignore = "" if classes.ignore is None else f", or {classes.ignore} where it is of none"
+        names = {"images": IMAGES, "context": CONTEXT, "masks": MASKS, "predictions": PREDICTIONS}
+        text = TEXT.format(**names, classes=CLASSES, answers=ANSWERS, ignore=ignore)
+        _write_once(folder / CLASSES, _csv(("value", "colour", "name"), rows))
+        _write_once(folder / ANSWERS, _csv(COLUMNS, [(query.id, query.image, "", "", "", "") for query in queries]))
+        _write_once(folder / README, text.encode())
+        return folder
+
+    @override
+    def read(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Iterator[Answer]:
+        mistakes: list[str] = []
+        lines = _lines(folder / ANSWERS, queries)
+        masks = _masks(folder / MASKS, queries, mistakes)
+        for query in queries:
+            line = lines.get(query.id, _Line())
+            try:
+                answer = _answer(query, line, masks.get(query.id, {}), classes, folder)
+            except UserError as error:
+                mistakes.append(str(error))
+            else:
+                if answer is not None:
+                    yield answer
+        if mistakes:
+            raise UserError("\n".join(mistakes))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of the table of answers."""
+
+    class_: str = ""
+    skipped: str = ""
+    annotator: str | None = None
+    seconds: float | None = None
+
+
+def _answer(query: Query, line: _Line, masks: Mapping[int, Path], classes: Classes, folder: Path) -> Answer | None:
+    table, files = folder / ANSWERS, [masks[number] for number in sorted(masks)]
+    if len([given for given in (line.class_, line.skipped, files) if given]) > 1:
+        other = files[0] if files else "a class"
+        both = "is skipped" if line.skipped else f"has the class {line.class_}"
+        raise UserError(f"{table}: {query.id} {both}, but there is {other} as well; keep one of the two.")
+    answered_at = _modified(files[-1] if files else table) if files or line.class_ or line.skipped else None
+    if line.skipped:
+        return Answer(query.id, None, line.skipped, line.annotator, answered_at, line.seconds)
+    if line.class_:
+        if line.class_ not in classes.names:
+            raise UserError(
+                f"{table}: {query.id}: there is no class {line.class_!r}; the classes are {', '.join(classes.names)}."
+            )
+        labels = np.full(query.size, classes.names.index(line.class_), np.uint8)
+        return Answer(query.id, labels, None, line.annotator, answered_at, line.seconds)
+    slices = Slices.of(query)
+    inside = slices.split(query.inside)
+    if len(files) < len(inside):
+        return None
+    read = [_read(file, of_slice, query, classes) for file, of_slice in zip(files, inside, strict=True)]
+    labels = checked_labels(slices.join(read), query, classes, files[0])
+    return Answer(query.id, labels, None, line.annotator, answered_at, line.seconds)
+
+
+def _read(file: Path, inside: npt.NDArray[np.bool_], query: Query, classes: Classes) -> npt.NDArray[np.uint8]:
+    """The labels that a mask holds, shape (H, W), which is that of `inside`, the pixels that count."""
+    codes = {label: label for label in range(len(classes.names))}
+    try:
+        coloured = inspect(file).colours == "rgb"
+        if coloured:
+            colours = class_colours(len(classes.names))
+            codes = {red << 16 | green << 8 | blue: label for label, (red, green, blue) in enumerate(colours)}
+        values, step = read_mask(file, coloured)
+    except BrokenFile as error:
+        raise UserError(f"{file} {error.what}; {error.mend}.") from error
+    if values.shape[:2] != inside.shape:
+        here, there = (" x ".join(map(str, size)) for size in (values.shape[:2], inside.shape))
+        raise UserError(
+            f"{file}: it has {here} pixels, but the window of {query.id} has {there}; save the mask in the size of "
+            f"{IMAGES}/{file.name}."
+        )
+    if not coloured and classes.ignore is not None:
+        codes[classes.ignore] = classes.ignore
+    table = Codes(codes, coloured)
+    try:
+        labels, _ = table.decode(values, step)
+    except ValueError as error:
+        raise UserError(f"{file} {error}; save the mask as 8-bit grey.") from error
+    _, unknown = table.decode(np.ascontiguousarray(values[inside])[None], step)
+    if unknown:
+        raise UserError(
+            f"{file}: {table.name(unknown[0])} is no class; {CLASSES} has the values and colours of the classes."
+        )
+    return labels
+
+
+def _masks(folder: Path, queries: Sequence[Query], mistakes: list[str]) -> dict[str, dict[int, Path]]:
+    """The masks by query and number of the slice; what is none of this cycle's is told."""
+    names: dict[str, tuple[str, int]] = {}
+    for query in queries:
+        for number, name in enumerate(_names(query, len(Slices.of(query).split(query.inside)))):
+            names[name] = query.id, number
+    found: dict[str, dict[int, Path]] = {}
+    for file in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if file.name.startswith(".") or file.suffix.lower() not in PICTURES:
+            continue
+        if file.stem not in names:
+            mistakes.append(f"{file}: there is no such region in this cycle; move it away, or give it the right name.")
+        elif file.suffix.lower() != ".png":
+            mistakes.append(f"{file}: a mask is a PNG file, which keeps its values; save it as {file.stem}.png.")
+        else:
+            query_id, number = names[file.stem]
+            found.setdefault(query_id, {})[number] = file
+    return found
+
+
+def _lines(table: Path, queries: Sequence[Query]) -> dict[str, _Line]:
+    """The lines of the table, by query."""
+    try:
+        text = table.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        return {}
+    except UnicodeDecodeError as error:
+        raise UserError(f"{table} is no text in UTF-8; save it as that.") from error
+    first = text.partition("\n")[0]
+    rows = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
+    if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
+        raise UserError(f"{table} has no column {missing[0]!r}; its columns are {', '.join(COLUMNS)}.")
+    known, lines = {query.id for query in queries}, {}
+    for row in rows:
+        values = {name: (row[name] or "").strip() for name in COLUMNS}
+        if not any(values.values()):
+            continue
+        if values["query"] not in known:
+            raise UserError(f"{table}: there is no region {values['query']!r} in this cycle; remove the line.")
+        try:
+            seconds = float(values["seconds"].replace(",", ".")) if values["seconds"] else None
+        except ValueError as error:
+            raise UserError(
+                f"{table}: {values['query']}: seconds must be a number, not {values['seconds']!r}."
+            ) from error
+        lines[values["query"]] = _Line(values["class"], values["skipped"], values["annotator"] or None, seconds)
+    return lines
+
+
+def _write_pictures(query: Query, colours: Sequence[tuple[int, int, int]], folder: Path) -> None:
+    """Crops, surroundings and prediction of a region, unless they are there."""
+    n_slices = len(Slices.of(query).split(query.inside))
+    names = _names(query, n_slices)
+    pictures = [
+        (IMAGES, f"{name}_of_{number}" if number > 1 else name)
+        for number in range(1, len(query.files) + 1)
+        for name in names
+    ]
+    if any(not (folder / place / f"{name}.png").exists() for place, name in pictures):
+        crops = [picture for of_file in windows_of(query) for picture in of_file]
+        for (place, name), picture in zip(pictures, crops, strict=True):
+            _write_once(folder / place / f"{name}.png", _png(Image.fromarray(picture)))
+    around = folder / CONTEXT / f"{query.id}.png"
+    if query.files and not around.exists():
+        _write_once(around, _png(Image.fromarray(surroundings_of(query))))
+    if query.prediction is not None:
+        for name, labels in zip(names, Slices.of(query).split(query.prediction), strict=True):
+            mask = Image.fromarray(np.ascontiguousarray(labels), "P")
+            mask.putpalette([value for colour in colours for value in colour])
+            _write_once(folder / PREDICTIONS / f"{name}.png", _png(mask))
+
+
+def _names(query: Query, n_slices: int) -> list[str]:
+    return [query.id] if n_slices == 1 else [f"{query.id}_{number:03d}" for number in range(1, n_slices + 1)]
+
+
+def _write_once(file: Path, content: bytes) -> None:
+    if not file.exists():
+        FilePath(file).write_atomically(content)
+
+
+def _png(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _csv(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows(rows)
+    return stream.getvalue().encode()
+
+
+def _modified(file: Path) -> str:
+    """When a file was last changed, in UTC."""
+    time = datetime.datetime.fromtimestamp(file.stat().st_mtime, datetime.UTC)
+    return time.isoformat(timespec="seconds")
