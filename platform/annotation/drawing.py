@@ -27,9 +27,9 @@ class Drawing:
         self._labels = np.full(query.size, UNMARKED, np.int16)
 
     @property
-    def is_blank(self) -> bool:
-        """Whether nothing was marked in the region."""
-        return bool((self._labels[self._query.inside] == UNMARKED).all())
+    def waits(self) -> bool:
+        """Whether nothing was marked in the region, so that it is not answered, unless all of it may be the rest."""
+        return self._rest is None and bool((self._labels[self._query.inside] == UNMARKED).all())
 
     def mark(self, inside: npt.NDArray[np.bool_], label: int) -> None:
         """Give the pixels of the window at which `inside`, shape of the window, holds a label."""

@@ -53,8 +53,8 @@ class GeoJson(AnnotationFormat):
     """
 
     rest: str | None = None
-    """The class of pixels that nobody outlined; by default every pixel must be outlined, unless the data set has pixels
-    of no class."""
+    """The class of pixels that nobody outlined, in regions without any outline, too; by default they are of no class,
+    and a region waits until something in it is outlined."""
 
     @override
     def write(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Path:
@@ -119,7 +119,7 @@ def _answer(frame: Shape, query: Query, drawing: Drawing | None, classes: Classe
     elif drawing is None and frame.class_name not in (QUERY, LATER):
         label = label_named(frame.class_name or "", classes, f"{file}: {query.id}")
         yield Answer(query.id, np.full(query.size, label, np.uint8))
-    elif drawing is not None and frame.class_name != LATER and not drawing.is_blank:
+    elif drawing is not None and frame.class_name != LATER and not drawing.waits:
         yield Answer(query.id, drawing.labels())
 
 

@@ -60,8 +60,7 @@ class LabelStudio(AnnotationFormat):
     small images."""
 
     rest: str | None = None
-    """The class of pixels that nobody marked; by default every pixel must be marked, unless the data set has pixels of
-    no class."""
+    """The class of pixels that nobody marked; by default they are of no class, and something must be marked."""
 
     @override
     def write(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Path:
@@ -125,6 +124,8 @@ class LabelStudio(AnnotationFormat):
                 continue
             label = label_named(results.class_name(result, query, file), classes, f"{file}: {query.id}")
             drawing.mark(results.covered(result, query, file), label)
+        if drawing.waits:
+            raise UserError(f"{file}: nothing of the region of {query.id} is marked; mark it, or skip the task.")
         return drawing.labels()
 
 

@@ -267,6 +267,12 @@ def test_pixels_that_nobody_marked_are_told_or_of_no_class_or_of_the_rest(pictur
     with pytest.raises(UserError, match=r"project-1.json: 8 pixel\(s\) in the region of cycle-0003-000 have no class"):
         answers(cycle, [one])
     assert answers(cycle, [one], WITH_NONE)[0].labels[-1].tolist() == [255] * 8
+    export(cycle, submitted(task, []))
+    with pytest.raises(
+        UserError, match=r"nothing of the region of cycle-0003-000 is marked; mark it, or skip the task"
+    ):
+        answers(cycle, [one], WITH_NONE)
+    export(cycle, submitted(task, [everywhere("sky", ((4, 9), (6, 14)))]))
     assert answers(cycle, [one], rest="car")[0].labels[-1].tolist() == [2] * 8
 
 
