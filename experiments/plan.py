@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from decomp.experiments.problems import (
+    annotation_problems,
     axes_problems,
     budget_problems,
     fits,
@@ -168,7 +169,7 @@ def make_plan(experiment: Experiment) -> Plan:
         experiment, unfit = _in_pixels(experiment, dataset)
         if unfit:  # what else is wrong with the budgets cannot be told before
             raise UserError("\n".join(problems or unfit))
-        for find in (sampler_problems, budget_problems, start_problems, worker_problems):
+        for find in (sampler_problems, budget_problems, start_problems, worker_problems, annotation_problems):
             problems += find(experiment, dataset)
         fingerprint = dataset.fingerprint()
     except UserError as error:  # one file is damaged: are there more?
@@ -259,7 +260,7 @@ def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], finger
         for budget, sampler in spending
     ]
     references = []
-    if experiment.reference is not None:
+    if experiment.reference is not None and dataset.labelled:
         learner = of("learner", experiment.learner.with_options(experiment.reference))
         base = replace(base, learner=learner, passes=passes and passes.in_reference)
         references = [replace(base, seed=seed, fold=fold) for seed, fold in repeats]

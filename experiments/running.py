@@ -13,6 +13,7 @@ from decomp.experiments.plan import Plan
 from decomp.experiments.report.run_history import RunHistory
 from decomp.experiments.status import StatusWriter
 from decomp.experiments.tracking.mirror import MirrorThread
+from decomp.platform.errors import UserError
 from decomp.platform.storage.runs import RunStore
 
 NODES_PATIENCE = 60.0
@@ -34,7 +35,12 @@ def compute_all(
 
     Returns:
         How the runs that failed ended, and what all runs have committed.
+
+    Raises:
+        UserError: if runs are missing for which people give the labels.
     """
+    if missing and not plan.dataset.labelled:
+        raise UserError("dataset: people label the images of the pool, so type 'decomp annotate' instead.")
     released = release_first_cycles(list(missing.values()))
     for sentence in released:
         CONSOLE.print(sentence, markup=False, highlight=False, soft_wrap=True)

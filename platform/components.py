@@ -30,7 +30,7 @@ from decomp.platform.values import canonical
 
 T = TypeVar("T")
 
-Place = Literal["dataset", "learner", "images", "regions", "region", "uncertainty", "format"]
+Place = Literal["dataset", "learner", "images", "regions", "region", "uncertainty", "annotation"]
 """Where an experiment file names a class."""
 
 PLACES: Mapping[Place, tuple[str, Mapping[str, str], type]] = {
@@ -40,7 +40,7 @@ PLACES: Mapping[Place, tuple[str, Mapping[str, str], type]] = {
     "regions": ("region selector", REGION_SELECTORS, RegionSelector),
     "region": ("partition", PARTITIONS, Partition),
     "uncertainty": ("measure", {}, OwnMeasure),
-    "format": ("annotation format", FORMATS, AnnotationFormat),
+    "annotation": ("annotation format", FORMATS, AnnotationFormat),
 }
 """What each place names: its kind, the built-in names, the contract."""
 
@@ -105,7 +105,7 @@ def build_partition(component: Component) -> Partition:
 
 def build_format(component: Component) -> AnnotationFormat:
     """Make the annotation format; `UserError` for an unknown name or wrong options (listing all)."""
-    return cast(AnnotationFormat, _build("format", component))
+    return cast(AnnotationFormat, _build("annotation", component))
 
 
 def identified(place: Place, component: Component, *, as_written: bool = False) -> Component:

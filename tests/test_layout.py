@@ -63,7 +63,7 @@ MAY_IMPORT = {
     "experiments.report.run_history experiments.windows experiments.schema experiments.problems",
     "experiments.status": "platform storage actors experiments.console experiments.report.run_history experiments.plan "
     "experiments.lock experiments.interruption",
-    "experiments.report": "platform components spec storage metrics datasets.base experiments.report.run_history "
+    "experiments.report": "platform components loop spec storage metrics datasets.base experiments.report.run_history "
     "experiments.schema experiments.plan",
     "experiments.prospects": "platform storage experiments.report.run_history experiments.plan experiments.report",
     "experiments.description": "experiments.schema experiments.plan experiments.report",
@@ -85,6 +85,9 @@ MAY_IMPORT = {
     "experiments.report experiments.tracking",
     "experiments.running": "platform storage actors experiments.console experiments.report.run_history "
     "experiments.plan experiments.status experiments.archives experiments.tracking",
+    "experiments.annotating": "platform annotation spec storage components loop experiments.console "
+    "experiments.interruption experiments.arguments experiments.plan experiments.status "
+    "experiments.report.run_history experiments.report",
     "experiments.cli": "ANY",
     "experiments.__main__": "experiments.cli",
     "experiments.bench": "ANY",

@@ -3,7 +3,7 @@
 import csv
 import datetime
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,8 @@ from decomp.platform.storage.files import FilePath
 
 IMAGES, CONTEXT, PREDICTIONS, MASKS = "images", "context", "predictions", "masks"
 CLASSES, ANSWERS, README = "classes.csv", "answers.csv", "README.txt"
-COLUMNS = ("query", "image", "class", "skipped", "annotator", "seconds")
+ANSWER_COLUMNS = ("query", "class", "skipped", "annotator", "seconds")
+COLUMNS = ("query", "image", "window", *ANSWER_COLUMNS[1:])
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 """Endings of files among the masks that are taken for answers; others, such as a tool's own, are passed over."""
@@ -36,8 +37,9 @@ For each of them put a mask into {masks}/: a PNG file of the same name and size,
 a pixel is the class that {classes} gives it{ignore}; RGB in the colours of {classes} will do, too. Where
 there is a folder {predictions}/, it holds what the model predicts, to begin with.
 
-{answers} has a line for each region. If all of a region is of one class, its name in the column "class" is enough. If a
-region cannot be annotated, write the reason into the column "skipped". "annotator" and "seconds" are kept as well.
+{answers} has a line for each region; its window is start:stop along each axis of the file. If all of a region is of one
+class, its name in the column "class" is enough. If a region cannot be annotated, write the reason into the column
+"skipped". "annotator" and "seconds" are kept as well.
 """
 
 
@@ -72,9 +74,13 @@ class Folders(AnnotationFormat):
         names = {"images": IMAGES, "context": CONTEXT, "masks": MASKS, "predictions": PREDICTIONS}
         text = TEXT.format(**names, classes=CLASSES, answers=ANSWERS, ignore=ignore)
         _write_once(folder / CLASSES, _csv(("value", "colour", "name"), rows))
-        _write_once(folder / ANSWERS, _csv(COLUMNS, [(query.id, query.image, "", "", "", "") for query in queries]))
+        _write_once(folder / ANSWERS, _csv(COLUMNS, map(_row, queries)))
         _write_once(folder / README, text.encode())
         return folder
+
+    @override
+    def advice(self, opened: Path) -> str:
+        return f"Put a mask for each picture in {opened / IMAGES} into {opened / MASKS}, as {README} there says."
 
     @override
     def read(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Iterator[Answer]:
@@ -191,11 +197,11 @@ def _lines(table: Path, queries: Sequence[Query]) -> dict[str, _Line]:
         raise UserError(f"{table} is no text in UTF-8; save it as that.") from error
     first = text.partition("\n")[0]
     rows = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
-    if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
-        raise UserError(f"{table} has no column {missing[0]!r}; its columns are {', '.join(COLUMNS)}.")
+    if missing := [name for name in ANSWER_COLUMNS if name not in (rows.fieldnames or ())]:
+        raise UserError(f"{table} has no column {missing[0]!r}; it needs {', '.join(ANSWER_COLUMNS)}.")
     known, lines = {query.id for query in queries}, {}
     for row in rows:
-        values = {name: (row[name] or "").strip() for name in COLUMNS}
+        values = {name: (row[name] or "").strip() for name in ANSWER_COLUMNS}
         if not any(values.values()):
             continue
         if values["query"] not in known:
@@ -248,7 +254,13 @@ def _png(picture: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-def _csv(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+def _row(query: Query) -> tuple[object, ...]:
+    """The line of a region that nobody has annotated yet."""
+    window = " ".join(f"{start}:{stop}" for start, stop in query.window)
+    return query.id, query.image, window, *(len(ANSWER_COLUMNS) - 1) * ("",)
+
+
+def _csv(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(heads)

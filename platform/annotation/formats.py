@@ -41,6 +41,10 @@ class AnnotationFormat(ABC):
             What the annotator opens: a file or folder in `folder`.
         """
 
+    def advice(self, opened: Path) -> str:
+        """What the annotator does with what `write` returned, in a sentence; shown to the user."""
+        return f"Open {opened}, annotate, and save the answers where they lie."
+
     @abstractmethod
     def read(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Iterator[Answer]:
         """Read what has come back so far, at most one answer for each query; those without an answer are left out.

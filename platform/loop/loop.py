@@ -110,7 +110,7 @@ class Loop:
         spec, cycle = self.store.spec, len(past.folders) + 1
         folders, records, ledger = past.folders, past.records, past.ledger
         phases = _Phases(cycle, self.observer)
-        previous = _model_of(folders[-1], records[-1]) if folders else None
+        previous = model_of(folders[-1], records[-1]) if folders else None
         shapes = {split: self._shapes(split) for split in annotated_splits(self.dataset)}
         all_shapes = {image: shape for of_split in shapes.values() for image, shape in of_split.items()}
 
@@ -268,7 +268,8 @@ class _Phases:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def _model_of(folder: CycleFolder, record: CycleRecord) -> Checkpoint:
+def model_of(folder: CycleFolder, record: CycleRecord) -> Checkpoint:
+    """The model of a committed cycle."""
     digests = record.checkpoint_sha256, *record.members_sha256
     return Checkpoint.joined(list(map(Checkpoint, folder.checkpoints(len(digests)), digests)))
 
