@@ -5,10 +5,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from decomp.platform.annotation.exchange import label_named
 from decomp.platform.annotation.query import Classes, Query
-from decomp.platform.errors import UserError, nearest
+from decomp.platform.errors import UserError
 
 UNMARKED = -1
+
+REST = "annotation.rest"
+"""Where an experiment file names the class of the pixels that nobody marked."""
 
 
 class Drawing:
@@ -23,7 +27,7 @@ class Drawing:
 
     def __init__(self, query: Query, classes: Classes, file: Path, rest: str | None = None) -> None:
         self._query, self._classes, self._file = query, classes, file
-        self._rest = None if rest is None else label_named(rest, classes, "format.rest")
+        self._rest = None if rest is None else label_named(rest, classes, REST)
         self._labels = np.full(query.size, UNMARKED, np.int16)
 
     @property
@@ -49,27 +53,8 @@ class Drawing:
             raise UserError(
                 f"{self._file}: {len(missing)} pixel(s) in the region of {self._query.id} have no class, the first of "
                 f"them at row {first[0]}, column {first[1]} of {self._query.image}; mark them, too, or name the class "
-                "of unmarked pixels as format.rest."
+                f"of unmarked pixels as {REST}."
             )
         # Pixels of the window outside the region have no meaning.
         self._labels[unmarked] = 0 if label is None else label
         return self._labels.astype(np.uint8)
-
-
-def label_named(name: str, classes: Classes, source: str) -> int:
-    """The label of a class.
-
-    Args:
-        name: its name.
-        classes: the classes among which the annotator chooses.
-        source: where the name was read, for messages.
-
-    Raises:
-        UserError: if no class has this name.
-    """
-    known = {known: label for label, known in reversed(classes.labels.items())}
-    if name not in known:
-        raise UserError(
-            f"{source}: there is no class {name!r}{nearest(name, known)}; the classes are {', '.join(classes.names)}."
-        )
-    return known[name]

@@ -1,5 +1,6 @@
 """Files that go to an annotator's tool and come back: where they lie, written once, read with what is wrong told."""
 
+import datetime
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ import pydantic
 from decomp.platform.annotation.colours import class_colours
 from decomp.platform.annotation.query import Classes, Query
 from decomp.platform.datasets.formats.header import BrokenFile, opened
-from decomp.platform.errors import UserError
+from decomp.platform.errors import UserError, nearest
 from decomp.platform.storage.files import FilePath
 
 T = TypeVar("T")
@@ -98,3 +99,28 @@ def colours(classes: Classes) -> dict[int, tuple[int, int, int]]:
     """Red, green and blue of each label, 0 to 255."""
     tints = dict(enumerate(class_colours(len(classes.names))))
     return tints if classes.ignore is None else tints | {classes.ignore: NO_CLASS}
+
+
+def label_named(name: str, classes: Classes, source: str) -> int:
+    """The label of a class.
+
+    Args:
+        name: its name.
+        classes: the classes among which the annotator chooses.
+        source: where the name was read, for messages.
+
+    Raises:
+        UserError: if no class has this name.
+    """
+    known = {known: label for label, known in reversed(classes.labels.items())}
+    if name not in known:
+        raise UserError(
+            f"{source}: there is no class {name!r}{nearest(name, known)}; the classes are {', '.join(classes.names)}."
+        )
+    return known[name]
+
+
+def modified(file: Path) -> str:
+    """When a file was last changed: ISO 8601, in UTC."""
+    time = datetime.datetime.fromtimestamp(file.stat().st_mtime, datetime.UTC)
+    return time.isoformat(timespec="seconds")

@@ -1,9 +1,7 @@
 """Plain folders of PNG files, for any tool that can paint."""
 
-import csv
-import datetime
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,20 +10,19 @@ import numpy.typing as npt
 from PIL import Image
 from typing_extensions import override
 
+from decomp.platform.annotation.answer_table import NOTHING, TABLE, AnswerTable, Line, csv_text
 from decomp.platform.annotation.colours import class_colours
 from decomp.platform.annotation.crops import Slices, surroundings_of, windows_of
+from decomp.platform.annotation.exchange import modified, write_once
 from decomp.platform.annotation.formats import AnnotationFormat, checked_labels
 from decomp.platform.annotation.query import Answer, Classes, Query
 from decomp.platform.datasets.formats.codes import Codes
 from decomp.platform.datasets.formats.header import BrokenFile
 from decomp.platform.datasets.formats.rasters import inspect, read_mask
 from decomp.platform.errors import UserError
-from decomp.platform.storage.files import FilePath
 
 IMAGES, CONTEXT, PREDICTIONS, MASKS = "images", "context", "predictions", "masks"
-CLASSES, ANSWERS, README = "classes.csv", "answers.csv", "README.txt"
-ANSWER_COLUMNS = ("query", "class", "skipped", "annotator", "seconds")
-COLUMNS = ("query", "image", "window", *ANSWER_COLUMNS[1:])
+CLASSES, README = "classes.csv", "README.txt"
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp")
 """Endings of files among the masks that are taken for answers; others, such as a tool's own, are passed over."""
@@ -72,10 +69,10 @@ class Folders(AnnotationFormat):
         rows = [(label, f"#{bytes(colours[label]).hex()}", name) for label, name in enumerate(classes.names)]
         ignore = "" if classes.ignore is None else f", or {classes.ignore} where it is of none"
         names = {"images": IMAGES, "context": CONTEXT, "masks": MASKS, "predictions": PREDICTIONS}
-        text = TEXT.format(**names, classes=CLASSES, answers=ANSWERS, ignore=ignore)
-        _write_once(folder / CLASSES, _csv(("value", "colour", "name"), rows))
-        _write_once(folder / ANSWERS, _csv(COLUMNS, map(_row, queries)))
-        _write_once(folder / README, text.encode())
+        text = TEXT.format(**names, classes=CLASSES, answers=TABLE, ignore=ignore)
+        write_once(folder / CLASSES, csv_text(("value", "colour", "name"), rows))
+        AnswerTable(folder, queries).write()
+        write_once(folder / README, text.encode())
         return folder
 
     @override
@@ -85,12 +82,13 @@ class Folders(AnnotationFormat):
     @override
     def read(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Iterator[Answer]:
         mistakes: list[str] = []
-        lines = _lines(folder / ANSWERS, queries)
+        table = AnswerTable(folder, queries)
+        lines = table.read()
         masks = _masks(folder / MASKS, queries, mistakes)
         for query in queries:
-            line = lines.get(query.id, _Line())
+            line = lines.get(query.id, NOTHING)
             try:
-                answer = _answer(query, line, masks.get(query.id, {}), classes, folder)
+                answer = _answer(query, line, masks.get(query.id, {}), classes, table)
             except UserError as error:
                 mistakes.append(str(error))
             else:
@@ -100,39 +98,21 @@ class Folders(AnnotationFormat):
             raise UserError("\n".join(mistakes))
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A line of the table of answers."""
-
-    class_: str = ""
-    skipped: str = ""
-    annotator: str | None = None
-    seconds: float | None = None
-
-
-def _answer(query: Query, line: _Line, masks: Mapping[int, Path], classes: Classes, folder: Path) -> Answer | None:
-    table, files = folder / ANSWERS, [masks[number] for number in sorted(masks)]
-    if len([given for given in (line.class_, line.skipped, files) if given]) > 1:
-        other = files[0] if files else "a class"
-        both = "is skipped" if line.skipped else f"has the class {line.class_}"
-        raise UserError(f"{table}: {query.id} {both}, but there is {other} as well; keep one of the two.")
-    answered_at = _modified(files[-1] if files else table) if files or line.class_ or line.skipped else None
-    if line.skipped:
-        return Answer(query.id, None, line.skipped, line.annotator, answered_at, line.seconds)
-    if line.class_:
-        if line.class_ not in classes.names:
-            raise UserError(
-                f"{table}: {query.id}: there is no class {line.class_!r}; the classes are {', '.join(classes.names)}."
-            )
-        labels = np.full(query.size, classes.names.index(line.class_), np.uint8)
-        return Answer(query.id, labels, None, line.annotator, answered_at, line.seconds)
+def _answer(query: Query, line: Line, masks: Mapping[int, Path], classes: Classes, table: AnswerTable) -> Answer | None:
+    files = [masks[number] for number in sorted(masks)]
+    whole = table.answer(query, line, classes)
+    if whole is not None:
+        if files:
+            both = "is skipped" if line.skipped else f"has the class {line.class_name}"
+            raise UserError(f"{table.file}: {query.id} {both}, but there is {files[0]} as well; keep one of the two.")
+        return whole
     slices = Slices.of(query)
     inside = slices.split(query.inside)
     if len(files) < len(inside):
         return None
     read = [_read(file, of_slice, query, classes) for file, of_slice in zip(files, inside, strict=True)]
     labels = checked_labels(slices.join(read), query, classes, files[0])
-    return Answer(query.id, labels, None, line.annotator, answered_at, line.seconds)
+    return Answer(query.id, labels, None, line.annotator, modified(files[-1]), line.seconds)
 
 
 def _read(file: Path, inside: npt.NDArray[np.bool_], query: Query, classes: Classes) -> npt.NDArray[np.uint8]:
@@ -187,35 +167,6 @@ def _masks(folder: Path, queries: Sequence[Query], mistakes: list[str]) -> dict[
     return found
 
 
-def _lines(table: Path, queries: Sequence[Query]) -> dict[str, _Line]:
-    """The lines of the table, by query."""
-    try:
-        text = table.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        return {}
-    except UnicodeDecodeError as error:
-        raise UserError(f"{table} is no text in UTF-8; save it as that.") from error
-    first = text.partition("\n")[0]
-    rows = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
-    if missing := [name for name in ANSWER_COLUMNS if name not in (rows.fieldnames or ())]:
-        raise UserError(f"{table} has no column {missing[0]!r}; it needs {', '.join(ANSWER_COLUMNS)}.")
-    known, lines = {query.id for query in queries}, {}
-    for row in rows:
-        values = {name: (row[name] or "").strip() for name in ANSWER_COLUMNS}
-        if not any(values.values()):
-            continue
-        if values["query"] not in known:
-            raise UserError(f"{table}: there is no region {values['query']!r} in this cycle; remove the line.")
-        try:
-            seconds = float(values["seconds"].replace(",", ".")) if values["seconds"] else None
-        except ValueError as error:
-            raise UserError(
-                f"{table}: {values['query']}: seconds must be a number, not {values['seconds']!r}."
-            ) from error
-        lines[values["query"]] = _Line(values["class"], values["skipped"], values["annotator"] or None, seconds)
-    return lines
-
-
 def _write_pictures(query: Query, colours: Sequence[tuple[int, int, int]], folder: Path) -> None:
     """Crops, surroundings and prediction of a region, unless they are there."""
     n_slices = len(Slices.of(query).split(query.inside))
@@ -228,47 +179,22 @@ def _write_pictures(query: Query, colours: Sequence[tuple[int, int, int]], folde
     if any(not (folder / place / f"{name}.png").exists() for place, name in pictures):
         crops = [picture for of_file in windows_of(query) for picture in of_file]
         for (place, name), picture in zip(pictures, crops, strict=True):
-            _write_once(folder / place / f"{name}.png", _png(Image.fromarray(picture)))
+            write_once(folder / place / f"{name}.png", _png(Image.fromarray(picture)))
     around = folder / CONTEXT / f"{query.id}.png"
     if query.files and not around.exists():
-        _write_once(around, _png(Image.fromarray(surroundings_of(query))))
+        write_once(around, _png(Image.fromarray(surroundings_of(query))))
     if query.prediction is not None:
         for name, labels in zip(names, Slices.of(query).split(query.prediction), strict=True):
             mask = Image.fromarray(np.ascontiguousarray(labels), "P")
             mask.putpalette([value for colour in colours for value in colour])
-            _write_once(folder / PREDICTIONS / f"{name}.png", _png(mask))
+            write_once(folder / PREDICTIONS / f"{name}.png", _png(mask))
 
 
 def _names(query: Query, n_slices: int) -> list[str]:
     return [query.id] if n_slices == 1 else [f"{query.id}_{number:03d}" for number in range(1, n_slices + 1)]
 
 
-def _write_once(file: Path, content: bytes) -> None:
-    if not file.exists():
-        FilePath(file).write_atomically(content)
-
-
 def _png(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, "PNG")
     return stream.getvalue()
-
-
-def _row(query: Query) -> tuple[object, ...]:
-    """The line of a region that nobody has annotated yet."""
-    window = " ".join(f"{start}:{stop}" for start, stop in query.window)
-    return query.id, query.image, window, *(len(ANSWER_COLUMNS) - 1) * ("",)
-
-
-def _csv(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(heads)
-    writer.writerows(rows)
-    return stream.getvalue().encode()
-
-
-def _modified(file: Path) -> str:
-    """When a file was last changed, in UTC."""
-    time = datetime.datetime.fromtimestamp(file.stat().st_mtime, datetime.UTC)
-    return time.isoformat(timespec="seconds")

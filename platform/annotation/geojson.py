@@ -7,19 +7,23 @@ analysis", Scientific Reports 2017. Coordinates are pixels of the whole image at
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from typing_extensions import override
 
-from decomp.platform.annotation.drawing import Drawing, label_named
+from decomp.platform.annotation.answer_table import NOTHING, AnswerTable
+from decomp.platform.annotation.drawing import REST, Drawing
 from decomp.platform.annotation.exchange import (
+    ANSWERS,
     answer_files,
     by_image,
     colours,
     file_name,
+    label_named,
+    modified,
     noting,
     raise_noted,
     write_once,
@@ -59,20 +63,31 @@ class GeoJson(AnnotationFormat):
     @override
     def write(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Path:
         if self.rest is not None:
-            label_named(self.rest, classes, "format.rest")
+            label_named(self.rest, classes, REST)
         taken = set(COLOURS) & set(classes.names)
         if taken:
-            raise UserError(f"format: geojson uses the name {min(taken)!r} itself; give the class another name.")
+            raise UserError(f"annotation.format: geojson uses {min(taken)!r} itself; give the class another name.")
         for image, asked in by_image(queries).items():
             features = [feature for query in asked for feature in _features(query, classes)]
             content = json.dumps({"type": "FeatureCollection", "features": features})
             write_once(folder / f"{file_name(image)}{SUFFIX}", content.encode())
+        AnswerTable(folder, queries).write()
+        (folder / ANSWERS).mkdir(exist_ok=True)
         return folder
+
+    @override
+    def advice(self, opened: Path) -> str:
+        return (
+            f"Import each {SUFFIX} file in {opened} into its image in QuPath, outline the classes in the regions, and "
+            f"export all annotations as GeoJSON into {opened / ANSWERS}."
+        )
 
     @override
     def read(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Iterator[Answer]:
         by_id = {query.id: query for query in queries}
         mistakes: list[str] = []
+        lines, whole = AnswerTable(folder, queries).read_answers(classes, mistakes)
+        yield from whole.values()
         answers: dict[str, tuple[Path, Answer]] = {}
         for file in answer_files(folder, mistakes, SUFFIX, ".json"):
             with noting(mistakes):
@@ -81,7 +96,11 @@ class GeoJson(AnnotationFormat):
                         other = answers[answer.query][0].name
                         raise UserError(f"{file}: it answers {answer.query}, and so does {other}; keep one.")
                     answers[answer.query] = file, answer
-        yield from (answers[query.id][1] for query in queries if query.id in answers)
+        for query in queries:
+            if query.id in answers and query.id not in whole:
+                file, answer = answers[query.id]
+                line = lines.get(query.id, NOTHING)
+                yield replace(answer, annotator=line.annotator, answered_at=modified(file), seconds=line.seconds)
         raise_noted(mistakes)
 
     def _answers(
@@ -126,7 +145,9 @@ def _answer(frame: Shape, query: Query, drawing: Drawing | None, classes: Classe
 def _features(query: Query, classes: Classes) -> Iterator[dict[str, Any]]:
     """The query's own annotation, and one for each predicted class."""
     if len(query.shape) > 2:
-        raise UserError(f"format: geojson is for images of two axes and for slides, not {query.image}; choose nifti.")
+        raise UserError(
+            f"annotation.format: geojson is for images of two axes and for slides, not {query.image}; choose nifti."
+        )
     tints = colours(classes)
     if len(query.shape) == 1:
         # Slides are known by their ROIs alone, so these are squares side by side, in their order.

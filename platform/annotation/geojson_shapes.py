@@ -11,8 +11,8 @@ import pydantic
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from decomp.platform.annotation.drawing import Drawing, label_named
-from decomp.platform.annotation.exchange import read_json
+from decomp.platform.annotation.drawing import Drawing
+from decomp.platform.annotation.exchange import label_named, read_json
 from decomp.platform.annotation.outlines import Ring, fill
 from decomp.platform.annotation.query import Classes, Query
 from decomp.platform.errors import UserError

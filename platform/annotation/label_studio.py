@@ -17,12 +17,14 @@ from typing_extensions import override
 
 from decomp.platform.annotation import brush
 from decomp.platform.annotation import label_studio_results as results
-from decomp.platform.annotation.drawing import Drawing, label_named
+from decomp.platform.annotation.drawing import REST, Drawing
 from decomp.platform.annotation.exchange import (
+    ANSWERS,
     answer_files,
     by_image,
     colours,
     file_name,
+    label_named,
     noting,
     raise_noted,
     write_once,
@@ -65,12 +67,20 @@ class LabelStudio(AnnotationFormat):
     @override
     def write(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Path:
         if self.rest is not None:
-            label_named(self.rest, classes, "format.rest")
+            label_named(self.rest, classes, REST)
         addresses = {image: self._address(asked[0], folder) for image, asked in by_image(queries).items()}
         tasks = [_task(query, classes, addresses[query.image]) for query in queries]
+        (folder / ANSWERS).mkdir(exist_ok=True)
         write_once(folder / CONFIG, _config(classes).encode())
         write_once(folder / TASKS, json.dumps(tasks).encode())
         return folder / TASKS
+
+    @override
+    def advice(self, opened: Path) -> str:
+        return (
+            f"Import {opened} into the project in Label Studio, whose labelling configuration is {CONFIG} beside it, "
+            f"annotate, and export as JSON into {opened.parent / ANSWERS}."
+        )
 
     @override
     def read(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Iterator[Answer]:
@@ -91,12 +101,12 @@ class LabelStudio(AnnotationFormat):
         """Where the browser finds the image of a query."""
         if len(query.shape) != 2:
             raise UserError(
-                f"format: Label Studio shows images of two axes, and {query.image} has {len(query.shape)}; choose the "
-                "format nifti for volumes, geojson for slides, or folders."
+                f"annotation.format: Label Studio shows images of two axes, and {query.image} has {len(query.shape)}; "
+                "choose nifti for volumes, geojson for slides, or folders."
             )
         if not query.files:
             raise UserError(
-                f"format: Label Studio needs a file of the image {query.image}, and there is none; choose the format "
+                f"annotation.format: Label Studio needs a file of the image {query.image}, and there is none; choose "
                 "folders."
             )
         media_type, content = browser_picture(query.files[0])

@@ -13,11 +13,14 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from scipy import ndimage
 from typing_extensions import override
 
+from decomp.platform.annotation.answer_table import NOTHING, AnswerTable, Line
 from decomp.platform.annotation.exchange import (
+    ANSWERS,
     answer_files,
     by_image,
     colours,
     file_name,
+    modified,
     noting,
     raise_noted,
     write_once,
@@ -51,26 +54,38 @@ class NiftiLabels(AnnotationFormat):
     Within the regions lies the prediction or, before there is one, label 254, "to annotate"; everything else has label
     255, "outside". ``labels-itk-snap.txt`` and ``labels-slicer.ctbl`` name and colour the labels. An edited volume is
     saved under its name into the folder ``answers``. It answers all its queries but those that are wholly "to
-    annotate", which wait; those that are wholly "outside" are skipped. What was painted beyond a region is cut off, and
-    a volume whose axes the tool has turned is turned back by its affine.
+    annotate", which wait; those that are wholly "outside" are skipped. The table ``answers.csv`` takes reasons why
+    regions are skipped, annotators and times. What was painted beyond a region is cut off, and a volume whose axes the
+    tool has turned is turned back by its affine.
     """
 
     @override
     def write(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Path:
         if len(classes.names) > OPEN:
-            raise UserError(f"format: nifti has labels for at most {OPEN} classes; choose folders.")
+            raise UserError(f"annotation.format: nifti has labels for at most {OPEN} classes; choose folders.")
         for image, asked in by_image(queries).items():
             file = folder / f"{file_name(image)}{SUFFIX}"
             if not file.exists():  # a large volume is not drawn for nothing
                 write_once(file, gzip.compress(_volume(asked).to_bytes(), GZIP_LEVEL, mtime=0))
+        AnswerTable(folder, queries).write()
+        (folder / ANSWERS).mkdir(exist_ok=True)
         write_once(folder / SNAP_LABELS, _snap_labels(classes).encode())
         write_once(folder / SLICER_COLOURS, _slicer_colours(classes).encode())
         return folder
 
     @override
+    def advice(self, opened: Path) -> str:
+        return (
+            f"Open the label volumes in {opened} upon their images, annotate the regions, and save each under its name "
+            f"in {opened / ANSWERS}."
+        )
+
+    @override
     def read(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Iterator[Answer]:
         volumes = {f"{file_name(image)}{SUFFIX}": asked for image, asked in by_image(queries).items()}
         mistakes: list[str] = []
+        lines, whole = AnswerTable(folder, queries).read_answers(classes, mistakes)
+        yield from whole.values()
         for file in answer_files(folder, mistakes, SUFFIX):
             with noting(mistakes):
                 if file.name not in volumes:
@@ -80,7 +95,9 @@ class NiftiLabels(AnnotationFormat):
                 _check_outside(file, labels, volumes[file.name])
                 for query in volumes[file.name]:
                     with noting(mistakes):
-                        yield from _answer(file, labels[query.slices], query, classes)
+                        if query.id not in whole:
+                            line = lines.get(query.id, NOTHING)
+                            yield from _answer(file, labels[query.slices], query, classes, line)
         raise_noted(mistakes)
 
 
@@ -106,7 +123,7 @@ def _original(query: Query) -> tuple[Grid, Any]:
         UserError: if the image is no volume in a file, or its file cannot be read.
     """
     if len(query.shape) != 3 or not query.files:
-        raise UserError(f"format: nifti is for volumes in files, and {query.image} is none; choose another format.")
+        raise UserError(f"annotation.format: nifti is for volumes in files; {query.image} is none; choose another one.")
     file = query.files[0]
     try:
         if file.name.lower().endswith(SUFFIX):
@@ -125,14 +142,17 @@ def _original(query: Query) -> tuple[Grid, Any]:
     return grid, header
 
 
-def _answer(file: Path, window: npt.NDArray[np.integer[Any]], query: Query, classes: Classes) -> Iterator[Answer]:
+def _answer(
+    file: Path, window: npt.NDArray[np.integer[Any]], query: Query, classes: Classes, line: Line
+) -> Iterator[Answer]:
     """The answer that a window of a volume holds, if there is one yet."""
     region = window[query.inside]
     n_open = int((region == OPEN).sum())
     if (region == OUTSIDE).all():
-        yield Answer(query.id, None)
+        yield Answer(query.id, None, None, line.annotator, modified(file), line.seconds)
     elif not n_open:
-        yield Answer(query.id, checked_labels(window, query, classes, file))
+        labels = checked_labels(window, query, classes, file)
+        yield Answer(query.id, labels, None, line.annotator, modified(file), line.seconds)
     elif n_open < region.size:
         raise UserError(
             f"{file}: {n_open} voxel(s) in the region of {query.id} are still to be annotated (label {OPEN}); give "

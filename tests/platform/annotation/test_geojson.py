@@ -113,7 +113,7 @@ def test_what_is_there_already_is_left_alone(tmp_path):
 def test_each_image_has_a_file_whose_name_a_file_can_have(tmp_path):
     images = ["a", "b/c", "b_c", "../d", ".e"]
     GeoJson().write([replace(QUERY, image=image) for image in images], CLASSES, tmp_path)
-    files = [file.name for file in tmp_path.iterdir()]
+    files = [file.name for file in tmp_path.iterdir() if file.suffix == ".geojson"]
     assert len(set(files)) == 5
     assert {"a.geojson", "b_c.geojson"} <= set(files)
     assert not any(name.startswith(".") for name in files)
@@ -128,7 +128,7 @@ def test_holes_are_left_out_and_the_later_shape_wins(tmp_path):
     expected[1:5, 2:6] = 1
     expected[0, :2] = expected[5, 7] = 2
     np.testing.assert_array_equal(answer.labels, expected)
-    assert (answer.reason, answer.annotator, answer.answered_at, answer.seconds) == (None, None, None, None)
+    assert (answer.reason, answer.annotator, answer.seconds) == (None, None, None)
 
 
 def test_shapes_are_cut_off_at_the_window_and_may_reach_into_several(tmp_path):
@@ -175,14 +175,14 @@ def test_pixels_that_nobody_outlined_are_told_or_of_no_class_or_of_the_rest(tmp_
 
 
 def test_an_unknown_rest_is_told_before_anything_is_written(tmp_path):
-    with pytest.raises(UserError, match=r"^format.rest: there is no class 'cra' \(did you mean 'car'\?\)"):
+    with pytest.raises(UserError, match=r"^annotation.rest: there is no class 'cra' \(did you mean 'car'\?\)"):
         GeoJson(rest="cra").write([QUERY], CLASSES, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("taken", ["query", "skipped", "later"])
 def test_classes_that_are_called_as_the_states_of_a_query_are_refused(tmp_path, taken):
-    with pytest.raises(UserError, match=f"uses the name '{taken}' itself"):
+    with pytest.raises(UserError, match=f"uses '{taken}' itself"):
         GeoJson().write([QUERY], Classes(("a", taken)), tmp_path)
 
 
@@ -289,3 +289,26 @@ def test_a_mistake_hides_neither_another_one_nor_what_is_right(tmp_path):
     unknown, unmarked = str(error.value).splitlines()
     assert "cycle-0003-000: there is no class 'raod'" in unknown
     assert "47 pixel(s) in the region of cycle-0003-002 have no class" in unmarked
+
+
+def test_the_table_says_who_skipped_answered_and_how_long_it_took(tmp_path):
+    queries = [replace(QUERY, id=f"cycle-0003-{k:03d}", window=((4, 10), (6 + 8 * k, 14 + 8 * k))) for k in range(3)]
+    written(tmp_path, queries)
+    table = tmp_path / "answers.csv"
+    heads, *rows = table.read_text().splitlines()
+    assert heads == "query,image,window,class,skipped,annotator,seconds"
+    assert rows[1] == "cycle-0003-001,train-a,4:10 14:22,,,,"
+    lines = [
+        "cycle-0003-000,train-a,4:10 6:14,,,ann,30",
+        "cycle-0003-001,train-a,4:10 14:22,car,,bob,",
+        "cycle-0003-002,train-a,4:10 22:30,,blurred,,2.5",
+    ]
+    table.write_text("\n".join([heads, *lines]))
+    frames = [shape("query", [box(6 + 8 * k, 4, 14 + 8 * k, 10)], name=q.id) for k, q in enumerate(queries)]
+    hand_back(tmp_path, [*frames, shape("sky", [box(6, 4, 30, 10)])])
+    by_query = {answer.query: answer for answer in answers(tmp_path, queries)}
+    first, second, third = (by_query[query.id] for query in queries)
+    assert (first.labels.max(), first.annotator, first.seconds) == (1, "ann", 30)
+    assert (second.labels.min(), second.annotator, second.seconds) == (2, "bob", None)
+    assert (third.labels, third.reason, third.seconds) == (None, "blurred", 2.5)
+    assert all(answer.answered_at.endswith("+00:00") for answer in by_query.values())

@@ -375,7 +375,7 @@ def test_images_that_a_browser_cannot_show_are_refused(tmp_path, picture, cycle)
 
 
 def test_an_unknown_rest_is_told_before_anything_is_written(picture, cycle):
-    with pytest.raises(UserError, match=r"^format.rest: there is no class 'cra' \(did you mean 'car'\?\)"):
+    with pytest.raises(UserError, match=r"^annotation.rest: there is no class 'cra' \(did you mean 'car'\?\)"):
         LabelStudio(rest="cra").write([query((H, W), WINDOW, files=[picture])], CLASSES, cycle)
     assert [file.name for file in cycle.iterdir()] == ["answers"]
 

@@ -285,7 +285,7 @@ def test_a_volume_of_another_name_is_told(scan, cycle):
 
 def test_images_that_are_no_volumes_in_files_are_refused(scan, cycle):
     for wrong in (query((4, 5), ((0, 1), (0, 2)), files=(scan,)), replace(in_slice(scan), files=())):
-        with pytest.raises(UserError, match=r"^format: nifti is for volumes in files, and "):
+        with pytest.raises(UserError, match=r"^annotation.format: nifti is for volumes in files; "):
             NiftiLabels().write([wrong], CLASSES, cycle)
 
 
@@ -301,3 +301,17 @@ def test_too_many_classes_are_refused(scan, cycle):
     with pytest.raises(UserError, match="labels for at most 254 classes"):
         NiftiLabels().write([in_slice(scan)], Classes(tuple(f"class {k}" for k in range(255))), cycle)
     written(cycle, [in_slice(scan)], Classes(tuple(f"class {k}" for k in range(254))))
+
+
+def test_the_table_gives_the_reasons_of_skips_and_who_annotated(scan, cycle):
+    queries = [in_slice(scan, k, ((k, k + 1), (4, 10), (6, 14))) for k in range(2)]
+    labels = written(cycle, queries)[1]
+    labels[:2, 4:10, 6:14] = 1
+    hand_back(cycle, labels)
+    table = cycle / "answers.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], f"{lines[1][:-1]}ann,60", f"{lines[2][:-2]}motion,,"]))
+    by_query = {answer.query: answer for answer in answers(cycle, queries)}
+    first, second = (by_query[query.id] for query in queries)
+    assert (first.labels.max(), first.annotator, first.seconds) == (1, "ann", 60)
+    assert (second.labels, second.reason) == (None, "motion")
