@@ -193,7 +193,7 @@ def test_the_query_shows_what_the_model_predicts(annotation):
 def test_the_answers_of_a_run_are_found_afterwards(annotation):
     store = annotation.answer_all()
     dataset = build_dataset(annotation.spec.dataset)
-    answered = with_answers(dataset, answers_of(store, dataset))
+    answered = with_answers(dataset, answers_of([store], dataset))
     for image, regions in store.ledger(store.committed()).by_image.items():
         for region in regions:
             assert np.array_equal(region.of(answered.labels(image)), region.of(annotation.labels(image)))
