@@ -1,5 +1,6 @@
 """Annotators who know the truth, and data for them."""
 
+import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,6 +63,18 @@ def answer_folders(queries, truth, folder, only=None):
         for k, labels in enumerate(slices, start=1):
             name = query.id if len(slices) == 1 else f"{query.id}_{k:03d}"
             Image.fromarray(np.ascontiguousarray(labels)).save(folder / "masks" / f"{name}.png")
+
+
+def fill_in(folder, asked, **cells):
+    """Fill in cells of a query's line in a folder's table of answers."""
+    with (folder / "answers.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    for row in rows:
+        row |= cells if row["query"] == asked.id else {}
+    with (folder / "answers.csv").open("w") as table:
+        writer = csv.DictWriter(table, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 @dataclass

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.annotators import LiveRun, answer_folders, of_scenes, results
+from helpers.annotators import LiveRun, answer_folders, fill_in, of_scenes, results
 from helpers.nnunet_raw import LAYOUTS, write_layout
 
 from decomp.platform.annotation.answered import with_answers
@@ -59,10 +59,8 @@ def test_answers_are_kept_as_soon_as_they_have_come(annotation):
 def test_regions_may_be_skipped_with_a_reason_and_are_not_offered_again(annotation):
     pending = annotation.annotate()
     annotation.answer(pending, only=range(5))
-    table = pending.opened / "answers.csv"
     skipped = annotation.queries(1)[5]
-    line = f"{skipped.id},{skipped.image},,"
-    table.write_text(table.read_text().replace(line, f"{line}blurred,ada,12.5").replace("12.5,,", "12.5"))
+    fill_in(pending.opened, skipped, skipped="blurred", annotator="ada", seconds="12.5")
     assert annotation.annotate().cycle == 2
     answer = read_answers(annotation.store.first, 1).by_query[skipped.id]
     assert (answer.labels, answer.reason, answer.annotator, answer.seconds) == (None, "blurred", "ada", 12.5)
@@ -83,9 +81,8 @@ def test_what_is_left_out_is_skipped_in_the_pending_cycle_alone(annotation):
 
 def test_a_cycle_without_a_labelled_pixel_is_refused_in_one_sentence(annotation):
     pending = annotation.annotate()
-    table = pending.opened / "answers.csv"
-    lines = table.read_text().splitlines()
-    table.write_text("\n".join([lines[0], *(line.replace(",,,,", ",,no idea,,") for line in lines[1:])]))
+    for query in annotation.queries(1):
+        fill_in(pending.opened, query, skipped="no idea")
     with pytest.raises(UserError, match="no region is labelled yet"):
         annotation.annotate()
     annotation.answer(pending)
