@@ -59,7 +59,7 @@ MAY_IMPORT = {
     "experiments.problems": "platform spec samplers datasets.base datasets components experiments.schema",
     "experiments.import_marks": "platform storage",
     "experiments.report.run_history": "platform spec storage experiments.import_marks",
-    "experiments.plan": "platform spec storage metrics datasets.base datasets components "
+    "experiments.plan": "platform annotation loop spec storage metrics datasets.base datasets components "
     "experiments.report.run_history experiments.windows experiments.schema experiments.problems",
     "experiments.status": "platform storage actors experiments.console experiments.report.run_history experiments.plan "
     "experiments.lock experiments.interruption",

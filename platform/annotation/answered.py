@@ -1,11 +1,12 @@
 """A data set whose labels people give, answer by answer."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from decomp.platform.annotation.query import Answer, Query
 from decomp.platform.datasets.base import Dataset
@@ -17,18 +18,41 @@ class Answers:
     """The labels that have come in; of several for one query, and where windows overlap, the last one counts."""
 
     def __init__(self) -> None:
-        self._by_image: dict[str, dict[str, tuple[Query, npt.NDArray[np.uint8]]]] = {}
+        self._by_image: dict[str, dict[Any, tuple[Query, npt.NDArray[np.uint8]]]] = {}
 
     def put(self, query: Query, answer: Answer) -> None:
         """Take an answer in; that a region was skipped takes back what was answered before."""
         answered = self._by_image.setdefault(query.image, {})
-        answered.pop(query.id, None)
+        key = query.id, query.window  # two runs may use one id
+        answered.pop(key, None)
         if answer.labels is not None:
-            answered[query.id] = query, answer.labels
+            answered[key] = query, answer.labels
 
     def of(self, image: str) -> Iterator[tuple[Query, npt.NDArray[np.uint8]]]:
         """The queries about an image that have been answered, with the labels of their windows."""
         yield from self._by_image.get(image, {}).values()
+
+
+class LateAnswers(Answers):
+    """Answers that are read when they are first asked for.
+
+    Attributes:
+        load: reads them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.load: Callable[[], Answers] | None = None
+
+    @override
+    def of(self, image: str) -> Iterator[tuple[Query, npt.NDArray[np.uint8]]]:
+        if self.load is not None:
+            load, self.load = self.load, None
+            self._by_image = load()._by_image
+        return super().of(image)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_by_image": self._by_image, "load": None}
 
 
 def with_answers(dataset: D, answers: Answers) -> D:

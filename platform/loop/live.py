@@ -1,6 +1,6 @@
 """People as the oracle of a run: they are asked cycle by cycle, and the run goes on when they have answered."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -184,15 +184,17 @@ def cycles_of(store: RunStore, last: int) -> Iterator[tuple[RunStore, int]]:
         yield (store.first if number == 1 else store), number
 
 
-def answers_of(store: RunStore, dataset: Dataset) -> Answers:
-    """All answers that a run's committed cycles were trained on."""
-    queries, answers = dict[str, Query](), Answers()
-    for owner, number in cycles_of(store, len(store.committed())):
-        asked = read_asked(owner, number, dataset.original_files)
-        queries |= {query.id: query for query in asked.queries} if asked else {}
-        for answer in read_answers(owner, number).by_query.values():
-            if answer.query in queries:
-                answers.put(queries[answer.query], answer)
+def answers_of(stores: Iterable[RunStore], dataset: Dataset) -> Answers:
+    """All answers that the committed cycles of runs were trained on."""
+    answers = Answers()
+    for store in stores:
+        queries: dict[str, Query] = {}
+        for owner, number in cycles_of(store, len(store.committed())):
+            asked = read_asked(owner, number, dataset.original_files)
+            queries |= {query.id: query for query in asked.queries} if asked else {}
+            for answer in read_answers(owner, number).by_query.values():
+                if answer.query in queries:
+                    answers.put(queries[answer.query], answer)
     return answers
 
 
