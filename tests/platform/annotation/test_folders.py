@@ -121,7 +121,10 @@ def test_only_the_pixels_of_an_irregular_region_count(queries, folder):
         (lambda f, q: put(f, q, LABELS, "cycle-0002-001"), "there is no such region in this cycle"),
         (lambda f, q: (f / "masks" / f"{q.id}.jpg").write_bytes(b""), "save it as cycle-0001-001.png"),
         (lambda f, q: (f / "masks" / f"{q.id}.png").write_bytes(b"PNG"), "cycle-0001-001.png"),
-        (lambda f, q: fill_in(f, q, **{"class": "dics"}), "there is no class 'dics'; the classes are ground"),
+        (
+            lambda f, q: fill_in(f, q, **{"class": "dics"}),
+            "there is no class 'dics' (did you mean 'disc'?); the classes",
+        ),
         (lambda f, q: fill_in(f, q, skipped="x", **{"class": "disc"}), "is skipped, but there is a class as well"),
         (lambda f, q: fill_in(f, q, skipped="x", seconds="soon"), "seconds must be a number, not 'soon'"),
         (lambda f, q: fill_in(f, q, query="cycle-0009-001"), "there is no region 'cycle-0009-001' in this cycle"),
