@@ -16,6 +16,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Replace values of the file, e.g. seeds=10 samplers=\\[decomp,rand]"),
 ]
+Name = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="Show the options of this one, e.g. nnunet or module:Class.")
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the messages of Ray and MLflow.")]
 Address = Annotated[
     str | None, typer.Option(help="Join a Ray cluster ('auto': the one of this machine) instead of this machine alone.")

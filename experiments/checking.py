@@ -73,7 +73,8 @@ def notes(plan: Plan, histories: Sequence[RunHistory]) -> list[str]:
     from decomp.experiments.report.imported import imported_notes
 
     resources = plan.experiment.resources
-    changes = [*prospects(plan, histories), *imported_notes(histories), *plan.changes(histories)]
+    concluded = prospects(plan, histories) if plan.scored else []
+    changes = [*concluded, *imported_notes(histories), *plan.changes(histories)]
     if resources.seconds_per_epoch is None:
         return changes
     epochs = plan.epochs()

@@ -1,4 +1,4 @@
-"""The command line: `decomp run`, `submit`, `check`, `status`, `stop`, `report`, `sync`, `ui`, `convert` and `list`.
+"""The command line: `decomp run`, `submit`, `annotate`, `check`, `status`, `stop`, `report`, `ui` and the like.
 
 Heavy libraries are imported where they are used, so that `--help` and `check` answer at once.
 """
@@ -11,9 +11,11 @@ from typing import Annotated, get_args
 
 import typer
 
+from decomp.experiments.annotating import annotate
 from decomp.experiments.arguments import (
     Address,
     File,
+    Name,
     Overrides,
     Published,
     Verbose,
@@ -95,6 +97,7 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
 
 
 app.command()(submit)
+app.command()(annotate)
 
 
 @app.command()
@@ -291,11 +294,7 @@ def convert(
 
 
 @app.command(name="list")
-def list_(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Show the options of this one, e.g. nnunet or module:Class.")
-    ] = None,
-) -> None:
+def list_(name: Name = None) -> None:
     """List what an experiment file may name: samplers, selectors, partitions, data sets, learners; or one's options."""
     from decomp.experiments.listing import table_of_names, tables_of_options
 

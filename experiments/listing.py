@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from decomp.platform.annotation import FORMATS
+from decomp.platform.annotation.formats import AnnotationFormat
 from decomp.platform.components import reads_truth, resolve
 from decomp.platform.datasets import DATASETS, Dataset
 from decomp.platform.errors import UserError, nearest
@@ -38,11 +40,12 @@ KINDS = (
     Kind("partition", PARTITIONS, Partition),
     Kind("data set", DATASETS, Dataset),
     Kind("learner", LEARNERS, Learner),
+    Kind("annotation format", FORMATS, AnnotationFormat),
 )
 
 
 def table_of_names() -> Table:
-    """All samplers, selectors, partitions, data sets and learners that come with decomp, a line each."""
+    """All that comes with decomp and has a name, a line each: samplers, selectors, data sets and so on."""
     table = Table(box=None, show_header=False, padding=(0, 2))
     for name, sampler in _samplers().items():
         table.add_row("sampler", name, _in_words(sampler))
@@ -56,7 +59,7 @@ def tables_of_options(name: str) -> RenderableType:
     """The options of everything that has a name; for a sampler, also those of its two selectors.
 
     Args:
-        name: of a sampler, selector, partition, data set or learner, or ``module:Class``.
+        name: of a sampler, selector, partition, data set, learner or annotation format, or ``module:Class``.
 
     Raises:
         UserError: if nothing has that name.

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from decomp.experiments.problems import (
+    annotation_problems,
     axes_problems,
     budget_problems,
     fits,
@@ -20,6 +21,7 @@ from decomp.experiments.problems import (
 from decomp.experiments.report.run_history import RunHistory, read_histories
 from decomp.experiments.schema import Experiment
 from decomp.experiments.windows import in_pixels
+from decomp.platform.annotation.answered import Answers, LateAnswers, with_answers
 from decomp.platform.components import (
     build_dataset,
     build_learner,
@@ -71,6 +73,11 @@ class Plan:
     def metric(self) -> str:
         """The test metric of learning curves."""
         return metric_of(self.dataset)
+
+    @property
+    def scored(self) -> bool:
+        """Whether there are test images; where people label the pool, there may be none, and then no score."""
+        return any(self.dataset.ids("test", spec.fold) for spec in self.runs)
 
     @property
     def oracle_baselines(self) -> tuple[str, ...]:
@@ -159,7 +166,9 @@ def make_plan(experiment: Experiment) -> Plan:
         UserError: with one line per mistake.
     """
     experiment = experiment.model_copy(update={"learner": stated_learner(experiment.learner)})
-    source = build_dataset(experiment.dataset)
+    source, answers = build_dataset(experiment.dataset), LateAnswers()
+    if not source.labelled:
+        source = with_answers(source, answers)
     problems = learner_problems(experiment)
     try:
         # Without a learner the other mistakes are looked for in the data as they are, so that all are named at once.
@@ -168,7 +177,7 @@ def make_plan(experiment: Experiment) -> Plan:
         experiment, unfit = _in_pixels(experiment, dataset)
         if unfit:  # what else is wrong with the budgets cannot be told before
             raise UserError("\n".join(problems or unfit))
-        for find in (sampler_problems, budget_problems, start_problems, worker_problems):
+        for find in (sampler_problems, budget_problems, start_problems, worker_problems, annotation_problems):
             problems += find(experiment, dataset)
         fingerprint = dataset.fingerprint()
     except UserError as error:  # one file is damaged: are there more?
@@ -183,7 +192,16 @@ def make_plan(experiment: Experiment) -> Plan:
         raise UserError("\n".join(problems))
 
     plan, former = (_grid(experiment, dataset, folds, fingerprint, written) for written in (False, True))
-    return former if _began(former, plan) and not _began(plan, former) else plan
+    chosen = former if _began(former, plan) and not _began(plan, former) else plan
+    answers.load = lambda: _answers(chosen)
+    return chosen
+
+
+def _answers(plan: Plan) -> Answers:
+    """What people have answered in all runs."""
+    from decomp.platform.loop.live import answers_of  # takes a while to load
+
+    return answers_of(plan.stores(plan.runs), plan.dataset)
 
 
 def _in_pixels(experiment: Experiment, dataset: Dataset) -> tuple[Experiment, list[str]]:
@@ -259,7 +277,7 @@ def _grid(experiment: Experiment, dataset: Dataset, folds: Sequence[int], finger
         for budget, sampler in spending
     ]
     references = []
-    if experiment.reference is not None:
+    if experiment.reference is not None and dataset.labelled:
         learner = of("learner", experiment.learner.with_options(experiment.reference))
         base = replace(base, learner=learner, passes=passes and passes.in_reference)
         references = [replace(base, seed=seed, fold=fold) for seed, fold in repeats]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from decomp.experiments.schema import Experiment
-from decomp.platform.components import build_learner, build_measure, build_partition, build_selectors
+from decomp.platform.components import build_format, build_learner, build_measure, build_partition, build_selectors
 from decomp.platform.datasets import Dataset
 from decomp.platform.datasets.base import pool_ids
 from decomp.platform.errors import UserError, nearest
@@ -94,6 +94,8 @@ def sampler_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
             problems += [f"{key}.{fault}" for fault in try_selectors(*selectors, kinds, len(dataset.classes))]
             problems += _measure_problems(key, sampler, len(dataset.classes))
             problems += _fitting_problems(key, sampler, selectors[1], experiment.budgets)
+            if selectors[1].reads_truth and not dataset.labelled:
+                problems.append(f"{key}: {sampler.name} reads the truth, which nobody has told yet; choose another.")
         named = [("emphasis", name) for name in sampler.emphasis]
         named += [("background", sampler.background)] if sampler.background is not None else []
         problems += [
@@ -141,6 +143,8 @@ def start_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
         return []
     budget = start.budget or experiment.budgets[0].of_cycle
     problems = [] if start.budget is None else _problems_of_budget("start.budget", budget, dataset)
+    if start.choice == "all-classes" and not dataset.labelled:
+        problems.append("start: all-classes reads the truth, which nobody has told yet; give random.")
     least = 2 * len(dataset.classes)
     if start.choice == "all-classes" and budget.regions < least:
         problems.append(
@@ -150,6 +154,16 @@ def start_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
     if start.choice == "all-classes" and budget.total is not None:
         problems.append("start: all-classes selects images, so give the start a budget with n_image.")
     return problems
+
+
+def annotation_problems(experiment: Experiment, dataset: Dataset) -> list[str]:
+    """What is wrong with the format of annotators' tools, where people label the pool."""
+    if not dataset.labelled:
+        try:
+            build_format(experiment.annotation)
+        except UserError as error:
+            return str(error).splitlines()
+    return []
 
 
 def budget_problems(experiment: Experiment, dataset: Dataset) -> list[str]:

@@ -31,9 +31,13 @@ def write_report(plan: Plan, histories: "Sequence[RunHistory]") -> "Report":
     from decomp.experiments.report.design import design_of
     from decomp.experiments.report.page_building import with_page
     from decomp.experiments.report.report import compile_report
+    from decomp.experiments.report.unscored import unscored_report
 
     folder, seconds = plan.experiment.folder / "report", plan.experiment.annotation_seconds
-    report = with_page(compile_report(histories, folder, plan.metric, seconds, design_of(plan)), plan)
+    if plan.scored:
+        report = with_page(compile_report(histories, folder, plan.metric, seconds, design_of(plan)), plan)
+    else:
+        report = unscored_report(plan, histories, folder)
     try:
         return report.write()
     except OSError as error:
@@ -54,9 +58,10 @@ def print_report(
     from decomp.experiments.report.console_tables import console_tables
 
     written = write_report(plan, histories)
-    comparison = compare_over(axis, written.comparison) if axis else written.comparison
-    show(console_tables(comparison))
-    typer.echo(f"Learning curves: {os.path.relpath(written.figure_over(comparison.axis))}")
+    if plan.scored:
+        comparison = compare_over(axis, written.comparison) if axis else written.comparison
+        show(console_tables(comparison))
+        typer.echo(f"Learning curves: {os.path.relpath(written.figure_over(comparison.axis))}")
     typer.echo(f"Report:          {os.path.relpath(written.page)}")
     storage = [override for override in overrides or [] if override.startswith("storage=")]
     typer.echo(f"MLflow:          {' '.join([program(), 'ui', str(file), *storage])}")

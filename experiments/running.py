@@ -13,6 +13,7 @@ from decomp.experiments.plan import Plan
 from decomp.experiments.report.run_history import RunHistory
 from decomp.experiments.status import Driver, StatusWriter
 from decomp.experiments.tracking.mirror import MirrorThread
+from decomp.platform.errors import UserError
 from decomp.platform.storage.runs import RunStore
 
 NODES_PATIENCE = 60.0
@@ -43,7 +44,12 @@ def compute_all(
 
     Returns:
         How the runs that failed ended, and what all runs have committed; nothing where another driver leads at the end.
+
+    Raises:
+        UserError: if runs are missing for which people give the labels.
     """
+    if missing and not plan.dataset.labelled:
+        raise UserError("dataset: people label the images of the pool, so type 'decomp annotate' instead.")
     led = driver.leads
     released = release_first_cycles(list(missing.values())) if led else []
     for sentence in released:

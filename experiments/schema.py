@@ -127,6 +127,19 @@ class Experiment(pydantic.BaseModel):
     """The pairs of samplers that are tested, all by default; in a file ``{against: decomp}`` for one sampler against
     each of the others, or a list of pairs; not part of a run's identity."""
 
+    annotation: Component = Component("folders")
+    """What annotators' tools read and write where people label the pool (`decomp annotate`), as ``{format: folders}``;
+    not part of a run's identity."""
+
+    @pydantic.field_validator("annotation", mode="before")
+    @classmethod
+    def _by_format(cls, written: Any) -> Any:
+        if isinstance(written, str | Component):
+            return written
+        if not isinstance(written, dict) or "format" not in written or "name" in written:
+            raise ValueError("give the format that your tool reads and writes, like {format: folders}")
+        return {"name" if key == "format" else key: value for key, value in written.items()}
+
     @pydantic.field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Everything that your own data set, learner, sampler or partition imports; `__all__` is the public surface.
+"""Everything that a class of your own imports, be it a data set, learner or sampler; `__all__` is the public surface.
 
 - Data sets: `Dataset`, the contract; `Volumes` and `NiftiVolumes`, contracts of volumes; `Split`; `IGNORE`, the
   label of pixels without a class; `RoiGraph`, an ROI of a slide.
@@ -14,6 +14,8 @@
   which they find regions; `Choice`, what they answer; `UncertaintyRegions`, with which joint selectors find candidate
   regions.
 - Partitions: `Partition`, the contract of irregular regions.
+- Annotation formats: `AnnotationFormat`, the contract; `Query` and `Answer`, what passes through it; `Classes`;
+  `checked_labels`, which checks labels that come back.
 - Options: `NotIdentity` and `ByContent`, with which an annotation says what part an option plays in a run's identity.
 - For all: `Region`; `stream`, keyed random numbers; `UserError`, a mistake in what the user wrote.
 
@@ -23,6 +25,8 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from decomp.platform.annotation.formats import AnnotationFormat, checked_labels
+from decomp.platform.annotation.query import Answer, Classes, Query
 from decomp.platform.datasets.base import IGNORE, Dataset, Split
 from decomp.platform.datasets.formats.graphs import RoiGraph
 from decomp.platform.errors import UserError
@@ -60,10 +64,13 @@ if TYPE_CHECKING:
 __all__ = [
     "IGNORE",
     "Annotation",
+    "AnnotationFormat",
+    "Answer",
     "Bottleneck",
     "ByContent",
     "CandidateRegions",
     "Choice",
+    "Classes",
     "Dataset",
     "ForwardPredictor",
     "ImageSelector",
@@ -86,6 +93,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Processes",
+    "Query",
     "Region",
     "RegionSelector",
     "RoiGraph",
@@ -96,6 +104,7 @@ __all__ = [
     "UserError",
     "Volumes",
     "Wanted",
+    "checked_labels",
     "decode",
     "reproducible",
     "revealed",

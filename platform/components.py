@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 import pydantic
 
+from decomp.platform.annotation import FORMATS
+from decomp.platform.annotation.formats import AnnotationFormat
 from decomp.platform.datasets import DATASETS, IGNORE, Dataset
 from decomp.platform.errors import UserError, describe, nearest, shown
 from decomp.platform.grid import Component, Sampler
@@ -28,7 +30,7 @@ from decomp.platform.values import canonical
 
 T = TypeVar("T")
 
-Place = Literal["dataset", "learner", "images", "regions", "region", "uncertainty"]
+Place = Literal["dataset", "learner", "images", "regions", "region", "uncertainty", "annotation"]
 """Where an experiment file names a class."""
 
 PLACES: Mapping[Place, tuple[str, Mapping[str, str], type]] = {
@@ -38,6 +40,7 @@ PLACES: Mapping[Place, tuple[str, Mapping[str, str], type]] = {
     "regions": ("region selector", REGION_SELECTORS, RegionSelector),
     "region": ("partition", PARTITIONS, Partition),
     "uncertainty": ("measure", {}, OwnMeasure),
+    "annotation": ("annotation format", FORMATS, AnnotationFormat),
 }
 """What each place names: its kind, the built-in names, the contract."""
 
@@ -98,6 +101,11 @@ def build_measure(component: Component) -> OwnMeasure:
 def build_partition(component: Component) -> Partition:
     """Make the partition; `UserError` for an unknown name or wrong options (listing all)."""
     return cast(Partition, _build("region", component))
+
+
+def build_format(component: Component) -> AnnotationFormat:
+    """Make the annotation format; `UserError` for an unknown name or wrong options (listing all)."""
+    return cast(AnnotationFormat, _build("annotation", component))
 
 
 def identified(place: Place, component: Component, *, as_written: bool = False) -> Component:

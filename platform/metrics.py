@@ -84,11 +84,14 @@ def score(
         confusion: a confusion matrix per test image, shape (N, C, C).
 
     Returns:
-        Metrics by name, and those of each class by metric and class, None where undefined.
+        Metrics by name, and those of each class by metric and class, None where undefined. No metric at all where
+        people label the pool and there is no test image.
 
     Raises:
         UserError: if no class has a score.
     """
+    if not (len(confusion) or dataset.labelled):
+        return {}, {}
     metric, total = metric_of(dataset), confusion.sum(axis=0)
     support = total.sum(axis=1)
     if metric == "dice":

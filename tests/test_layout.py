@@ -39,18 +39,19 @@ MAY_IMPORT = {
     "learners.devices learners.checkpoints learners.networks learners.training learners.inference",
     "platform.learners.nnunet": "platform storage metrics datasets.base datasets.formats datasets learners.base "
     "learners.reproducible learners.devices learners.checkpoints learners.training learners.inference",
-    "platform.components": "platform spec samplers partitions datasets learners",
-    "platform.loop": "platform spec storage samplers metrics partitions datasets.base learners.base "
+    "platform.annotation": "platform spec storage datasets.base datasets.formats",
+    "platform.components": "platform spec samplers partitions datasets learners annotation",
+    "platform.loop": "platform annotation spec storage samplers metrics partitions datasets.base learners.base "
     "learners.inference components",
-    "platform.api": "platform samplers metrics partitions datasets.base datasets.formats datasets learners.base "
-    "learners.reproducible learners.checkpoints learners.training learners.inference",
+    "platform.api": "platform annotation samplers metrics partitions datasets.base datasets.formats datasets "
+    "learners.base learners.reproducible learners.checkpoints learners.training learners.inference",
     "platform.testing": "platform spec samplers metrics partitions datasets.base learners.base learners.inference",
     "actors": "platform spec storage datasets.base datasets learners.base learners.training components loop",
     "experiments": "",
     "experiments.console": "platform",
     "experiments.interruption": "experiments.console",
     "experiments.convert": "platform datasets.base datasets.formats datasets",
-    "experiments.listing": "platform spec samplers partitions datasets learners components",
+    "experiments.listing": "platform spec samplers partitions datasets learners annotation components",
     "experiments.lock": "platform storage",
     "experiments.written": "platform",
     "experiments.windows": "platform spec datasets.base",
@@ -58,11 +59,11 @@ MAY_IMPORT = {
     "experiments.problems": "platform spec samplers datasets.base datasets components experiments.schema",
     "experiments.import_marks": "platform storage",
     "experiments.report.run_history": "platform spec storage experiments.import_marks",
-    "experiments.plan": "platform spec storage metrics datasets.base datasets components "
+    "experiments.plan": "platform annotation loop spec storage metrics datasets.base datasets components "
     "experiments.report.run_history experiments.windows experiments.schema experiments.problems",
     "experiments.status": "platform storage actors experiments.console experiments.report.run_history experiments.plan "
     "experiments.lock experiments.interruption",
-    "experiments.report": "platform components spec storage metrics datasets.base experiments.report.run_history "
+    "experiments.report": "platform components loop spec storage metrics datasets.base experiments.report.run_history "
     "experiments.schema experiments.plan",
     "experiments.prospects": "platform storage experiments.report.run_history experiments.plan experiments.report",
     "experiments.description": "experiments.schema experiments.plan experiments.report",
@@ -89,6 +90,9 @@ MAY_IMPORT = {
     "experiments.report experiments.tracking",
     "experiments.running": "platform storage actors experiments.console experiments.report.run_history "
     "experiments.plan experiments.status experiments.archives experiments.tracking",
+    "experiments.annotating": "platform annotation spec storage components loop experiments.console "
+    "experiments.interruption experiments.arguments experiments.plan experiments.status "
+    "experiments.report.run_history experiments.report",
     "experiments.cli": "ANY",
     "experiments.__main__": "experiments.cli",
     "experiments.bench": "ANY",

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from decomp.experiments.report.axes import Axis
 from decomp.experiments.report.run_history import Repeat, RunHistory
+from decomp.platform.errors import UserError
 from decomp.platform.storage.records import Annotated
 
 Floats = npt.NDArray[np.float64]
@@ -35,10 +36,18 @@ class LearningCurve:
 
     @classmethod
     def of(cls, history: RunHistory, metric: str) -> "LearningCurve":
-        """The learning curve of a run, which has a sampler and a budget, unlike a first cycle or a reference."""
+        """The learning curve of a run, which has a sampler and a budget, unlike a first cycle or a reference.
+
+        Raises:
+            UserError: if the run has no score, because people labelled its pool and no test image has labels.
+        """
         spec, records = history.spec, history.records
         if spec.sampler is None or spec.budget is None:
             raise ValueError(f"{spec.label} has no sampler or budget, hence no learning curve; pass runs.")
+        if any(metric not in record.metrics for record in records):
+            raise UserError(
+                f"{spec.label}: no test image has labels, so there is no score to compare; label some test images."
+            )
         return cls(
             spec.sampler.name,
             spec.budget.label,

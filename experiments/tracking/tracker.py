@@ -142,7 +142,7 @@ class Tracker:
             if child.finished:  # it goes on: its experiment file asks for more cycles now
                 self._mlflow.resume(child.run_id)
         elif grown or not child.finished:
-            if run.spec.kind == "run":
+            if run.spec.kind == "run" and history.records[-1].metrics:
                 curve = learning_curve_drawing(compare([history], self._metric)).png
                 self._mlflow.log_files(child.run_id, {"learning_curve.png": curve})
             self._mlflow.finish(child.run_id, history.cycles[-1].timing.committed_at)

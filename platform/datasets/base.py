@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -19,7 +20,7 @@ IGNORE = 255
 
 
 class Dataset(ABC):
-    """A fully labelled data set whose labels the platform hides and reveals.
+    """A data set whose labels the platform hides and reveals, or for whose training images people are asked.
 
     A data set is named in the experiment file (`dataset: {name: ..., option: ...}`); its options are the fields of
     the (data)class. It is built anew in every process that needs it, so building must be cheap and reading lazy, and it
@@ -34,6 +35,8 @@ class Dataset(ABC):
         spacing: physical size of a pixel per axis, NaN where it differs between images; None where it has no meaning.
         folds: number of cross-validation folds; 1 where the split is fixed.
         readers: threads that read images ahead of their prediction; 0 where reading takes no time.
+        labelled: False where the training images have no labels yet, because people give them (`decomp annotate`);
+            `labels` then holds `IGNORE` there, and images without labels are no part of the test split.
         nested: for data whose test score is the Dice of nested classes, the labels of each by name, the outermost
             first, e.g. ``{"masses": (2, 3), "tumour": (2,)}``; empty where the classes exclude each other.
 
@@ -48,6 +51,7 @@ class Dataset(ABC):
     spacing: tuple[float, ...] | None = None
     folds: int = 1
     readers: ClassVar[int] = 0
+    labelled: bool = True
     nested: Mapping[str, tuple[int, ...]] = MappingProxyType({})
 
     @abstractmethod
@@ -83,7 +87,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
-        """The oracle: true class of every pixel, shape (*axes), uint8; `IGNORE` where there is none.
+        """True class of every pixel, shape (*axes), uint8; `IGNORE` where there is none.
 
         Called in the workers, in each cycle: for images of the pool, only to reveal their annotated regions, and for
         test images, to compute the score.
@@ -104,12 +108,33 @@ class Dataset(ABC):
         """
         return None
 
+    def original_files(self, image: str) -> tuple[Path, ...]:
+        """The files of an image as an annotator opens them: one, or one for each channel; none if it is made.
+
+        Called when an annotator is asked, for every image in which regions are selected.
+        """
+        return ()
+
     def original(self, region: Region) -> Region:
         """The same region in the image file as an annotator opens it, where images are resampled.
 
         Called when annotated regions are exported, for every one of them.
         """
         return region
+
+    def to_original(self, image: str, labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Labels of every pixel, shape (*axes), in the pixels of the image's file, where `original` has regions.
+
+        Called when an annotator is shown what the model predicts.
+        """
+        return labels
+
+    def of_original(self, image: str, labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Labels of every pixel of the image's file in the pixels of the data set, shape (*axes).
+
+        Called by `labels` where annotators have answered.
+        """
+        return labels
 
     def problems(self) -> list[str]:
         """All damage that would stop a run, one sentence each.

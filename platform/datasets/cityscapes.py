@@ -18,7 +18,8 @@ from typing_extensions import override
 from decomp.platform.datasets.base import Split
 from decomp.platform.datasets.formats.codes import Codes
 from decomp.platform.datasets.formats.header import expanded
-from decomp.platform.datasets.paired import Listing, Pair, PairedFiles, entries, is_folder
+from decomp.platform.datasets.paired import PairedFiles, entries, is_folder
+from decomp.platform.datasets.pairs import Listing, Pair
 from decomp.platform.errors import UserError, nearest
 from decomp.platform.marks import NotIdentity
 

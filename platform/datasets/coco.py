@@ -16,7 +16,8 @@ from decomp.platform.datasets.base import Split
 from decomp.platform.datasets.formats.coco import Annotations, Picture, draw, read_annotations, read_segments
 from decomp.platform.datasets.formats.codes import Codes
 from decomp.platform.datasets.formats.header import BrokenFile, Header, expanded
-from decomp.platform.datasets.paired import Listing, Pair, PairedFiles, entries
+from decomp.platform.datasets.paired import PairedFiles, entries
+from decomp.platform.datasets.pairs import Listing, Pair
 from decomp.platform.datasets.problems import Problem, sentences, some
 from decomp.platform.errors import UserError
 from decomp.platform.marks import NotIdentity

@@ -12,7 +12,8 @@ from decomp.platform.datasets.base import IGNORE, Split
 from decomp.platform.datasets.formats.codes import Code, Codes
 from decomp.platform.datasets.formats.header import expanded
 from decomp.platform.datasets.formats.rasters import JPEG_SUFFIXES, MASK_SUFFIXES, OTHER_PICTURE, SUFFIXES
-from decomp.platform.datasets.paired import Listing, Pair, PairedFiles, entries, is_folder, key
+from decomp.platform.datasets.paired import PairedFiles, entries, is_folder
+from decomp.platform.datasets.pairs import Listing, Pair, key
 from decomp.platform.datasets.problems import Problem
 from decomp.platform.errors import UserError
 from decomp.platform.marks import NotIdentity
@@ -30,8 +31,9 @@ class Folder(PairedFiles):
 
     An image is PNG, JPEG or TIFF, its mask a PNG or TIFF of the same name before the suffix: grey, palette, or RGB;
     the page on 2-D segmentation has tables of what is read how and what is refused. The pool is ``train``, ``test``
-    gives the score; ``validation`` may be missing if the learner does not use it. The id of an image is its split
-    and name, such as ``train-NAME``. A class may have several codes::
+    gives the score; ``validation`` may be missing if the learner does not use it. Where people annotate the pool
+    (``labelled: false``), ``train/masks`` is not read, and without ``test/masks`` there is no test split. The id of an
+    image is its split and name, such as ``train-NAME``. A class may have several codes::
 
         dataset:
           name: folder
@@ -50,13 +52,17 @@ class Folder(PairedFiles):
     ignore: tuple[Code, ...] = ()
     """Codes of pixels that belong to no class; any other code is damage."""
 
+    labelled: bool = True
+    """Whether the images of the pool have masks; false where people are to annotate them (`decomp annotate`)."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.codes))  # not a field, which would be an option
         try:
             Codes.of(self.codes, self.ignore)
         except ValueError as error:
             raise UserError(f"dataset.codes: {error}.") from error
-        needed = (self._folder("train", "images"), self._folder("test", "images"))
+        splits: tuple[Split, ...] = ("train", "test") if self.labelled else ("train",)
+        needed = [self._folder(split, "images") for split in splits]
         missing = [str(folder) for folder in needed if not is_folder(folder)]
         if missing:
             raise UserError(f"dataset.root: there is no {' and no '.join(missing)}; expected: {self.expected()}.")
@@ -76,12 +82,23 @@ class Folder(PairedFiles):
         for split in get_args(Split):
             place = self._folder(split, "masks")
             inside, drawn = entries(self._folder(split, "images")), entries(place)
+            labelled = self.labelled or split != "train"
+            if not labelled:
+                drawn = []
+            elif not self.labelled and not drawn:  # nothing to score
+                continue
             images = _of(inside, SUFFIXES)
             # A JPEG in place of a mask is reported when it is read; beside one it is a preview.
             named = [*_of(drawn, MASK_SUFFIXES), *_of(drawn, JPEG_SUFFIXES)]
             by_key = {key(mask.stem): mask for mask in reversed(named)}
             pairs += [
-                Pair(split, f"{split}-{image.stem}", image, by_key.get(key(image.stem), place / f"{image.stem}.png"))
+                Pair(
+                    split,
+                    f"{split}-{image.stem}",
+                    image,
+                    by_key.get(key(image.stem), place / f"{image.stem}.png"),
+                    labelled,
+                )
                 for image in images
             ]
             wanted = {key(image.stem) for image in images}

@@ -30,7 +30,8 @@ from decomp.platform.datasets.formats.nnunet_reader import MEDICAL, NnUNetReader
 from decomp.platform.datasets.hounsfield import is_ct
 from decomp.platform.datasets.nnunet_cases import DESCRIPTION, Case, cases_of, misplaced, splits_of
 from decomp.platform.datasets.problems import Problem, sentences
-from decomp.platform.datasets.volumes import FileVolumes, nested_or_foreground, threaded
+from decomp.platform.datasets.threads import threaded
+from decomp.platform.datasets.volumes import FileVolumes, nested_or_foreground
 from decomp.platform.errors import UserError, nearest
 from decomp.platform.marks import NotIdentity
 
@@ -72,6 +73,10 @@ class NnUNetRaw(FileVolumes):
     """What tells the body, in which the sampler RAND draws: Hounsfield units, brightness by Otsu's threshold, or
     nothing, so that it draws everywhere; by default Hounsfield units where a channel is CT, else brightness."""
 
+    labelled: bool = True
+    """Whether the cases of ``imagesTr`` have labels; false where people are to annotate them (`decomp annotate`):
+    ``labelsTr`` is not read then, and the test split is ``imagesTs``, if that has labels, or none."""
+
     hounsfield: bool = True
     """Whether it is checked that CT is in Hounsfield units."""
 
@@ -96,7 +101,7 @@ class NnUNetRaw(FileVolumes):
         if split == "validation":
             return ()
         cases = self._cases
-        if self._has_test:
+        if self._has_test or not self.labelled:
             return tuple(sorted(name for name, case in cases.items() if case.is_test == (split == "test")))
         names = sorted(cases)
         if splits := splits_of(self._folder):
@@ -128,8 +133,9 @@ class NnUNetRaw(FileVolumes):
         return self._case(image).images
 
     @override
-    def label_file(self, image: str) -> Path:
-        return self._case(image).labels
+    def label_file(self, image: str) -> Path | None:
+        case = self._case(image)
+        return case.labels if case.is_test or self.labelled else None
 
     @property
     @override
@@ -156,7 +162,7 @@ class NnUNetRaw(FileVolumes):
     def problems(self) -> list[str]:
         """What is wrong with the folder and with the files, a sentence each or one for the same in many files."""
         damaged = [Problem(file, str(what), what.mend or self.remedy) for _, file, what in self.damages()]
-        return sentences([*misplaced(self._folder), *damaged])
+        return sentences([*misplaced(self._folder, self.labelled), *damaged])
 
     @override
     def _reading(self) -> tuple[Any, ...]:
@@ -206,7 +212,7 @@ class NnUNetRaw(FileVolumes):
             )
 
     def _count_folds(self) -> int:
-        if self._has_test:
+        if self._has_test or not self.labelled:
             return 1
         if splits := splits_of(self._folder):
             return len(splits)

@@ -40,8 +40,8 @@ def splits_of(root: Path) -> tuple[Mapping[str, tuple[str, ...]], ...]:
     return () if file is None else read_splits(file)
 
 
-def misplaced(root: Path) -> Iterator[Problem]:
-    """What is wrong with the names of the files, their number and the splits."""
+def misplaced(root: Path, labelled: bool = True) -> Iterator[Problem]:
+    """What is wrong with the names of the files, their number and the splits; of a pool without labels, its images'."""
     description, cases = read_description(root / DESCRIPTION), cases_of(root)
     has_test = any(case.is_test for case in cases.values())
     count = sum(not case.is_test for case in cases.values())
@@ -55,11 +55,11 @@ def misplaced(root: Path) -> Iterator[Problem]:
             if path not in known:
                 numbers = f"_0000 to _{len(description.channels) - 1:04d}"
                 yield Problem(path, f"is of no channel ({numbers})", "name it CASE_CHANNEL, or move it elsewhere")
-        for path in _files(root / labels, description.ending):
+        for path in _files(root / labels, description.ending) if labelled or labels == TEST[1] else []:
             if path not in known:
                 yield Problem(path, f"has no image in {images}", "add the image, or move it elsewhere")
     file = _splits_file(root)
-    if file is not None and not has_test:
+    if file is not None and labelled and not has_test:
         named = {case for fold in read_splits(file) for part in fold.values() for case in part}
         if unknown := sorted(named - {*cases}):
             yield Problem(file, f"names {some(unknown)}, of which there are no images", "add them, or remove the file")

@@ -4,12 +4,9 @@ import errno
 import functools
 import hashlib
 import json
-import unicodedata
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,38 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from decomp.platform.datasets.base import Dataset, Split
+from decomp.platform.datasets.base import IGNORE, Dataset, Split
 from decomp.platform.datasets.formats.codes import Codes
 from decomp.platform.datasets.formats.header import REMEDY, BrokenFile, Header
 from decomp.platform.datasets.formats.rasters import Pixels, digest, inspect, read_image, read_mask, size
-from decomp.platform.datasets.problems import ONE_BY_ONE, Problem, sentences, some, strange
+from decomp.platform.datasets.pairs import Listing, Pair, mixed, other_size, repeated, unpaired
+from decomp.platform.datasets.problems import Problem, sentences, strange
 from decomp.platform.errors import UserError
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An image and its mask: where they are, or ought to be."""
-
-    split: Split
-    id: str
-    image: Path
-    mask: Path
-
-
-@dataclass(frozen=True)
-class Listing:
-    """What lies in the folder: a pair for every image, all masks, and problems of other files that look like them."""
-
-    pairs: tuple[Pair, ...]
-    masks: frozenset[Path]
-    others: tuple[Problem, ...] = ()
-
-    @functools.cached_property
-    def by_id(self) -> Mapping[str, Pair]:
-        """The pair of each id."""
-        return {pair.id: pair for pair in self.pairs}
 
 
 class PairedFiles(Dataset):
@@ -98,7 +72,7 @@ class PairedFiles(Dataset):
 
     def other_size(self, pair: Pair, shape: tuple[int, ...], header: Header) -> Problem:
         """The problem of an image whose labels have another shape (H, W)."""
-        return _other_size(pair.mask, shape, header)
+        return other_size(pair.mask, shape, header)
 
     @override
     def ids(self, split: Split, fold: int) -> tuple[str, ...]:
@@ -127,6 +101,8 @@ class PairedFiles(Dataset):
             UserError: if the mask is missing or damaged or holds a code without a meaning.
         """
         pair = self._pair(image)
+        if not pair.labelled:
+            return np.full(self.shape(image), IGNORE, np.uint8)
         try:
             labels, unknown = self.read_labels(pair)
         except BrokenFile as error:
@@ -134,6 +110,10 @@ class PairedFiles(Dataset):
         if unknown:
             raise UserError(*sentences([self._strange(pair.mask, unknown)]))
         return labels
+
+    @override
+    def original_files(self, image: str) -> tuple[Path, ...]:
+        return (self._pair(image).image,)
 
     @override
     def problems(self) -> list[str]:
@@ -154,10 +134,10 @@ class PairedFiles(Dataset):
         problems = [problem for _, problems in checked for problem in problems]
         most = max((header.channels for header in headers.values()), default=0)
         return [
-            *sentences([*problems, *_unpaired(listing), *listing.others]),
-            *_repeated(listing),
-            *_mixed({image: header.bits == 16 for image, header in headers.items()}, "16 bits", "8 bits"),
-            *_mixed({image: header.channels == most for image, header in headers.items()}, f"{most} channels", "fewer"),
+            *sentences([*problems, *unpaired(listing), *listing.others]),
+            *repeated(listing),
+            *mixed({image: header.bits == 16 for image, header in headers.items()}, "16 bits", "8 bits"),
+            *mixed({image: header.channels == most for image, header in headers.items()}, f"{most} channels", "fewer"),
         ]
 
     @override
@@ -172,7 +152,7 @@ class PairedFiles(Dataset):
         whole = hashlib.blake2b(options.encode(), digest_size=16)
         with ThreadPoolExecutor() as pool:
             images = pool.map(_digest, (pair.image for pair in listing.pairs))
-            labels = pool.map(self.digest_labels, listing.pairs)
+            labels = pool.map(lambda pair: self.digest_labels(pair) if pair.labelled else b"none", listing.pairs)
             for pair, *parts in zip(listing.pairs, images, labels, strict=True):
                 for part in parts:
                     whole.update(json.dumps([f"{pair.split} {pair.id}", part.hex()]).encode())
@@ -194,8 +174,8 @@ class PairedFiles(Dataset):
             header = inspect(pair.image)
         except BrokenFile as error:
             problems.append(Problem(pair.image, error.what, error.mend))
-        if pair.mask not in listing.masks:
-            return header, problems  # `_unpaired` reports it
+        if not pair.labelled or pair.mask not in listing.masks:
+            return header, problems  # `unpaired` reports what is missing
         try:
             labels, unknown = self.read_labels(pair)
         except BrokenFile as error:
@@ -238,11 +218,6 @@ def entries(folder: Path) -> list[Path]:
         raise _unlisted(folder, error) from error
 
 
-def key(name: str) -> str:
-    """The same string for names that look the same: macOS writes an umlaut as two characters, Linux as one."""
-    return unicodedata.normalize("NFC", name)
-
-
 def _told(file: Path, error: BrokenFile) -> UserError:
     return UserError(*sentences([Problem(file, error.what, error.mend)]))
 
@@ -250,55 +225,6 @@ def _told(file: Path, error: BrokenFile) -> UserError:
 def _unlisted(folder: Path, error: OSError) -> UserError:
     mend = "mend the link" if error.errno == errno.ELOOP else "give yourself the right to read it"
     return UserError(f"dataset.root: {folder} cannot be listed ({error.strerror}); {mend}.")
-
-
-def _unpaired(listing: Listing) -> Iterator[Problem]:
-    """Images without a mask, and masks without an image; in one sentence if many of both differ in their names."""
-    lacking = [pair for pair in listing.pairs if pair.mask not in listing.masks]
-    stray = sorted(listing.masks - {pair.mask for pair in listing.pairs})
-    if min(len(lacking), len(stray)) > ONE_BY_ONE:
-        first = lacking[0]
-        beside = [mask for mask in stray if mask.parent == first.mask.parent] or stray
-        similar = next((mask for mask in beside if first.image.stem in mask.name), beside[0])
-        yield Problem(
-            first.image,
-            f"and {len(lacking) - 1} other images have no mask of their name, and {len(stray)} masks, such as "
-            f"{similar}, have no image of theirs",
-            f"name each mask as its image, such as {first.mask.name}",
-        )
-        return
-    for pair in lacking:
-        yield Problem(pair.image, "has no mask", f"add {pair.mask} or leave the image out", "no mask")
-    for mask in stray:
-        yield Problem(mask, "has no image", "add the image or delete the mask")
-
-
-def _repeated(listing: Listing) -> Iterator[str]:
-    counts = Counter(key(pair.id) for pair in listing.pairs)
-    if twice := sorted(image for image, n in counts.items() if n > 1):
-        yield f"dataset.root: there are several images {some(twice)}; keep one of each name."
-
-
-def _mixed(images: Mapping[Path, bool], with_it: str, without: str) -> Iterator[str]:
-    """A sentence if some images have something that others lack."""
-    have, lack = ([image for image, has in images.items() if has is wanted] for wanted in (True, False))
-    if have and lack:
-        yield (
-            f"dataset.root: {len(have)} images have {with_it}, such as {have[0]}, and {len(lack)} have {without}, such "
-            f"as {lack[0]}; save all alike."
-        )
-
-
-def _other_size(mask: Path, shape: tuple[int, ...], header: Header) -> Problem:
-    here, there = (" x ".join(map(str, axes)) for axes in (shape, header.shape))
-    what, mend = (
-        f"has {here} pixels and its image {there}",
-        "copy the pair again or scale the mask without interpolation",
-    )
-    if header.orientation != 1 and shape == (header.height, header.width):
-        what += f", upright as its orientation tag ({header.orientation}) says"
-        mend = "turn the mask as viewers show the image, or delete the tag if the mask was drawn without regard to it"
-    return Problem(mask, what, mend)
 
 
 # The caches are the module's, not the instances', so that a pickled data set stays small.

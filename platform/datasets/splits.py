@@ -11,7 +11,8 @@ USES: dict[Split, str] = {"train": "annotate", "test": "score", "validation": "c
 
 
 def unusable(dataset: Dataset, folds: Iterable[int]) -> list[str]:
-    """A sentence for every split that has no labelled pixel or, except for validation, no images.
+    """A sentence for every split that has no labelled pixel or, except for validation, no images; where people label
+    the pool, the test split may be empty.
 
     Labels are read until a labelled pixel is found, usually in the first image of a split.
 
@@ -31,6 +32,8 @@ def unusable(dataset: Dataset, folds: Iterable[int]) -> list[str]:
             for split, use in USES.items():
                 images, scored = dataset.ids(split, fold), dataset.scored if split == "test" else {}
                 wanted = tuple(sorted({label for labels in scored.values() for label in labels}))
+                if not dataset.labelled and (split == "train" if images else split == "test"):
+                    continue
                 if any(labelled(image, wanted) for image in images):
                     continue
                 if images:

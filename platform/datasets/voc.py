@@ -19,7 +19,8 @@ from decomp.platform.datasets.base import IGNORE, Split
 from decomp.platform.datasets.formats.codes import Codes
 from decomp.platform.datasets.formats.header import BrokenFile, expanded, opened
 from decomp.platform.datasets.formats.rasters import MASK_SUFFIXES, SUFFIXES
-from decomp.platform.datasets.paired import Listing, Pair, PairedFiles, entries, key
+from decomp.platform.datasets.paired import PairedFiles, entries
+from decomp.platform.datasets.pairs import Listing, Pair, key
 from decomp.platform.datasets.problems import Problem, some
 from decomp.platform.errors import UserError
 from decomp.platform.marks import NotIdentity

@@ -6,10 +6,8 @@ To add your own volumes, stored as NIfTI files, derive a dataclass from `NiftiVo
 
 import hashlib
 import json
-import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
@@ -18,15 +16,14 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from decomp.platform.datasets.base import Dataset, Split
+from decomp.platform.datasets.base import IGNORE, Dataset, Split
 from decomp.platform.datasets.body import detect_body, detect_bright
 from decomp.platform.datasets.formats.grid import DamageError, Grid, Turn, VolumeFormat, Voxels, same_place
 from decomp.platform.datasets.formats.nifti import Nifti
 from decomp.platform.datasets.hounsfield import RESCALE, is_ct, misfit
+from decomp.platform.datasets.threads import threaded
 from decomp.platform.errors import UserError
 from decomp.platform.regions import Region
-
-MAX_THREADS = 8  # files under way at once; a volume takes up to about a gigabyte
 
 READ_WHOLE = 2**29
 """Bytes of image files that `NiftiVolumes.problems` decompresses at most: half a minute on two cores."""
@@ -107,8 +104,8 @@ class FileVolumes(Volumes):
         """The files of a volume's channels, in their order; KeyError if there is no such volume."""
 
     @abstractmethod
-    def label_file(self, image: str) -> Path:
-        """The file of a volume's labels, on the same grid; KeyError if there is no such volume."""
+    def label_file(self, image: str) -> Path | None:
+        """The file of a volume's labels, on the same grid; None if it has none yet, KeyError if it does not exist."""
 
     def across(self, image: str) -> int:
         """Which axis lies across the slices: 0 for z (axial slices), 1 for y (coronal), 2 for x (sagittal)."""
@@ -158,7 +155,10 @@ class FileVolumes(Volumes):
         Raises:
             UserError: if the file is missing or damaged, or has a label that is no class.
         """
-        labels = self._try(image, self.label_file(image), self._read_labels)
+        file = self.label_file(image)
+        if file is None:
+            return np.full(self.shape(image), IGNORE, np.uint8)
+        labels = self._try(image, file, self._read_labels)
         return np.ascontiguousarray(self._turn(image).of_file(labels))
 
     def file_axes(self, image: str) -> tuple[int, int, int]:
@@ -169,6 +169,18 @@ class FileVolumes(Volumes):
     def original(self, region: Region) -> Region:
         """The region in voxel indices of the volume's file, as a viewer shows them: its axes in the file's order."""
         return self._turn(region.image).to_file(region, self.shape(region.image))
+
+    @override
+    def original_files(self, image: str) -> tuple[Path, ...]:
+        return self.image_files(image)
+
+    @override
+    def to_original(self, image: str, labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        return self._turn(image).to_file_voxels(labels)
+
+    @override
+    def of_original(self, image: str, labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        return np.ascontiguousarray(self._turn(image).of_file(labels))
 
     @override
     def problems(self) -> list[str]:
@@ -203,10 +215,9 @@ class FileVolumes(Volumes):
         return ()
 
     def _states(self, image: str) -> list[Any]:
-        return [
-            *(self.format.state(file) for file in self.image_files(image)),
-            self.label_format.state(self.label_file(image)),
-        ]
+        label_file = self.label_file(image)
+        states = [self.format.state(file) for file in self.image_files(image)]
+        return [*states, None if label_file is None else self.label_format.state(label_file)]
 
     def _all(self) -> list[str]:
         return sorted(
@@ -223,9 +234,10 @@ class FileVolumes(Volumes):
     def _damages(self, image: str, whole: bool) -> Iterator[tuple[str, Path, DamageError]]:
         check_image = partial(self._read_image, image) if whole else self.format.check
         checks: list[tuple[Path, VolumeFormat, Callable[[Path], Any]]] = [
-            *((file, self.format, check_image) for file in self.image_files(image)),
-            (self.label_file(image), self.label_format, self._read_labels),
+            (file, self.format, check_image) for file in self.image_files(image)
         ]
+        if (label_file := self.label_file(image)) is not None:
+            checks.append((label_file, self.label_format, self._read_labels))
         grids = []
         for file, file_format, check in checks:
             try:
@@ -305,10 +317,3 @@ def _size(file: Path) -> int:
         return file.stat().st_size
     except OSError:
         return 0
-
-
-def threaded(work: Callable[[str], T], images: Sequence[str]) -> list[T]:
-    """What `work` gives for each image, computed in threads."""
-    # Threads suffice: zlib releases the interpreter lock.
-    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as workers:
-        return list(workers.map(work, images))

@@ -13,8 +13,8 @@ from decomp.platform.errors import UserError
 from decomp.platform.learners.base import Training
 from decomp.platform.ledger import Ledger
 from decomp.platform.loop.candidates import Candidates
-from decomp.platform.loop.oracle import Revealed
-from decomp.platform.loop.selection import FIRST_CYCLE, FIRST_CYCLE_OF_POOL, Selection, SelectionStep
+from decomp.platform.loop.oracle import Oracle, Revealed, Selection, Simulation
+from decomp.platform.loop.selection import FIRST_CYCLE, FIRST_CYCLE_OF_POOL, SelectionStep
 from decomp.platform.loop.start import start_with_all_classes
 from decomp.platform.loop.tasks import Checkpoint, PassStreams
 from decomp.platform.loop.workers import Workers
@@ -51,15 +51,17 @@ class Loop:
         dataset: the run's data set.
         workers: who trains, predicts, chooses and evaluates.
         observer: receives the progress.
+        oracle: who labels what is selected.
     """
 
     store: RunStore
     dataset: Dataset
     workers: Workers
     observer: Observer = field(default_factory=Observer)
+    oracle: Oracle = field(default_factory=Simulation)
 
     def run(self) -> None:
-        """Compute all cycles that are not committed yet."""
+        """Compute all cycles that are not committed yet; `Unanswered` where the oracle has not labelled one."""
         self.store.create()
         past = self._resume()
         while not past.is_all(self.store):
@@ -108,19 +110,23 @@ class Loop:
         spec, cycle = self.store.spec, len(past.folders) + 1
         folders, records, ledger = past.folders, past.records, past.ledger
         phases = _Phases(cycle, self.observer)
-        previous = _model_of(folders[-1], records[-1]) if folders else None
+        previous = model_of(folders[-1], records[-1]) if folders else None
         shapes = {split: self._shapes(split) for split in annotated_splits(self.dataset)}
         all_shapes = {image: shape for of_split in shapes.values() for image, shape in of_split.items()}
 
         candidates = self._candidates(shapes, ledger, records)
-        if candidates:
+        selection = self.oracle.selected(cycle)
+        if selection is None and candidates:
             selection = self._select(phases, candidates, ledger, previous)
-        else:
+        elif selection is None:
             selection = Selection((), Ledger.whole(all_shapes))
         with phases.timed("reveal"):
             ledger = ledger.extend(selection.ledger)
             regions = [row.region for row in selection.ledger.annotations()]
-            revealed = self.workers.reveal(regions)
+            if self.oracle.label(cycle, selection, previous):
+                before, revealed = None, self.workers.reveal([row.region for row in ledger.annotations()])
+            else:
+                before, revealed = records[-1].annotated if records else None, self.workers.reveal(regions)
             for of_split in candidates.values():
                 of_split.annotate(selection.images, regions)
         with self.store.staging(cycle) as staged:
@@ -136,7 +142,7 @@ class Loop:
                 cycle=cycle,
                 metrics=metrics,
                 class_metrics=class_metrics,
-                annotated=_annotated(ledger, all_shapes, revealed, records[-1].annotated if records else None),
+                annotated=_annotated(ledger, all_shapes, revealed, before),
                 class_confidence=_floats(selection.class_confidence),
                 class_weights=_floats(selection.class_weights),
                 checkpoint_sha256=model.sha256,
@@ -262,7 +268,8 @@ class _Phases:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def _model_of(folder: CycleFolder, record: CycleRecord) -> Checkpoint:
+def model_of(folder: CycleFolder, record: CycleRecord) -> Checkpoint:
+    """The model of a committed cycle."""
     digests = record.checkpoint_sha256, *record.members_sha256
     return Checkpoint.joined(list(map(Checkpoint, folder.checkpoints(len(digests)), digests)))
 

@@ -1,5 +1,6 @@
-"""The oracle: what revealing regions tells about them, and what annotating them would cost an expert."""
+"""The oracle, who labels what is selected; what revealing regions tells about them, and what annotating them costs."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -7,12 +8,74 @@ from itertools import groupby
 import cv2
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
 from decomp.platform.datasets.base import IGNORE, Dataset
+from decomp.platform.ledger import Ledger
+from decomp.platform.loop.tasks import Checkpoint
 from decomp.platform.regions import Region
 
 TOLERANCE = 1.0
 """Greatest distance in pixels between an outline and the polygon that an expert draws instead."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a cycle selects: images, new rows of the ledger; delta and w, each of shape (C,), where they were needed."""
+
+    images: tuple[str, ...]
+    ledger: Ledger
+    class_confidence: npt.NDArray[np.float64] | None = None
+    class_weights: npt.NDArray[np.float64] | None = None
+
+
+class Oracle(ABC):
+    """Who labels the regions that a run selects.
+
+    The loop asks first whether a cycle has been selected already, then for the labels of its regions. From then on
+    `Dataset.labels` of the run's data set holds them, for revealing, training and later cycles alike.
+
+    Example:
+        >>> class Colleague(Oracle):
+        ...     def selected(self, cycle): return read_selection(cycle)
+        ...     def label(self, cycle, selection, model): return wait_for_labels(selection)
+    """
+
+    @abstractmethod
+    def selected(self, cycle: int) -> Selection | None:
+        """What was selected for a cycle before the loop was interrupted; None where it is to select now."""
+
+    @abstractmethod
+    def label(self, cycle: int, selection: Selection, model: Checkpoint | None) -> bool:
+        """See to it that the data set's labels hold those of the selected regions.
+
+        Args:
+            cycle: the cycle, from 1.
+            selection: what is to be labelled.
+            model: by which it was selected, which may help whoever labels it; None in the first cycle.
+
+        Returns:
+            Whether labels of regions of earlier cycles have changed.
+
+        Raises:
+            Unanswered: if labels are missing; the loop ends and goes on from here when it is run again.
+        """
+
+
+class Unanswered(Exception):
+    """Labels of selected regions have not come yet."""
+
+
+class Simulation(Oracle):
+    """The data set has all labels, so revealing takes no time."""
+
+    @override
+    def selected(self, cycle: int) -> None:
+        return None
+
+    @override
+    def label(self, cycle: int, selection: Selection, model: Checkpoint | None) -> bool:
+        return False
 
 
 @dataclass(frozen=True)

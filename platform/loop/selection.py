@@ -12,6 +12,7 @@ from decomp.platform.components import build_selectors
 from decomp.platform.datasets.base import Split
 from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.ledger import Ledger
+from decomp.platform.loop.oracle import Selection
 from decomp.platform.loop.proposals import Proposals
 from decomp.platform.loop.tasks import Checkpoint, ChooseTask, PassStreams, PredictTask, RegionRequest
 from decomp.platform.loop.workers import Workers
@@ -42,16 +43,6 @@ FIRST_CYCLE = Sampler("first-cycle", Component("random"), Component("random"))
 
 FIRST_CYCLE_OF_POOL = Sampler("first-cycle", Component("all"), Component("random"))
 """The same with a budget for the whole pool (Sec. 12)."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The outcome: selected images, new rows of the ledger; delta and w, each of shape (C,), where they were needed."""
-
-    images: tuple[str, ...]
-    ledger: Ledger
-    class_confidence: npt.NDArray[np.float64] | None = None
-    class_weights: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

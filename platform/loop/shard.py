@@ -80,6 +80,12 @@ class PoolShard:
             rows += self._choose_in(image, task.annotated.get(image, ()), task.request, weights=task.weights, **maps)
         return Proposals(Ledger.of(rows)).to_arrow()
 
+    def prediction(self, model: Checkpoint, image: str, wanted: Wanted, passes: PassStreams | None) -> Prediction:
+        """What a model predicts of one image, for people to look at."""
+        pixels = self.dataset.image(image)
+        with _named(image, pixels, model):
+            return self._predictor_of(model, passes, image).predict(pixels, wanted)
+
     def held(self) -> dict[str, int]:
         """Size of what the last `predict` keeps: number of images, bytes of their maps and choices."""
         return {"images": len(self._kept), "bytes": self._kept.nbytes}

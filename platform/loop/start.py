@@ -9,7 +9,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from decomp.platform.grid import Budget
-from decomp.platform.loop.selection import Selection
+from decomp.platform.loop.oracle import Selection
 from decomp.platform.loop.tasks import ChooseTask, RegionRequest
 from decomp.platform.loop.workers import Workers
 from decomp.platform.randomness import stream

@@ -78,6 +78,10 @@ class Turn:
         """A file's voxels, turned."""
         return np.flip(voxels.transpose(self.axes), self._flipped)
 
+    def to_file_voxels(self, voxels: Voxels) -> Voxels:
+        """Inverse of `of_file`."""
+        return np.flip(voxels, self._flipped).transpose([self.axes.index(axis) for axis in range(3)])
+
     def to_file(self, region: Region, shape: Sequence[int]) -> Region:
         """The voxels of the file that a region of the turned voxels, of a shape, has."""
         starts = [

@@ -73,7 +73,7 @@ class PreparedVolumes(Dataset):
         self.source, self.preparation, self.cache = source, preparation, cache
         self.heads = heads_of(source)
         self.classes, self.nested, self.folds = source.classes, source.nested, source.folds
-        self.channels = source.channels
+        self.channels, self.labelled = source.channels, source.labelled
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PreparedVolumes, (self.source, self.preparation, self.cache)
@@ -107,7 +107,13 @@ class PreparedVolumes(Dataset):
 
     @override
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
-        """The true classes, resampled to the grid by nnU-Net; shape (z, y, x), uint8."""
+        """The true classes, resampled to the grid by nnU-Net; shape (z, y, x), uint8.
+
+        Where people label the volumes, a voxel of the grid has the class of the volume's nearest voxel instead: labels
+        come window by window, and nnU-Net's interpolation would need what lies around.
+        """
+        if not self.labelled:
+            return nearest(self.source.labels(image), self.shape(image))
         from decomp.platform.learners.nnunet.resampling import stored
 
         return np.asarray(stored(self.files(image)[1])[0])
@@ -124,6 +130,14 @@ class PreparedVolumes(Dataset):
         """The voxels of the volume that a region of the grid covers, as the volumes' own `original` counts them."""
         grid, volume = self.shape(region.image), self.geometry(region.image).shape
         return self.source.original(covered(region, grid, volume))
+
+    @override
+    def original_files(self, image: str) -> tuple[Path, ...]:
+        return self.source.original_files(image)
+
+    @override
+    def to_original(self, image: str, labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        return self.source.to_original(image, nearest(labels, self.geometry(image).shape))
 
     @override
     def problems(self) -> list[str]:
@@ -274,9 +288,11 @@ class PreparedVolumes(Dataset):
     def _write_grid(self, image: str, folder: Path) -> None:
         from decomp.platform.learners.nnunet.resampling import resample, store
 
+        volume = self.source.image(image)
         intensities, labels = resample(
-            self.source.image(image),
-            self.source.labels(image),
+            volume,
+            # Labels that come later are not stored.
+            self.source.labels(image) if self.labelled else np.zeros(volume.shape[:-1], np.uint8),
             self.geometry(image),
             self.plans,
             self.heads,
