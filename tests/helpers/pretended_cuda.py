@@ -35,7 +35,9 @@ def pretended_cuda() -> Iterator[None]:
         (decode, "_kernel", lambda: None),
         (fold, "_kernel", lambda: None),
         (threading.Thread, "run", run_there),
-        (torch, "inference_mode", torch.no_grad),  # views of subclasses are impossible in it
+        # Views of subclasses are impossible in it; the class, for functions may have been decorated with it before.
+        (torch.inference_mode, "__enter__", _without_gradients),
+        (torch.inference_mode, "__exit__", lambda mode, *error: mode.without.__exit__(*error)),
         (torch.Tensor, "backward", _no_gradients),  # autograd has a thread for each device that there is
         (torch.cuda, "device", nullcontext),
         (torch.cuda, "manual_seed", lambda seed: None),
@@ -140,6 +142,11 @@ def _lstm_cell(
 
 OTHERWISE = {aten._thnn_fused_lstm_cell.default: _lstm_cell}
 """Operations that only CUDA has."""
+
+
+def _without_gradients(mode: Any) -> None:
+    mode.without = torch.no_grad()
+    mode.without.__enter__()
 
 
 def _no_gradients(loss: torch.Tensor) -> None:
