@@ -30,15 +30,23 @@ HEAD = """\
 $options
 
 what=($what)
-decomp=($decomp)
+python=($python)
+decomp=("$${python[@]}" -m decomp.experiments)
 export RAY_TMPDIR=/tmp/ray-$$SLURM_JOB_ID
 mkdir -p -m 700 "$$RAY_TMPDIR"
+trap 'rm -rf "$$RAY_TMPDIR"' EXIT
+
+# Before its time limit, and when it is cancelled or preempted, the job is told; committed cycles are kept.
+end() {
+    [ -n "$${driver:-}" ] || { echo "The job is to end before it has begun; give it more --time."; exit 143; }
+    kill -TERM $$driver 2>/dev/null
+}
+trap 'again=1; end' USR1
+trap end TERM
+
 cycles() { "$${decomp[@]}" status "$${what[@]}" | grep -o '[0-9]* of [0-9]* cycles'; }
 before=$$(cycles)
 
-# Before its time limit, and when it is preempted, the job is told; committed cycles are kept.
-trap 'again=1; kill -TERM $$driver 2>/dev/null' USR1
-trap 'kill -TERM $$driver 2>/dev/null' TERM
 """
 
 ALONE = """
@@ -54,11 +62,11 @@ export RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n')
 head=$(hostname)
 ip=$(getent ahostsv4 "$head" | awk '$1 !~ /^127[.]/ {print $1; exit}')
 ip=${ip:-$(hostname --all-ip-addresses | awk '{print $1}')}
-read -r port client < <("$python" -c '
+read -r port client < <("${python[@]}" -c '
 import socket
 ports = [socket.create_server(("", 0)) for _ in range(2)]
 print(*(port.getsockname()[1] for port in ports))')
-ray=("$python" -m ray.scripts.scripts)
+ray=("${python[@]}" -m ray.scripts.scripts)
 node=(--num-cpus="$SLURM_CPUS_PER_TASK" --min-worker-port=0 --max-worker-port=0 --dashboard-agent-listen-port=0 --block)
 on=(srun --overlap --export=ALL --cpus-per-task="$SLURM_CPUS_PER_TASK")
 
@@ -83,7 +91,6 @@ TAIL = """
 wait $driver; status=$?
 while kill -0 $driver 2>/dev/null; do wait $driver; status=$?; done
 
-rm -rf "$RAY_TMPDIR"
 if [ -n "${again:-}" ]; then
     if [ "$(cycles)" = "$before" ]; then
         echo "No cycle was committed within the time limit, so the job is not started again; give it more --time."
@@ -194,7 +201,7 @@ def submit(
         f"Queue:    squeue --job {job}\n"
         f"Output:   {folder}/job-{job}*.log\n"
         f"Progress: {program()} status {shown}\n"
-        f"End:      {program()} stop {shown}; scancel {job}"
+        f"End:      scancel {job}"
     )
 
 
@@ -209,16 +216,11 @@ def batch_script(plan: Plan, request: Request, script: Path, what: Sequence[str]
     """
     output = script.parent / ("job-%A-%a.log" if request.array is not None else "job-%j.log")
     options = "\n".join(f"#SBATCH {line}" for line in request.options(plan.experiment.name, output))
-    python = shlex.quote(sys.executable)
-    head = (
-        Template(HEAD)
-        .substitute(
-            script=shlex.quote(str(script)),
-            options=options,
-            what=" ".join(map(shlex.quote, what)),
-            decomp='"$python" -m decomp.experiments',
-        )
-        .replace("decomp=(", f"python={python}\ndecomp=(")
+    head = Template(HEAD).substitute(
+        script=shlex.quote(str(script)),
+        options=options,
+        what=" ".join(map(shlex.quote, what)),
+        python=shlex.quote(sys.executable),
     )
     return head + (RAY if request.nodes else ALONE) + TAIL
 

@@ -128,6 +128,16 @@ for second in 1 2 3 4 5 6 7 8 9 10; do sleep 1; done
 """
 
 
+def test_a_job_that_is_cancelled_before_its_driver_has_begun_starts_none(slurm, toy_file, tmp_path, monkeypatch):
+    program(slurm, "driver", '#!/bin/sh\nshift 2\necho "$1" >> typed\nkill -TERM "$JOB"\n')
+    monkeypatch.setattr(submitting.sys, "executable", str(slurm / "driver"))
+    script = submit(toy_file, "--dry-run").replace("#!/bin/bash\n", "export JOB=$$\n")
+    environment = os.environ | {"SLURM_JOB_ID": f"c{os.getpid()}"}
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, (tmp_path / "typed").read_text()) == (143, "status\n")
+    assert "before it has begun" in done.stdout
+
+
 PART = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}
 
 
