@@ -148,7 +148,8 @@ def _config(classes: Classes) -> str:
     for control, name in (("RectangleLabels", WINDOW), ("PolygonLabels", REGION)):
         shown = ElementTree.SubElement(hidden, control, name=name, toName=IMAGE, fillOpacity="0", strokeWidth="2")
         ElementTree.SubElement(shown, "Label", value=name, background=QUERY_COLOUR)
-    for control, name in (("BrushLabels", BRUSH), ("PolygonLabels", POLYGON)):
+    for control, name, title in (("BrushLabels", BRUSH, "Brush"), ("PolygonLabels", POLYGON, "Polygons")):
+        ElementTree.SubElement(view, "Header", value=title, size="5")
         labels = ElementTree.SubElement(view, control, name=name, toName=IMAGE)
         for label, colour in colours(classes).items():
             red, green, blue = colour
