@@ -60,9 +60,10 @@ class Folders(AnnotationFormat):
 
     @override
     def write(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Path:
+        FilePath(folder).prepare()
         for name in (IMAGES, CONTEXT, PREDICTIONS, MASKS):
             if name != PREDICTIONS or any(query.prediction is not None for query in queries):
-                (folder / name).mkdir(exist_ok=True)
+                FilePath(folder / name).prepare()
         colours = class_colours(len(classes.names))
         for query in queries:
             _write_pictures(query, colours, folder)
