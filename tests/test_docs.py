@@ -20,11 +20,15 @@ import yaml
 from helpers.layouts import write_cells, write_coco, write_voc
 from helpers.toy_runs import run_locally
 from PIL import Image
+from typer.testing import CliRunner
 
 from decomp.experiments.cli import app
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
-from decomp.platform.components import build_dataset
+from decomp.platform.annotation.query import Classes, Query
+from decomp.platform.components import build_dataset, build_format
+from decomp.platform.datasets.synthetic.digits import Digits
+from decomp.platform.errors import UserError
 from decomp.platform.grid import Component
 
 ROOT = Path(__file__).parents[1]
@@ -312,3 +316,44 @@ def _inventory(site):
     """Lines of the inventory of documented names: name, kind, priority, address."""
     content = (site / "objects.inv").read_bytes()
     return zlib.decompress(content.split(b"\n", 4)[4]).decode().splitlines()
+
+
+def write_blocks(page, folder):
+    """Write the files whose blocks begin with their name in a comment."""
+    for language in ("python", "yaml"):
+        for block in blocks_in(page, language):
+            if name := re.match(r"# ([\w.]+)", block):
+                (folder / name[1].rstrip(":")).write_text(block)
+
+
+def test_the_example_of_annotation_works_as_pasted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_blocks(ROOT / "docs" / "annotate.md", tmp_path)
+    runpy.run_path("scenes.py")
+    command = ["annotate", "scenes.yaml", "learner.iterations=3"]
+    for cycle in range(1, 5):
+        out = CliRunner().invoke(app, command).output
+        assert f"scenes, cycle {cycle}: 0 of 12 regions are annotated." in out, out
+        runpy.run_path("answer.py")
+    assert "all cycles are annotated" in CliRunner().invoke(app, command).output
+    (run,) = make_plan(load_experiment(tmp_path / "scenes.yaml", command[2:])).compared
+    regions = [row.region for row in run.ledger(run.committed()).annotations()]
+    digits = Digits()
+    true = np.concatenate([region.of(digits.labels(region.image.removeprefix("train-"))) for region in regions])
+    assert run.committed()[-1].record.annotated.class_pixels == tuple(np.bincount(true, minlength=13))
+
+
+def test_the_format_of_ones_own_is_written_and_read(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    write_blocks(ROOT / "docs" / "annotate.md", tmp_path)
+    letters = build_format(Component("letters:Letters", {"file": "mine.txt"}))
+    query, classes = Query("cycle-0001-001", "s1", (), (8, 8), ((0, 2), (3, 6))), Classes(("sky", "road"))
+    file = letters.write([query], classes, tmp_path)
+    assert list(letters.read([query], classes, tmp_path)) == []
+    file.write_text(f"{query.id}: road\n")
+    assert letters.write([query], classes, tmp_path).read_text() == f"{query.id}: road\n"
+    (answer,) = letters.read([query], classes, tmp_path)
+    assert np.array_equal(answer.labels, np.ones((2, 3)))
+    file.write_text(f"{query.id}: raod\n")
+    with pytest.raises(UserError, match="'raod' is no class"):
+        list(letters.read([query], classes, tmp_path))

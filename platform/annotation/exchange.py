@@ -25,10 +25,15 @@ NO_CLASS = (160, 160, 160)
 """Colour of pixels that belong to no class."""
 
 
+def prepare(*folders: Path) -> None:
+    """Make folders where there are none, and tidy up what was killed while it wrote into them."""
+    for folder in folders:
+        FilePath(folder).prepare()
+
+
 def write_once(file: Path, content: bytes) -> None:
     """Write a file as a whole; one that is there already is left alone."""
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
         FilePath(file).write_atomically(content)
 
 

@@ -13,7 +13,7 @@ from typing_extensions import override
 from decomp.platform.annotation.answer_table import NOTHING, TABLE, AnswerTable, Line, csv_text
 from decomp.platform.annotation.colours import class_colours
 from decomp.platform.annotation.crops import Slices, surroundings_of, windows_of
-from decomp.platform.annotation.exchange import modified, write_once
+from decomp.platform.annotation.exchange import modified, prepare, write_once
 from decomp.platform.annotation.formats import AnnotationFormat, checked_labels
 from decomp.platform.annotation.query import Answer, Classes, Query
 from decomp.platform.datasets.formats.codes import Codes
@@ -60,9 +60,9 @@ class Folders(AnnotationFormat):
 
     @override
     def write(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Path:
-        for name in (IMAGES, CONTEXT, PREDICTIONS, MASKS):
-            if name != PREDICTIONS or any(query.prediction is not None for query in queries):
-                (folder / name).mkdir(exist_ok=True)
+        prepare(folder, folder / IMAGES, folder / CONTEXT, folder / MASKS)
+        if any(query.prediction is not None for query in queries):
+            prepare(folder / PREDICTIONS)
         colours = class_colours(len(classes.names))
         for query in queries:
             _write_pictures(query, colours, folder)

@@ -25,6 +25,7 @@ from decomp.platform.annotation.exchange import (
     label_named,
     modified,
     noting,
+    prepare,
     raise_noted,
     write_once,
 )
@@ -67,12 +68,12 @@ class GeoJson(AnnotationFormat):
         taken = set(COLOURS) & set(classes.names)
         if taken:
             raise UserError(f"annotation.format: geojson uses {min(taken)!r} itself; give the class another name.")
+        prepare(folder, folder / ANSWERS)
         for image, asked in by_image(queries).items():
             features = [feature for query in asked for feature in _features(query, classes)]
             content = json.dumps({"type": "FeatureCollection", "features": features})
             write_once(folder / f"{file_name(image)}{SUFFIX}", content.encode())
         AnswerTable(folder, queries).write()
-        (folder / ANSWERS).mkdir(exist_ok=True)
         return folder
 
     @override

@@ -26,6 +26,7 @@ from decomp.platform.annotation.exchange import (
     file_name,
     label_named,
     noting,
+    prepare,
     raise_noted,
     write_once,
 )
@@ -43,6 +44,10 @@ IMAGE, WINDOW, REGION, BRUSH, POLYGON = "image", "window", "region", "brush", "p
 Labels = npt.NDArray[np.uint8]
 
 QUERY_COLOUR = "#ffff00"
+
+MEGABYTE = 2**20
+LARGEST = 250 * MEGABYTE
+"""Bytes of a file that Label Studio imports, unless it is set up otherwise."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,17 @@ class LabelStudio(AnnotationFormat):
     def write(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Path:
         if self.rest is not None:
             label_named(self.rest, classes, REST)
+        prepare(folder, folder / ANSWERS)
         addresses = {image: self._address(asked[0], folder) for image, asked in by_image(queries).items()}
         tasks = [_task(query, classes, addresses[query.image]) for query in queries]
-        (folder / ANSWERS).mkdir(exist_ok=True)
         write_once(folder / CONFIG, _config(classes).encode())
-        write_once(folder / TASKS, json.dumps(tasks).encode())
+        content = json.dumps(tasks).encode()
+        if len(content) > LARGEST:
+            raise UserError(
+                f"annotation.format: the tasks with their images have {len(content) // MEGABYTE} MB, and Label Studio "
+                f"imports at most {LARGEST // MEGABYTE}; let it read the images from a folder (annotation.address)."
+            )
+        write_once(folder / TASKS, content)
         return folder / TASKS
 
     @override
@@ -112,6 +123,7 @@ class LabelStudio(AnnotationFormat):
         media_type, content = browser_picture(query.files[0])
         if not self.address:
             return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+        prepare(folder / IMAGES)
         name = f"{file_name(query.image)}.{media_type.removeprefix('image/')}"
         write_once(folder / IMAGES / name, content)
         return f"{self.address}{folder.name}/{IMAGES}/{name}"
@@ -148,7 +160,8 @@ def _config(classes: Classes) -> str:
     for control, name in (("RectangleLabels", WINDOW), ("PolygonLabels", REGION)):
         shown = ElementTree.SubElement(hidden, control, name=name, toName=IMAGE, fillOpacity="0", strokeWidth="2")
         ElementTree.SubElement(shown, "Label", value=name, background=QUERY_COLOUR)
-    for control, name in (("BrushLabels", BRUSH), ("PolygonLabels", POLYGON)):
+    for control, name, title in (("BrushLabels", BRUSH, "Brush"), ("PolygonLabels", POLYGON, "Polygons")):
+        ElementTree.SubElement(view, "Header", value=title, size="5")
         labels = ElementTree.SubElement(view, control, name=name, toName=IMAGE)
         for label, colour in colours(classes).items():
             red, green, blue = colour

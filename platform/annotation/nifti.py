@@ -22,6 +22,7 @@ from decomp.platform.annotation.exchange import (
     file_name,
     modified,
     noting,
+    prepare,
     raise_noted,
     write_once,
 )
@@ -63,12 +64,12 @@ class NiftiLabels(AnnotationFormat):
     def write(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Path:
         if len(classes.names) > OPEN:
             raise UserError(f"annotation.format: nifti has labels for at most {OPEN} classes; choose folders.")
+        prepare(folder, folder / ANSWERS)
         for image, asked in by_image(queries).items():
             file = folder / f"{file_name(image)}{SUFFIX}"
             if not file.exists():  # a large volume is not drawn for nothing
                 write_once(file, gzip.compress(_volume(asked).to_bytes(), GZIP_LEVEL, mtime=0))
         AnswerTable(folder, queries).write()
-        (folder / ANSWERS).mkdir(exist_ok=True)
         write_once(folder / SNAP_LABELS, _snap_labels(classes).encode())
         write_once(folder / SLICER_COLOURS, _slicer_colours(classes).encode())
         return folder

@@ -22,8 +22,8 @@ class Query:
     makes its images itself."""
 
     shape: tuple[int, ...]
-    """Pixels of the original file per axis, in the order in which the file stores them: rows and columns of a picture,
-    the axes of nibabel's array for a volume; (n,) for a slide of n ROIs."""
+    """Pixels of the original file per axis, in the order in which the file stores them: rows and columns of the upright
+    picture, the axes of nibabel's array for a volume; (n,) for a slide of n ROIs."""
 
     window: tuple[tuple[int, int], ...]
     """The region's window: start and stop per axis of `shape`, half-open."""

@@ -143,7 +143,7 @@ PART = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}
 
 @pytest.mark.parametrize(
     ("commits", "array", "status", "requeued"),
-    [("yes", {}, 143, f"t{os.getpid()}"), ("yes", PART, 143, "7_3"), ("", {}, 1, None)],
+    [("yes", {}, 143, "JOB"), ("yes", PART, 143, "7_3"), ("", {}, 1, None)],
 )
 def test_before_its_limit_a_job_ends_and_is_requeued_alone_unless_it_got_nowhere(
     slurm, toy_file, tmp_path, monkeypatch, commits, array, status, requeued
@@ -154,20 +154,15 @@ def test_before_its_limit_a_job_ends_and_is_requeued_alone_unless_it_got_nowhere
     monkeypatch.setattr(submitting.sys, "executable", str(slurm / "driver"))
     script = submit(toy_file, "--dry-run")
     monkeypatch.undo()
+    job = f"t{os.getpid()}"
     environment = (
-        os.environ
-        | array
-        | {
-            "PATH": f"{slurm}:{os.environ['PATH']}",
-            "SLURM_JOB_ID": f"t{os.getpid()}",
-            "COMMITS": commits,
-        }
+        os.environ | array | {"PATH": f"{slurm}:{os.environ['PATH']}", "SLURM_JOB_ID": job, "COMMITS": commits}
     )
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == status, done.stderr
     assert done.stdout.splitlines()[0] == "stopped"
     assert [line for line in done.stdout.splitlines() if "scontrol" in line] == (
-        [f"scontrol requeue {requeued}"] if requeued else []
+        [f"scontrol requeue {requeued}".replace("JOB", job)] if requeued else []
     )
     assert ("No cycle was committed within the time limit" in done.stdout) != bool(commits)
     assert sys.executable not in script

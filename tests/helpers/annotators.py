@@ -15,7 +15,7 @@ from decomp.platform.annotation.folders import Folders
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets.folder import Folder
 from decomp.platform.grid import Budget, Component
-from decomp.platform.loop.asked import read_asked
+from decomp.platform.loop.asked import read_answers, read_asked
 from decomp.platform.loop.live import LiveOracle, Pending
 from decomp.platform.loop.loop import Loop
 from decomp.platform.loop.shard import PoolShard
@@ -158,3 +158,18 @@ def of_scenes(root, cycles):
 def results(store):
     """All that a run leaves, apart from seals, which name the run, and times."""
     return [(cycle.record, cycle.regions_file.read_bytes()) for cycle in store.committed()]
+
+
+def kept(live):
+    """All that a run and its queries have left: files of cycles, queries and the labels of answers, by name."""
+    left = {}
+    for store in (live.store.first, live.store):
+        for file in sorted(path for path in store.path.rglob("*") if path.is_file()):
+            name = f"{store.spec.kind}/{file.relative_to(store.path)}"
+            if file.name.startswith("answers-"):
+                answers = read_answers(store, int(file.stem[-4:])).by_query.values()
+                left[name] = [(answer.query, answer.labels.tobytes(), answer.reason) for answer in answers]
+            else:
+                left[name] = "" if file.name == "timing.json" else file.read_bytes()
+    asked = sorted(path for path in (live.root / "asked").rglob("*") if path.is_file())
+    return left | {str(file.relative_to(live.root)): file.read_bytes() for file in asked}

@@ -33,11 +33,15 @@ class LabelStudioServer:
     def call(self, method: str, path: str, body=None):
         """The JSON that the API answers; AssertionError with its message for an error."""
         data = None if body is None else json.dumps(body).encode()
+        return json.loads(self.read(f"/api{path}", data, method) or "null")
+
+    def read(self, path: str, data: bytes | None = None, method: str = "GET") -> bytes:
+        """What lies at a path; AssertionError with the server's message for an error."""
         headers = {"Authorization": f"Token {TOKEN}", "Content-Type": "application/json"}
-        request = urllib.request.Request(f"{self.address}/api{path}", data, headers, method=method)
+        request = urllib.request.Request(f"{self.address}{path}", data, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=120) as answer:
-                return json.loads(answer.read() or "null")
+                return answer.read()
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.code} {error.read()[:2000]!r}") from error
 

@@ -11,6 +11,7 @@ from helpers.pictures import jpeg, png
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from decomp.platform.annotation import label_studio
 from decomp.platform.annotation.brush import encode
 from decomp.platform.annotation.label_studio import LabelStudio
 from decomp.platform.annotation.outlines import trace
@@ -397,3 +398,14 @@ def test_the_file_is_the_same_for_the_same_queries(picture, cycle):
     first = written(cycle, [one])
     (cycle / "label-studio.json").unlink()
     assert written(cycle, [replace(one)]) == first
+
+
+def test_tasks_that_label_studio_would_not_import_are_refused(picture, cycle, monkeypatch):
+    monkeypatch.setattr(label_studio, "LARGEST", 10_000)
+    queries = [query((H, W), ((k, k + 1), (0, 5)), k, files=[picture]) for k in range(5)]
+    with pytest.raises(
+        UserError, match=r"^annotation.format: the tasks with their images .* \(annotation.address\)\.$"
+    ):
+        LabelStudio().write(queries, CLASSES, cycle)
+    assert not (cycle / "label-studio.json").exists()
+    assert len(written(cycle, queries, address="http://images/")) == 5

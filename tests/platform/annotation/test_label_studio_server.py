@@ -23,7 +23,10 @@ RNG = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with served(tmp_path_factory.mktemp("label-studio")) as server:
+    root = {"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(tmp_path_factory.getbasetemp())}
+    with served(
+        tmp_path_factory.mktemp("label-studio"), LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED="true", **root
+    ) as server:
         yield server
 
 
@@ -116,6 +119,19 @@ def test_an_annotation_that_is_corrected_comes_back_corrected(project):
     project.server.call("PATCH", f"/annotations/{annotation['id']}", {"result": [window, *corrected]})
     (answer,) = project.answers()
     assert (answer.labels == 2).all()
+
+
+def test_images_beside_the_tasks_are_shown_where_the_server_may_read_their_folder(
+    server, cycle, queries, tmp_path, tmp_path_factory
+):
+    within = tmp_path.relative_to(tmp_path_factory.getbasetemp())
+    tasks = json.loads(LabelStudio(f"/data/local-files/?d={within}/").write(queries, WITH_NONE, cycle).read_text())
+    config = (cycle / "label-studio.xml").read_text()
+    project = server.call("POST", "/projects", {"title": "beside", "label_config": config})["id"]
+    storage = {"project": project, "path": str(tmp_path), "use_blob_urls": True}
+    server.call("POST", "/storages/localfiles", storage)
+    server.call("POST", f"/projects/{project}/import", tasks)
+    assert server.read(tasks[0]["data"]["image"]) == queries[0].files[0].read_bytes()
 
 
 def drawn(one, labels, folder):

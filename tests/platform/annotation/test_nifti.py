@@ -8,6 +8,7 @@ import pytest
 from helpers.annotating import CLASSES, WITH_NONE, asked, check, query, with_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nibabel.eulerangles import euler2mat
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
 from decomp.platform.annotation.nifti import OPEN, OUTSIDE, NiftiLabels
@@ -15,8 +16,10 @@ from decomp.platform.annotation.query import Classes
 from decomp.platform.errors import UserError
 
 SHAPE = (6, 20, 30)
-OBLIQUE = np.array([[-2.0, 0.1, 0, 30], [0.1, 1.5, 0.2, -20], [0, 0.2, 3.0, 7], [0, 0, 0, 1]])
-"""From voxels to millimetres: the first axis falls, and all are a little askew."""
+OBLIQUE = np.eye(4)
+OBLIQUE[:3, :3] = euler2mat(0.1, 0.2, -0.15) * (-2.0, 1.5, 3.0)
+OBLIQUE[:3, 3] = 30, -20, 7
+"""From voxels to millimetres: the first axis falls, and all are a little turned."""
 
 AXES = itertools.permutations(("RL", "AP", "SI"))
 ORIENTATIONS = ["".join(codes) for axes in AXES for codes in itertools.product(*axes)]
@@ -315,3 +318,25 @@ def test_the_table_gives_the_reasons_of_skips_and_who_annotated(scan, cycle):
     first, second = (by_query[query.id] for query in queries)
     assert (first.labels.max(), first.annotator, first.seconds) == (1, "ann", 60)
     assert (second.labels, second.reason) == (None, "motion")
+
+
+@pytest.mark.parametrize("orientation", [None, "RAS", "LPS", "PSR"])
+def test_volumes_that_were_edited_with_itk_come_back_however_they_are_turned(scan, cycle, orientation):
+    """ITK reads and writes the files of 3D Slicer, ITK-SNAP and MITK."""
+    import SimpleITK
+
+    one = in_slice(scan, prediction=np.zeros((1, 6, 8), np.uint8))
+    written(cycle, [one])
+    truth = np.random.default_rng(0).integers(0, 3, (1, 6, 8)).astype(np.uint8)
+    read = SimpleITK.ReadImage(str(cycle / "case_1.nii.gz"))
+    assert read.GetSize() == SHAPE
+    np.testing.assert_allclose(read.GetOrigin(), SimpleITK.ReadImage(str(scan)).GetOrigin(), atol=1e-4)
+    voxels = SimpleITK.GetArrayFromImage(read)
+    voxels[tuple(reversed(one.slices))] = truth.transpose(2, 1, 0)
+    edited = SimpleITK.GetImageFromArray(voxels)
+    edited.CopyInformation(read)
+    if orientation:
+        edited = SimpleITK.DICOMOrient(edited, orientation)
+    SimpleITK.WriteImage(edited, str(cycle / "answers" / "case_1.nii.gz"))
+    (answer,) = answers(cycle, [one])
+    np.testing.assert_array_equal(answer.labels, truth)
