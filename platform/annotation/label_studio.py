@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import numpy as np
@@ -62,9 +63,9 @@ class LabelStudio(AnnotationFormat):
     """
 
     address: str = ""
-    """Where a server shows the folder in which the cycles' folders lie, such as
-    ``/data/local-files/?d=runs/annotation/``; by default the images are put into the JSON file itself, which suits
-    small images."""
+    """Where a server shows the experiment's folder ``annotation``, such as
+    ``/data/local-files/?d=scenes/annotation/``; by default the images are put into the JSON file itself, which suits
+    small ones."""
 
     rest: str | None = None
     """The class of pixels that nobody marked; by default they are of no class, and something must be marked."""
@@ -126,7 +127,7 @@ class LabelStudio(AnnotationFormat):
         prepare(folder / IMAGES)
         name = f"{file_name(query.image)}.{media_type.removeprefix('image/')}"
         write_once(folder / IMAGES / name, content)
-        return f"{self.address}{folder.name}/{IMAGES}/{name}"
+        return self.address + quote(f"{folder.parent.name}/{folder.name}/{IMAGES}/{name}")
 
     def _answer(self, query: Query, classes: Classes, file: Path, annotation: results.Annotation) -> Answer:
         skipped = annotation.get("was_cancelled") or False
