@@ -22,9 +22,11 @@ from decomp.platform.annotation.drawing import REST, Drawing
 from decomp.platform.annotation.exchange import (
     ANSWERS,
     answer_files,
+    as_picture,
     by_image,
     colours,
     file_name,
+    in_axes_of,
     label_named,
     noting,
     prepare,
@@ -74,9 +76,12 @@ class LabelStudio(AnnotationFormat):
     def write(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Path:
         if self.rest is not None:
             label_named(self.rest, classes, REST)
+        if (folder / TASKS).exists():  # which is written last
+            return folder / TASKS
         prepare(folder, folder / ANSWERS)
-        addresses = {image: self._address(asked[0], folder) for image, asked in by_image(queries).items()}
-        tasks = [_task(query, classes, addresses[query.image]) for query in queries]
+        pictures = [as_picture(query) for query in queries]
+        addresses = {image: self._address(asked[0], folder) for image, asked in by_image(pictures).items()}
+        tasks = [_task(query, classes, addresses[query.image]) for query in pictures]
         write_once(folder / CONFIG, _config(classes).encode())
         content = json.dumps(tasks).encode()
         if len(content) > LARGEST:
@@ -97,16 +102,17 @@ class LabelStudio(AnnotationFormat):
     @override
     def read(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Iterator[Answer]:
         mistakes: list[str] = []
+        pictures = [as_picture(query) for query in queries]
         latest: dict[str, tuple[Path, results.Annotation]] = {}
         for file in answer_files(folder, mistakes, ".json"):
             with noting(mistakes):
-                for query, annotation in results.annotations(file, queries):
+                for query, annotation in results.annotations(file, pictures):
                     if query.id not in latest or results.rank(latest[query.id][1]) <= results.rank(annotation):
                         latest[query.id] = file, annotation
-        for query in queries:
+        for query, picture in zip(queries, pictures, strict=True):
             if query.id in latest:
                 with noting(mistakes):
-                    yield self._answer(query, classes, *latest[query.id])
+                    yield in_axes_of(query, self._answer(picture, classes, *latest[query.id]))
         raise_noted(mistakes)
 
     def _address(self, query: Query, folder: Path) -> str:
@@ -121,7 +127,7 @@ class LabelStudio(AnnotationFormat):
                 f"annotation.format: Label Studio needs a file of the image {query.image}, and there is none; choose "
                 "folders."
             )
-        media_type, content = browser_picture(query.files[0])
+        media_type, content = browser_picture(query.files[0], query.shape)
         if not self.address:
             return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
         prepare(folder / IMAGES)

@@ -407,3 +407,22 @@ def test_tasks_that_label_studio_would_not_import_are_refused(picture, cycle, mo
         LabelStudio().write(queries, CLASSES, cycle)
     assert not (cycle / "label-studio.json").exists()
     assert len(written(cycle, queries, address="http://images/")) == 5
+
+
+def test_pictures_that_nnunet_reads_as_volumes_of_one_slice_are_pictures(picture, cycle):
+    mask = np.ones((1, 6, 8), np.bool_)
+    mask[0, 0] = False
+    prediction = np.random.default_rng(0).integers(0, 3, (1, 6, 8)).astype(np.uint8)
+    one = query((1, H, W), ((0, 1), *WINDOW), files=[picture], mask=mask, prediction=prediction)
+    (task,) = written(cycle, [one])
+    export(cycle, submitted(task, task["predictions"][0]["result"]))
+    (answer,) = answers(cycle, [one])
+    assert answer.labels.shape == (1, 6, 8)
+    np.testing.assert_array_equal(answer.labels[mask], prediction[mask])
+
+
+def test_a_picture_that_has_changed_its_size_is_told(picture, cycle):
+    with pytest.raises(
+        UserError, match=r"a.png: it has 20 x 30 pixels, and had 20 x 31 when its"
+    ):
+        LabelStudio().write([query((H, W + 1), WINDOW, files=[picture])], CLASSES, cycle)
