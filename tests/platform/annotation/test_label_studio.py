@@ -422,7 +422,5 @@ def test_pictures_that_nnunet_reads_as_volumes_of_one_slice_are_pictures(picture
 
 
 def test_a_picture_that_has_changed_its_size_is_told(picture, cycle):
-    with pytest.raises(
-        UserError, match=r"a.png: it has 20 x 30 pixels, and had 20 x 31 when its"
-    ):
+    with pytest.raises(UserError, match=r"a.png: it has 20 x 30 pixels, and had 20 x 31 when its"):
         LabelStudio().write([query((H, W + 1), WINDOW, files=[picture])], CLASSES, cycle)
