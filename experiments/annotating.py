@@ -14,7 +14,7 @@ import typer
 from decomp.experiments.arguments import File, Overrides, check_data, plan_of
 from decomp.experiments.console import CONSOLE, program
 from decomp.experiments.plan import Plan
-from decomp.platform.errors import UserError
+from decomp.platform.errors import StorageError, UserError
 from decomp.platform.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -134,6 +134,14 @@ def advance(plan: Plan, run: RunSpec, *, leave_out: bool = False, status: "Statu
             Loop(store, dataset, LocalWorkers(shard), watching, oracle).run()
         except Pending as pending:
             return pending
+        except (UserError, StorageError):
+            raise
+        except Exception as error:
+            from decomp.actors.coordinator import reason, write_traceback
+
+            details = write_traceback(error, store.path)
+            where = "" if details is None else f" (traceback: {details})"
+            raise UserError(f"{spec.label}: {reason(error, store.path)}{where}") from error
     return None
 
 
