@@ -42,6 +42,8 @@ def annotate(
         plan = plan_of(file, overrides)
         run = only_run(file, plan)
         check_data(file, plan)
+        for change in plan.changes(plan.histories()):
+            CONSOLE.print(change, markup=False, highlight=False, soft_wrap=True)
         again = " ".join([program(), "annotate", str(file), *(overrides or [])])
         with driving(plan.experiment.root), CONSOLE.status("Reading") as status:
             pending = advance(plan, run, leave_out=go_on, status=status)

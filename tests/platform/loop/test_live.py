@@ -162,3 +162,14 @@ def test_the_folder_of_a_cycle_names_its_run(annotation):
     pending = annotation.annotate()
     assert pending.opened == annotators_folder(annotation.root / "asked", annotation.spec.first, 1)
     assert pending.opened.parent.name.startswith("first-cycle-")
+
+
+def test_a_damaged_cycle_is_computed_again_from_its_answers_without_asking(annotation):
+    store = annotation.answer_all()
+    before = results(store)
+    record = store.committed()[2].path / "record.json"
+    record.write_bytes(record.read_bytes().replace(b"miou", b"mIoU"))
+    for mask in (annotation.root / "asked").rglob("masks/*.png"):
+        mask.unlink()
+    assert annotation.annotate() is None
+    assert results(store) == before
