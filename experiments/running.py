@@ -37,10 +37,8 @@ def compute_all(
         How the runs that failed ended, and what all runs have committed.
 
     Raises:
-        UserError: if runs are missing for which people give the labels.
+        UserError: if runs are missing, or damaged, for which people give the labels.
     """
-    if missing and not plan.dataset.labelled:
-        raise UserError("dataset: people label the images of the pool, so type 'decomp annotate' instead.")
     released = release_first_cycles(list(missing.values()))
     for sentence in released:
         CONSOLE.print(sentence, markup=False, highlight=False, soft_wrap=True)
@@ -68,6 +66,8 @@ def _warn(sentence: str) -> None:
 def _compute(
     plan: Plan, missing: Mapping[str, RunStore], mirror: MirrorThread, address: str | None, *, verbose: bool
 ) -> list[Outcome]:
+    if not plan.dataset.labelled:
+        raise UserError("dataset: people label the images of the pool, so type 'decomp annotate' instead.")
     root = plan.experiment.root
     session.start(address, verbose=verbose)
     waiting = True
