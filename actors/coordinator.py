@@ -54,13 +54,13 @@ def coordinate(
         return Outcome(spec)
     except Exception as error:
         return Outcome(
-            spec, _reason(error, store.path), _write_traceback(error, store.path), isinstance(error, LostWorker)
+            spec, reason(error, store.path), write_traceback(error, store.path), isinstance(error, LostWorker)
         )
     finally:
         progress.ended.remote(spec.label)
 
 
-def _reason(error: Exception, folder: Location) -> str:
+def reason(error: Exception, folder: Location) -> str:
     """One line for the user."""
     cause = getattr(error, "cause", None) or error
     if no_room := folder.no_room(cause):
@@ -69,7 +69,7 @@ def _reason(error: Exception, folder: Location) -> str:
     return text if isinstance(cause, UserError | LostWorker | StorageError) else f"{type(cause).__name__}: {text}"
 
 
-def _write_traceback(error: Exception, folder: Location) -> Location | None:
+def write_traceback(error: Exception, folder: Location) -> Location | None:
     """Keep the traceback beside the run's cycles; None where the disk has no room for it."""
     details = folder / "failure.txt"
     try:

@@ -14,7 +14,7 @@ import typer
 from decomp.experiments.arguments import File, Overrides, check_data, plan_of
 from decomp.experiments.console import CONSOLE, program
 from decomp.experiments.plan import Plan
-from decomp.platform.errors import UserError
+from decomp.platform.errors import StorageError, UserError
 from decomp.platform.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def annotate(
         plan = plan_of(file, overrides)
         run = only_run(file, plan)
         check_data(file, plan)
+        for change in plan.changes(plan.histories()):
+            CONSOLE.print(change, markup=False, highlight=False, soft_wrap=True)
         again = " ".join([program(), "annotate", str(file), *(overrides or [])])
         with driving(plan.experiment.root), CONSOLE.status("Reading") as status:
             pending = advance(plan, run, leave_out=go_on, status=status)
@@ -134,6 +136,14 @@ def advance(plan: Plan, run: RunSpec, *, leave_out: bool = False, status: "Statu
             Loop(store, dataset, LocalWorkers(shard), watching, oracle).run()
         except Pending as pending:
             return pending
+        except (UserError, StorageError):
+            raise
+        except Exception as error:
+            from decomp.actors.coordinator import reason, write_traceback
+
+            details = write_traceback(error, store.path)
+            where = "" if details is None else f" (traceback: {details})"
+            raise UserError(f"{spec.label}: {reason(error, store.path)}{where}") from error
     return None
 
 

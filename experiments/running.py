@@ -46,10 +46,8 @@ def compute_all(
         How the runs that failed ended, and what all runs have committed; nothing where another driver leads at the end.
 
     Raises:
-        UserError: if runs are missing for which people give the labels.
+        UserError: if runs are missing, or damaged, for which people give the labels.
     """
-    if missing and not plan.dataset.labelled:
-        raise UserError("dataset: people label the images of the pool, so type 'decomp annotate' instead.")
     led = driver.leads
     released = release_first_cycles(list(missing.values())) if led else []
     for sentence in released:
@@ -91,6 +89,8 @@ def _compute(
     *,
     verbose: bool,
 ) -> list[Outcome]:
+    if not plan.dataset.labelled:
+        raise UserError("dataset: people label the images of the pool, so type 'decomp annotate' instead.")
     root = plan.experiment.root
     session.start(address, verbose=verbose)
     waiting = True

@@ -90,7 +90,7 @@ MAY_IMPORT = {
     "experiments.report experiments.tracking",
     "experiments.running": "platform storage actors experiments.console experiments.report.run_history "
     "experiments.plan experiments.status experiments.archives experiments.tracking",
-    "experiments.annotating": "platform annotation spec storage components loop experiments.console "
+    "experiments.annotating": "platform annotation spec storage components loop actors experiments.console "
     "experiments.interruption experiments.arguments experiments.plan experiments.status "
     "experiments.report.run_history experiments.report",
     "experiments.cli": "ANY",

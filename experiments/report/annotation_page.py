@@ -7,7 +7,8 @@ from matplotlib.ticker import MaxNLocator
 
 from decomp.experiments.plan import Plan
 from decomp.experiments.report.axes import score_name
-from decomp.experiments.report.figures import BLUE, DPI, VERMILLION, Drawing, render, tidy
+from decomp.experiments.report.canvas import colour_of
+from decomp.experiments.report.figures import BLUE, DPI, VERMILLION, Drawing, legend_below, render, tidy
 from decomp.experiments.report.page import Section, page
 from decomp.experiments.report.page_building import about
 from decomp.experiments.report.report import contents_of
@@ -16,6 +17,9 @@ from decomp.experiments.report.tables import Row, Table
 from decomp.platform.loop.pool_state import PoolState
 
 PAGE = "when-to-stop.html"
+
+MARKERS = "os^DvP*Xhd<>p"
+"""Markers of the classes, so that colour is not their only difference."""
 
 STOPPING = """\
 No number here says that the model is good enough. Predictions that hardly change any more over several cycles, with
@@ -49,7 +53,12 @@ def annotation_page(plan: Plan, history: RunHistory, states: Sequence[PoolState]
             (_cycle_table(history, states, scores if has_test else None, plan.metric),),
             (_drawing(history, states, scores if has_test else None, plan.metric),),
         ),
-        Section("By class", "", (_class_table(plan.dataset.classes, history, states),)),
+        Section(
+            "By class",
+            "",
+            (_class_table(plan.dataset.classes, history, states),),
+            (_class_drawing(plan.dataset.classes, states),),
+        ),
     ]
     html = page(f"Annotation of {plan.experiment.name}", about(plan, [history]), sections)
     tables = [table for section in sections for table in section.tables]
@@ -112,6 +121,22 @@ def _drawing(
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         tidy(panel, "both")
     return render(figure, "annotation_progress", "Change, confidence" + ", score" * (scores is not None))
+
+
+def _class_drawing(classes: Sequence[str], states: Sequence[PoolState]) -> Drawing:
+    figure = Figure(figsize=(8.4, 3.8), dpi=DPI, layout="constrained")
+    panel = figure.subplots()
+    for label, name in enumerate(classes):
+        points = [(state.cycle, share) for state in states if (share := state.confidence[label]) is not None]
+        cycles, shares = [cycle for cycle, _ in points], [share for _, share in points]
+        colour, marker = [value / 255 for value in colour_of(label)], MARKERS[label % len(MARKERS)]
+        panel.plot(cycles, shares, label=name, color=colour, marker=marker)
+    panel.set(xlabel="cycle", ylabel="confident share of the class", ylim=(-0.02, 1.02))
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    tidy(panel, "both")
+    legend_below(figure)
+    note = "A class has no point where it is not predicted."
+    return render(figure, "annotation_confidence", "Confidence of each class", note)
 
 
 def _overall(state: PoolState | None) -> float | None:

@@ -5,14 +5,16 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
 
 from decomp.platform.annotation.colours import class_colours
-from decomp.platform.annotation.query import Classes, Query
+from decomp.platform.annotation.query import Answer, Classes, Query
 from decomp.platform.datasets.formats.header import BrokenFile, opened
+from decomp.platform.datasets.formats.rasters import SUFFIXES
 from decomp.platform.errors import UserError, nearest
 from decomp.platform.storage.files import FilePath
 
@@ -69,6 +71,19 @@ def by_image(queries: Sequence[Query]) -> dict[str, list[Query]]:
     for query in queries:
         grouped.setdefault(query.image, []).append(query)
     return grouped
+
+
+def as_picture(query: Query) -> Query:
+    """The query in two axes, if it is about a picture that nnU-Net reads as a volume of one slice; else itself."""
+    if len(query.shape) != 3 or query.shape[0] != 1 or not all(file.suffix.lower() in SUFFIXES for file in query.files):
+        return query
+    mask, prediction = (None if array is None else array[0] for array in (query.mask, query.prediction))
+    return replace(query, shape=query.shape[1:], window=query.window[1:], mask=mask, prediction=prediction)
+
+
+def in_axes_of(query: Query, answer: Answer) -> Answer:
+    """An answer to a query `as_picture` as one to the query itself."""
+    return answer if answer.labels is None else replace(answer, labels=answer.labels.reshape(query.size))
 
 
 def read_json(file: Path, form: pydantic.TypeAdapter[T], what: str) -> T:

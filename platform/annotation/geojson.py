@@ -19,9 +19,11 @@ from decomp.platform.annotation.drawing import REST, Drawing
 from decomp.platform.annotation.exchange import (
     ANSWERS,
     answer_files,
+    as_picture,
     by_image,
     colours,
     file_name,
+    in_axes_of,
     label_named,
     modified,
     noting,
@@ -70,9 +72,10 @@ class GeoJson(AnnotationFormat):
             raise UserError(f"annotation.format: geojson uses {min(taken)!r} itself; give the class another name.")
         prepare(folder, folder / ANSWERS)
         for image, asked in by_image(queries).items():
-            features = [feature for query in asked for feature in _features(query, classes)]
-            content = json.dumps({"type": "FeatureCollection", "features": features})
-            write_once(folder / f"{file_name(image)}{SUFFIX}", content.encode())
+            file = folder / f"{file_name(image)}{SUFFIX}"
+            if not file.exists():
+                features = [feature for query in asked for feature in _features(as_picture(query), classes)]
+                write_once(file, json.dumps({"type": "FeatureCollection", "features": features}).encode())
         AnswerTable(folder, queries).write()
         return folder
 
@@ -85,7 +88,7 @@ class GeoJson(AnnotationFormat):
 
     @override
     def read(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Iterator[Answer]:
-        by_id = {query.id: query for query in queries}
+        by_id = {query.id: as_picture(query) for query in queries}
         mistakes: list[str] = []
         lines, whole = AnswerTable(folder, queries).read_answers(classes, mistakes)
         yield from whole.values()
@@ -101,7 +104,8 @@ class GeoJson(AnnotationFormat):
             if query.id in answers and query.id not in whole:
                 file, answer = answers[query.id]
                 line = lines.get(query.id, NOTHING)
-                yield replace(answer, annotator=line.annotator, answered_at=modified(file), seconds=line.seconds)
+                answer = replace(answer, annotator=line.annotator, answered_at=modified(file), seconds=line.seconds)
+                yield in_axes_of(query, answer)
         raise_noted(mistakes)
 
     def _answers(

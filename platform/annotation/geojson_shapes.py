@@ -52,10 +52,13 @@ class Shape:
             UserError: if it reaches into no window, or has no known class.
         """
         reached = {}
+        extents = np.array([extent([polygon]) for polygon in self.polygons])
         for query in drawings:
+            first, last = np.array(query.window).T[:, ::-1]
+            near = (extents[:, 0] < last) & (extents[:, 1] > first)
             inside = np.zeros(query.size, np.bool_)
-            for polygon in self.polygons:
-                inside |= fill(polygon, query.window)
+            for number in np.flatnonzero(near.all(axis=1)):
+                inside |= fill(self.polygons[number], query.window)
             if inside.any():
                 reached[query] = inside
         if not reached:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import numpy as np
@@ -21,9 +22,11 @@ from decomp.platform.annotation.drawing import REST, Drawing
 from decomp.platform.annotation.exchange import (
     ANSWERS,
     answer_files,
+    as_picture,
     by_image,
     colours,
     file_name,
+    in_axes_of,
     label_named,
     noting,
     prepare,
@@ -62,9 +65,9 @@ class LabelStudio(AnnotationFormat):
     """
 
     address: str = ""
-    """Where a server shows the folder in which the cycles' folders lie, such as
-    ``/data/local-files/?d=runs/annotation/``; by default the images are put into the JSON file itself, which suits
-    small images."""
+    """Where a server shows the experiment's folder ``annotation``, such as
+    ``/data/local-files/?d=scenes/annotation/``; by default the images are put into the JSON file itself, which suits
+    small ones."""
 
     rest: str | None = None
     """The class of pixels that nobody marked; by default they are of no class, and something must be marked."""
@@ -73,9 +76,12 @@ class LabelStudio(AnnotationFormat):
     def write(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Path:
         if self.rest is not None:
             label_named(self.rest, classes, REST)
+        if (folder / TASKS).exists():  # which is written last
+            return folder / TASKS
         prepare(folder, folder / ANSWERS)
-        addresses = {image: self._address(asked[0], folder) for image, asked in by_image(queries).items()}
-        tasks = [_task(query, classes, addresses[query.image]) for query in queries]
+        pictures = [as_picture(query) for query in queries]
+        addresses = {image: self._address(asked[0], folder) for image, asked in by_image(pictures).items()}
+        tasks = [_task(query, classes, addresses[query.image]) for query in pictures]
         write_once(folder / CONFIG, _config(classes).encode())
         content = json.dumps(tasks).encode()
         if len(content) > LARGEST:
@@ -96,16 +102,17 @@ class LabelStudio(AnnotationFormat):
     @override
     def read(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Iterator[Answer]:
         mistakes: list[str] = []
+        pictures = [as_picture(query) for query in queries]
         latest: dict[str, tuple[Path, results.Annotation]] = {}
         for file in answer_files(folder, mistakes, ".json"):
             with noting(mistakes):
-                for query, annotation in results.annotations(file, queries):
+                for query, annotation in results.annotations(file, pictures):
                     if query.id not in latest or results.rank(latest[query.id][1]) <= results.rank(annotation):
                         latest[query.id] = file, annotation
-        for query in queries:
+        for query, picture in zip(queries, pictures, strict=True):
             if query.id in latest:
                 with noting(mistakes):
-                    yield self._answer(query, classes, *latest[query.id])
+                    yield in_axes_of(query, self._answer(picture, classes, *latest[query.id]))
         raise_noted(mistakes)
 
     def _address(self, query: Query, folder: Path) -> str:
@@ -120,13 +127,13 @@ class LabelStudio(AnnotationFormat):
                 f"annotation.format: Label Studio needs a file of the image {query.image}, and there is none; choose "
                 "folders."
             )
-        media_type, content = browser_picture(query.files[0])
+        media_type, content = browser_picture(query.files[0], query.shape)
         if not self.address:
             return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
         prepare(folder / IMAGES)
         name = f"{file_name(query.image)}.{media_type.removeprefix('image/')}"
         write_once(folder / IMAGES / name, content)
-        return f"{self.address}{folder.name}/{IMAGES}/{name}"
+        return self.address + quote(f"{folder.parent.name}/{folder.name}/{IMAGES}/{name}")
 
     def _answer(self, query: Query, classes: Classes, file: Path, annotation: results.Annotation) -> Answer:
         skipped = annotation.get("was_cancelled") or False

@@ -16,17 +16,24 @@ DARKEST, BRIGHTEST = 0.1, 99.9
 CONTAINERS = {"PNG": "image/png", "JPEG": "image/jpeg"}
 
 
-def browser_picture(file: Path) -> tuple[str, bytes]:
+def browser_picture(file: Path, shape: tuple[int, ...]) -> tuple[str, bytes]:
     """The media type and the contents of a file with the same pixels that every browser shows upright.
 
     PNG and JPEG of 8 bits are taken as they are; others become PNG: 16 bits are spread from the darkest to the
     brightest pixels, and of more than three channels the first three are shown.
 
+    Args:
+        file: an image of two axes.
+        shape: the height and width that it is to have.
+
     Raises:
-        UserError: if the file cannot be read.
+        UserError: if the file cannot be read or has another size.
     """
     try:
         header = inspect(file)
+        if header.shape != shape:
+            here, there = (" x ".join(map(str, size)) for size in (header.shape, shape))
+            raise BrokenFile(f"has {here} pixels, and had {there} when its regions were selected", "restore it")
         if header.container in CONTAINERS and header.bits <= 8 and header.orientation == 1 and header.colours != "many":
             return CONTAINERS[header.container], file.read_bytes()
         coded = cv2.imencode(".png", _of_8_bits(read_image(file))[..., ::-1])[1]

@@ -15,7 +15,7 @@ from decomp.platform.predictions import Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.spec import RunSpec
 from decomp.platform.storage.location import Location
-from decomp.platform.storage.runs import RunStore
+from decomp.platform.storage.runs import CycleFolder, DamagedCycle, RunStore
 from decomp.platform.storage.seals import check_seal, seal
 
 SAMPLE = 24
@@ -71,15 +71,17 @@ class PoolState:
 
 
 def observe(store: RunStore, shard: PoolShard) -> None:
-    """Look at the predictions of the last committed cycle and of the one before, unless that is done."""
+    """Look at the predictions of the last committed cycle and of the one before, unless that is done.
+
+    A model that is damaged is left to the loop, which mends it.
+    """
     committed = store.committed()
-    if not committed:
+    if not committed or _file(store, len(committed)).exists():
         return
-    last, before = committed[-1], committed[-2] if len(committed) > 1 else None
-    cycle = last.record.cycle
-    if _file(store, cycle).exists():
+    cycle = len(committed)
+    models = [model_of(folder, folder.record) for folder in reversed(committed[-2:]) if _is_intact(folder)]
+    if not models or not _is_intact(committed[-1]):
         return
-    models = [model_of(folder, folder.record) for folder in (last, before) if folder is not None]
     state = _state(shard, store.spec, cycle, models)
     content = (json.dumps(asdict(state), sort_keys=True, indent=1) + "\n").encode()
     _file(store, cycle).write_atomically(seal(content, _place(store, cycle)))
@@ -131,6 +133,14 @@ def _state(shard: PoolShard, spec: RunSpec, cycle: int, models: Sequence[Checkpo
         tuple(counts[2].tolist()),
         rows if len(models) == 2 else None,
     )
+
+
+def _is_intact(folder: CycleFolder) -> bool:
+    try:
+        folder.check_checkpoint(folder.record)
+    except DamagedCycle:
+        return False
+    return True
 
 
 def _file(store: RunStore, cycle: int) -> Location:

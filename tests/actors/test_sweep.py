@@ -217,12 +217,16 @@ def test_a_cluster_that_grows_on_demand_is_waited_for(cluster, tmp_path):
 
 
 def test_slots_that_nobody_needs_any_more_are_given_back(cluster, tmp_path):
-    slow = replace(RUNS[0], learner=Component("helpers.toys:Centroids", {"seconds": 3}), cycles=1)
-    free = []
+    gate = tmp_path / "gate"
+    slow = replace(RUNS[0], learner=Component("helpers.toys:Gated", {"gate": str(gate)}), cycles=1)
+    free, done = [], []
 
     def listen(report, ended):
         free.append(ray.available_resources().get("CPU", 0))
+        done.extend(ended)
+        if done and free[-1] == 3:  # one is done and its slot is free, the other still works
+            gate.touch()
 
-    Sweep(tmp_path, [slow.first, REFERENCE], Resources(cpus=1)).run(listen)
+    outcomes = Sweep(tmp_path / "runs", [slow.first, REFERENCE], Resources(cpus=1)).run(listen)
+    assert [outcome.spec.kind for outcome in outcomes] == ["reference", "first"]
     assert 2 in free  # both at work
-    assert 3 in free[free.index(2) :]  # one is done and its slot is free, the other still works

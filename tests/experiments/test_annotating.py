@@ -206,3 +206,27 @@ def test_the_format_may_be_given_on_the_command_line_and_changes_no_run(scenes):
     assert plans[0].runs == plans[1].runs
     assert plans[0].references == ()
     assert replace(plans[0].runs[0], seed=1).key != plans[0].runs[0].key
+
+
+def test_a_training_that_fails_is_told_in_a_sentence_with_its_traceback(scenes):
+    learner = {"name": "helpers.toys:Centroids", "fail_at_cycle": 1}
+    file = write_experiment(scenes, dataset={"name": "helpers.annotators:Scenes", "codes": CODES}, learner=learner)
+    decomp("annotate", file)
+    (folder,) = (scenes / "runs" / "mine" / "annotation").glob("*/cycle-0001")
+    (scenes / "data" / "train" / "masks").rename(scenes / "truth")
+    truth = {f"train-{mask.stem}": np.array(Image.open(mask)) for mask in (scenes / "truth").iterdir()}
+    answer_folders(queries_of(file, 1), truth.__getitem__, folder)
+    status, out = decomp("annotate", file)
+    assert status != 0
+    assert "RuntimeError: the learner has had enough (traceback: " in out
+    assert "had enough" in Path(out.split("(traceback: ")[1].split(")")[0]).read_text()
+
+
+def test_a_pool_that_has_changed_starts_anew_and_that_is_told(scenes):
+    file = write_experiment(scenes, dataset={"codes": CODES})
+    decomp("annotate", file)
+    Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(scenes / "data" / "train" / "images" / "more.png")
+    out = decomp("annotate", file)[1]
+    assert "cycle 1: 0 of 6 regions" in out
+    assert "the data changed: 1 run(s) start anew" in out
+    assert len(list((scenes / "runs" / "mine" / "annotation").glob("*/cycle-0001"))) == 2

@@ -41,8 +41,13 @@ SMALL = {
 """What presets are given here, by the first word of their names."""
 
 
+def family_of(preset):
+    """The data set's name, by which presets begin, but for those of the study."""
+    return preset.stem.removeprefix("study-").split("-")[0]
+
+
 def imported_by_check_and_status(folder, family):
-    presets = sorted(str(path) for path in (ROOT / "experiments").glob(f"{family}*.yaml"))
+    presets = sorted(str(path) for path in (ROOT / "experiments").glob("*.yaml") if family_of(path) == family)
     environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     command = [sys.executable, "-c", PROGRAM, " ".join(presets), *SMALL[family], "resources.gpus=0"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
@@ -50,7 +55,7 @@ def imported_by_check_and_status(folder, family):
     return done.stdout.splitlines()[-1]
 
 
-FAMILIES = sorted({path.stem.split("-")[0] for path in (ROOT / "experiments").glob("*.yaml")})
+FAMILIES = sorted({family_of(path) for path in (ROOT / "experiments").glob("*.yaml")})
 ALIKE = {"brain", "phantom", "slides"}
 """Their learners, or lighter ones, are also those of other families."""
 

@@ -13,7 +13,9 @@ from decomp.platform.annotation.answered import Answers, with_answers
 from decomp.platform.annotation.crops import Slices
 from decomp.platform.annotation.folders import Folders
 from decomp.platform.components import build_dataset, build_learner
+from decomp.platform.datasets.base import IGNORE
 from decomp.platform.datasets.folder import Folder
+from decomp.platform.datasets.synthetic.slides import Slides
 from decomp.platform.grid import Budget, Component
 from decomp.platform.loop.asked import read_answers, read_asked
 from decomp.platform.loop.live import LiveOracle, Pending
@@ -31,6 +33,17 @@ class Scenes(Folder):
 
     def image(self, image):
         return super().image(image)[..., :1].astype(np.float32) / 60
+
+
+@dataclass(frozen=True)
+class OpenSlides(Slides):
+    """Slides whose ROIs people label."""
+
+    labelled: bool = True
+
+    def labels(self, image):
+        labels = super().labels(image)
+        return labels if self.labelled or image in self.ids("test", 0) else np.full_like(labels, IGNORE)
 
 
 def write_scenes(root: Path, counts=(("train", 6), ("test", 3))) -> Path:
@@ -63,6 +76,14 @@ def answer_folders(queries, truth, folder, only=None):
         for k, labels in enumerate(slices, start=1):
             name = query.id if len(slices) == 1 else f"{query.id}_{k:03d}"
             Image.fromarray(np.ascontiguousarray(labels)).save(folder / "masks" / f"{name}.png")
+
+
+def answer_rois(queries, truth, folder, only=None):
+    """Write the true classes of ROIs into the table of answers."""
+    for number, query in enumerate(queries):
+        if only is None or number in only:
+            (label,) = truth(query.image)[query.slices]
+            fill_in(folder, query, **{"class": OpenSlides().classes[label]})
 
 
 def fill_in(folder, asked, **cells):

@@ -312,3 +312,10 @@ def test_the_table_says_who_skipped_answered_and_how_long_it_took(tmp_path):
     assert (second.labels.min(), second.annotator, second.seconds) == (2, "bob", None)
     assert (third.labels, third.reason, third.seconds) == (None, "blurred", 2.5)
     assert all(answer.answered_at.endswith("+00:00") for answer in by_query.values())
+
+
+def test_pictures_that_nnunet_reads_as_volumes_of_one_slice_are_pictures(tmp_path):
+    prediction = np.random.default_rng(0).integers(0, 3, (1, 6, 8)).astype(np.uint8)
+    one = query((1, 20, 30), ((0, 1), (4, 10), (6, 14)), files=[tmp_path / "a.png"], prediction=prediction)
+    hand_back(tmp_path, written(tmp_path, [one])["features"])
+    check(answers(tmp_path, [one]), [(one, prediction)])

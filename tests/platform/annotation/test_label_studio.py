@@ -32,8 +32,8 @@ def picture(tmp_path):
 
 @pytest.fixture
 def cycle(tmp_path):
-    (tmp_path / "cycle-0003" / "answers").mkdir(parents=True)
-    return tmp_path / "cycle-0003"
+    (tmp_path / "decomp-1" / "cycle-0003" / "answers").mkdir(parents=True)
+    return tmp_path / "decomp-1" / "cycle-0003"
 
 
 def written(cycle, queries, classes=CLASSES, **options):
@@ -188,14 +188,14 @@ def test_images_lie_in_the_file_or_beside_it_where_a_server_shows_them(picture, 
     assert base64.b64decode(content) == picture.read_bytes()
     (cycle / "label-studio.json").unlink()
     (task,) = written(cycle, [one], address="/data/local-files/?d=runs/")
-    assert task["data"]["image"] == "/data/local-files/?d=runs/cycle-0003/images/train-a.png"
+    assert task["data"]["image"] == "/data/local-files/?d=runs/decomp-1/cycle-0003/images/train-a.png"
     assert (cycle / "images" / "train-a.png").read_bytes() == picture.read_bytes()
 
 
 def test_several_queries_about_an_image_share_its_file(picture, cycle):
     queries = [query((H, W), ((k, k + 1), (0, 5)), k, files=[picture]) for k in range(3)]
     tasks = written(cycle, queries, address="http://images/")
-    assert {task["data"]["image"] for task in tasks} == {"http://images/cycle-0003/images/train-a.png"}
+    assert {task["data"]["image"] for task in tasks} == {"http://images/decomp-1/cycle-0003/images/train-a.png"}
 
 
 def test_what_is_there_already_is_left_alone(picture, cycle):
@@ -403,9 +403,24 @@ def test_the_file_is_the_same_for_the_same_queries(picture, cycle):
 def test_tasks_that_label_studio_would_not_import_are_refused(picture, cycle, monkeypatch):
     monkeypatch.setattr(label_studio, "LARGEST", 10_000)
     queries = [query((H, W), ((k, k + 1), (0, 5)), k, files=[picture]) for k in range(5)]
-    with pytest.raises(
-        UserError, match=r"^annotation.format: the tasks with their images .* \(annotation.address\)\.$"
-    ):
+    with pytest.raises(UserError, match=r"^annotation.format: the tasks with their images .*annotation.address"):
         LabelStudio().write(queries, CLASSES, cycle)
     assert not (cycle / "label-studio.json").exists()
     assert len(written(cycle, queries, address="http://images/")) == 5
+
+
+def test_pictures_that_nnunet_reads_as_volumes_of_one_slice_are_pictures(picture, cycle):
+    mask = np.ones((1, 6, 8), np.bool_)
+    mask[0, 0] = False
+    prediction = np.random.default_rng(0).integers(0, 3, (1, 6, 8)).astype(np.uint8)
+    one = query((1, H, W), ((0, 1), *WINDOW), files=[picture], mask=mask, prediction=prediction)
+    (task,) = written(cycle, [one])
+    export(cycle, submitted(task, task["predictions"][0]["result"]))
+    (answer,) = answers(cycle, [one])
+    assert answer.labels.shape == (1, 6, 8)
+    np.testing.assert_array_equal(answer.labels[mask], prediction[mask])
+
+
+def test_a_picture_that_has_changed_its_size_is_told(picture, cycle):
+    with pytest.raises(UserError, match=r"a.png: it has 20 x 30 pixels, and had 20 x 31 when its"):
+        LabelStudio().write([query((H, W + 1), WINDOW, files=[picture])], CLASSES, cycle)

@@ -32,8 +32,8 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def cycle(tmp_path):
-    (tmp_path / "cycle-0003" / "answers").mkdir(parents=True)
-    return tmp_path / "cycle-0003"
+    (tmp_path / "decomp-1" / "cycle-0003" / "answers").mkdir(parents=True)
+    return tmp_path / "decomp-1" / "cycle-0003"
 
 
 @pytest.fixture

@@ -456,3 +456,40 @@ def test_decoding_equals_a_look_up_pixel_by_pixel(data):
     labels, unknown = table.decode(picture)
     assert labels.tolist() == expected
     assert unknown == tuple(sorted({colour(v) for v in mask.ravel().tolist()} - {colour(v) for v in codes}))
+
+
+def unlabelled(root) -> Folder:
+    return Folder(str(root), CODES, (0,), labelled=False)
+
+
+def test_a_pool_that_people_label_needs_no_masks_and_has_no_labels(root):
+    shutil.rmtree(root / "train" / "masks")
+    data = unlabelled(root)
+    assert data.problems() == []
+    assert data.ids("train", 0) == tuple(f"train-s{k}" for k in range(3))
+    assert (data.labels("train-s0") == IGNORE).all()
+    assert data.labels("train-s0").shape == (20, 30)
+    assert np.array_equal(data.labels("test-s1"), labels_of(mask_of(5)))
+    assert data.original_files("train-s0") == (root / "train" / "images" / "s0.png",)
+
+
+def test_masks_of_a_pool_that_people_label_are_not_read(root):
+    labelled, data = folder_of(root).fingerprint(), unlabelled(root)
+    fingerprint = data.fingerprint()
+    assert fingerprint != labelled
+    (root / "train" / "masks" / "s0.png").write_bytes(b"not a mask")
+    (root / "train" / "masks" / "stray.png").write_bytes(b"")
+    assert data.problems() == []
+    assert data.fingerprint() == fingerprint
+
+
+def test_test_masks_are_optional_where_people_label_the_pool(root):
+    (root / "test" / "masks" / "s0.png").unlink()
+    (sentence,) = unlabelled(root).problems()
+    assert "test/images/s0.png has no mask" in sentence
+    shutil.rmtree(root / "test" / "masks")
+    assert Folder(str(root), {**CODES}, (0, 1), labelled=False).ids("test", 0) == ()
+    shutil.rmtree(root / "test")
+    assert unlabelled(root).problems() == []
+    with pytest.raises(UserError, match=r"there is no .*test/images"):
+        folder_of(root)

@@ -434,3 +434,43 @@ def test_pickle_stays_small(tmp_path):
     assert len(pickle.dumps(data)) < 800
     again = pickle.loads(pickle.dumps(data))
     assert (again, again.folds, again.classes, again.channels) == (data, 1, data.classes, data.channels)
+
+
+def test_a_pool_that_people_label_needs_no_labels_and_is_not_divided(tmp_path):
+    folder = write_layout(tmp_path, LAYOUTS["prostate"], cases=4)
+    labelled = raw(folder).fingerprint()
+    shutil.rmtree(folder / "labelsTr")
+    data = raw(folder, labelled=False)
+    assert data.problems() == []
+    assert data.folds == 1
+    assert (data.ids("train", 0), data.ids("test", 0)) == (tuple(f"case_{k}" for k in range(4)), ())
+    assert (data.labels("case_0") == IGNORE).all()
+    assert data.labels("case_0").shape == data.shape("case_0")
+    assert data.fingerprint() != labelled
+    assert data.original_files("case_0") == data.image_files("case_0")
+
+
+def test_a_labelled_test_set_gives_the_score_where_people_label_the_pool(tmp_path):
+    folder = write_layout(tmp_path, LAYOUTS["acdc"], cases=3)
+    shutil.rmtree(folder / "labelsTr")
+    data = raw(folder, labelled=False)
+    assert data.problems() == []
+    assert data.ids("test", 0) == ("imagesTs/case_3",)
+    assert data.labels("imagesTs/case_3").any()
+    (folder / "labelsTs" / "stray.nii.gz").write_bytes(b"")
+    assert "stray.nii.gz has no image in imagesTs" in raw(folder, labelled=False).problems()[0]
+
+
+@pytest.mark.parametrize("axis", ["axial", "coronal", "sagittal"])
+@pytest.mark.parametrize("reader", [None, "NibabelIOWithReorient"])
+def test_labels_are_mapped_to_the_voxels_of_the_file_and_back(tmp_path, axis, reader):
+    folder = write_layout(tmp_path, LAYOUTS["hippocampus"], overwrite_image_reader_writer=reader)
+    data = raw(folder, axis=axis)
+    labels = np.zeros(data.shape("case_0"), np.uint8)
+    region = Region("case_0", (2, 3, 4), (1, 5, 7))
+    region.mark(labels, np.arange(35, dtype=np.uint8))
+    of_file = data.to_original("case_0", labels)
+    original = data.original(region)
+    assert sorted(original.of(of_file)) == list(range(35))
+    assert of_file.sum() == labels.sum()
+    assert np.array_equal(data.of_original("case_0", of_file), labels)

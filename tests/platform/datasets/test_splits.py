@@ -11,6 +11,7 @@ class Tiny(SimpleNamespace):
     """A data set of these labels: by split, then by image."""
 
     folds = 1
+    labelled = True
     scored = {}  # noqa: RUF012
 
     def ids(self, split, fold):
@@ -59,3 +60,13 @@ def test_the_fold_is_told_where_there_are_several():
     assert [told[:39] for told in unusable(data, [0, 2])] == [
         f"dataset: the test split of fold {fold} has n"[:39] for fold in (0, 2)
     ]
+
+
+def test_people_may_label_the_pool_and_do_without_test_images():
+    data = tiny(train={"a": [IGNORE]}, test={})
+    data.labelled = False
+    assert unusable(data, [0]) == []
+    data.splits["train"] = {}
+    assert unusable(data, [0])[0].startswith("dataset: the train split has no images")
+    data.splits |= {"train": {"a": [IGNORE]}, "test": {"b": [IGNORE]}}
+    assert unusable(data, [0])[0].startswith("dataset: the test split has no labelled pixel")

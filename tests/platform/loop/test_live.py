@@ -2,13 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.annotators import LiveRun, answer_folders, fill_in, of_scenes, results
+from helpers.annotators import LiveRun, answer_folders, answer_rois, fill_in, of_scenes, results
 from helpers.nnunet_raw import LAYOUTS, write_layout
+from helpers.toy_runs import ROI, SLIDES
 
 from decomp.platform.annotation.answered import with_answers
 from decomp.platform.components import build_dataset
 from decomp.platform.errors import UserError
-from decomp.platform.grid import Budget, Component
+from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.loop.asked import read_answers
 from decomp.platform.loop.live import annotators_folder, answers_of
 
@@ -24,6 +25,25 @@ def test_true_answers_give_the_results_of_the_simulation_byte_for_byte(annotatio
     store = annotation.answer_all()
     assert len(store.committed()) == CYCLES
     assert results(store) == results(annotation.simulate())
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [Budget(2, 3, Component("slic", {"segments": 12})), Budget(None, 2, (8, 8), total=5)],
+    ids=["slic", "total"],
+)
+def test_regions_of_any_kind_are_asked_for(annotation, budget):
+    images = "all" if budget.total else "uncertainty"
+    sampler = Sampler("own", Component(images), Component("uncertainty"))
+    for name in ("spec", "simulated"):
+        setattr(annotation, name, replace(getattr(annotation, name), budget=budget, sampler=sampler, cycles=3))
+    assert results(annotation.answer_all()) == results(annotation.simulate())
+
+
+def test_rois_are_answered_by_their_classes(tmp_path):
+    dataset = Component("helpers.annotators:OpenSlides", SLIDES)
+    live = LiveRun(tmp_path, dataset, ROI.learner, ROI.budget, cycles=3, write=answer_rois)
+    assert results(live.answer_all()) == results(live.simulate())
 
 
 @pytest.mark.parametrize(("layout", "region"), [("hippocampus", (1, 8, 8)), ("acdc", (2, 6, 6))])
@@ -142,3 +162,14 @@ def test_the_folder_of_a_cycle_names_its_run(annotation):
     pending = annotation.annotate()
     assert pending.opened == annotators_folder(annotation.root / "asked", annotation.spec.first, 1)
     assert pending.opened.parent.name.startswith("first-cycle-")
+
+
+def test_a_damaged_cycle_is_computed_again_from_its_answers_without_asking(annotation):
+    store = annotation.answer_all()
+    before = results(store)
+    record = store.committed()[2].path / "record.json"
+    record.write_bytes(record.read_bytes().replace(b"miou", b"mIoU"))
+    for mask in (annotation.root / "asked").rglob("masks/*.png"):
+        mask.unlink()
+    assert annotation.annotate() is None
+    assert results(store) == before

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 from helpers.toy_volumes import Ellipsoids
 
-from decomp.platform.datasets import Dataset
+from decomp.platform.annotation.answered import Answers, with_answers
+from decomp.platform.annotation.query import Answer, Query
+from decomp.platform.datasets import IGNORE, Dataset
 from decomp.platform.errors import UserError
 from decomp.platform.learners.nnunet import NnUNet
+from decomp.platform.learners.nnunet.geometry import nearest
 from decomp.platform.learners.nnunet.prepared import PreparedVolumes
 from decomp.platform.regions import Region
 
@@ -250,3 +253,48 @@ def test_volumes_that_are_not_in_hounsfield_units_are_a_problem(learner: NnUNet)
 
     (problem,) = learner.prepare(Shifted()).problems()
     assert problem.startswith("dataset: case/00: is not in Hounsfield units")
+
+
+class Unlabelled(Ellipsoids):
+    """The same volumes, which people are to label."""
+
+    labelled = False
+
+    def labels(self, image: str) -> np.ndarray:
+        labels = super().labels(image)
+        return labels if image in self.ids("test", 0) else np.full(labels.shape, IGNORE, np.uint8)
+
+
+@pytest.mark.parametrize("size", [(1, 6, 7), (3, 4, 5)])
+def test_answers_about_the_volumes_label_every_voxel_of_a_window(
+    learner: NnUNet, tmp_path: Path, size: tuple[int, int, int]
+) -> None:
+    true, answers = Ellipsoids(seed=9, cases=3, finest=(2.5, 2.0, 2.0), coarsest=(9.0, 6.0, 6.0)), Answers()
+    source = with_answers(Unlabelled(seed=9, cases=3, finest=true.finest, coarsest=true.coarsest), answers)
+    volumes = replace(learner, cache=str(tmp_path)).prepare(source)
+    rng = np.random.default_rng(0)
+    for image in volumes.ids("train", 0):
+        truth, shape = true.labels(image), volumes.shape(image)
+        assert (volumes.labels(image) == IGNORE).all()
+        for number in range(12):
+            start = tuple(int(rng.integers(0, n - k + 1)) for n, k in zip(shape, size, strict=True))
+            region = Region(image, start, size)
+            window = tuple((a, a + n) for a, n in zip(*_extent(volumes.original(region)), strict=True))
+            query = Query(f"{number}", image, (), truth.shape, window)
+            answers.put(query, Answer(query.id, truth[query.slices]))
+            told = region.of(volumes.labels(image))
+            assert np.array_equal(told, region.of(nearest(truth, shape)))
+            assert not (told == IGNORE).any()
+
+
+def _extent(region: Region) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return region.start, region.size
+
+
+def test_what_is_predicted_is_shown_in_the_voxels_of_the_volume(learner: NnUNet, tmp_path: Path) -> None:
+    volumes = replace(learner, cache=str(tmp_path)).prepare(Ellipsoids(seed=9, cases=3))
+    image = volumes.ids("train", 0)[0]
+    grid = nearest(volumes.source.labels(image), volumes.shape(image))
+    shown = volumes.to_original(image, grid)
+    assert shown.shape == volumes.source.shape(image)
+    assert (shown == volumes.source.labels(image)).mean() > 0.9
