@@ -27,7 +27,7 @@ SMALL = {
         f"dataset.folder={ROOT}/tests/data/bracs/portable",
         "budgets=[{n_image: 1, n_region: 2, region: [1], cycles: 2}]",
     ),
-    "brain": ("dataset.root=head", "budgets.0.n_image=2"),
+    "brain": ("dataset.root=head", "budgets=[{n_image: 2, n_region: 6, region: [16, 16], cycles: 10}]"),
     "cityscapes": ("dataset.root=streets", "budgets=[{n_image: 2, n_region: 2, region: [32, 32], cycles: 3}]"),
     "digits": (),
     "kits23": ("dataset.root=volumes", "budgets=[{n_image: 2, n_region: 2, region: [1, 8, 8], cycles: 2}]", LEARNER),
