@@ -116,7 +116,8 @@ class Claims:
         if won:
             self._mine[name] = place
             if before.number:
-                (self._folder / f"{name}.{before.number}").abandon()  # the dead driver's
+                with suppress(OSError):  # a dead driver's claim does no harm
+                    (self._folder / f"{name}.{before.number}").abandon()
         return won
 
     def release(self, name: str) -> None:
