@@ -139,8 +139,7 @@ class Sweep:
     @property
     def _held(self) -> set[str]:
         """Keys of the runs that other drivers compute."""
-        claims = self.claims.others() if self.claims is not None else {}
-        return {name for name, claim in claims.items() if claim.living}
+        return self.claims.held if self.claims is not None else set()
 
     def _done_elsewhere(self, waiting: Sequence[RunSpec]) -> list[RunSpec]:
         """Runs that another driver has claimed, and finished since."""

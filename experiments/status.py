@@ -140,7 +140,7 @@ class Driver:
         before = self.claims.told_by_holder(LEADER)
         while not self.lead():
             self.claims.look_again()
-            if (told := self.claims.told_by_holder(LEADER)) is not None and told != before:
+            if self.claims.is_heard(LEADER, before):
                 return False
             time.sleep(SUCCEED_EVERY)
         return True

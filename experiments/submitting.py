@@ -56,8 +56,9 @@ driver=$!
 
 RAY = """
 # One Ray over the allocation: a secret, ports and a folder of its own, the job's cores and GPUs, and the address that
-# other nodes see (set ip to another one if they reach each other by a faster network).
+# other nodes see (set ip to another one if they reach each other by a faster network). It ends at once, not drained.
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_raylet_start_wait_time_s=180
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
 export RAY_AUTH_TOKEN=$(head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n')
 head=$(hostname)
 ip=$(getent ahostsv4 "$head" | awk '$1 !~ /^127[.]/ {print $1; exit}')

@@ -116,7 +116,8 @@ class Claims:
         if won:
             self._mine[name] = place
             if before.number:
-                (self._folder / f"{name}.{before.number}").abandon()  # the dead driver's
+                with suppress(OSError):  # a dead driver's claim does no harm
+                    (self._folder / f"{name}.{before.number}").abandon()
         return won
 
     def release(self, name: str) -> None:
@@ -138,10 +139,25 @@ class Claims:
             self._looked = time.monotonic()
         return self._others
 
+    @property
+    def held(self) -> set[str]:
+        """What others hold, as seen at the last look."""
+        return {name for name, claim in self.others().items() if claim.living}
+
     def told_by_holder(self, name: str) -> bytes | None:
         """What the driver that has claimed something tells now; None if nobody has."""
         claim = self.others().get(name)
         return _read(self.root / DRIVERS / claim.driver) if claim is not None and claim.driver else None
+
+    def is_heard(self, name: str, since: bytes | None) -> bool:
+        """Whether the driver that has claimed something is seen to live: it does here, or tells something new.
+
+        Args:
+            name: what it has claimed.
+            since: what it told before.
+        """
+        claim = self.others().get(name, NOBODY)
+        return bool(lives(claim.driver)) or self.told_by_holder(name) not in (None, since)
 
     def _look(self) -> dict[str, "_Claim"]:
         claims: dict[str, _Claim] = {}

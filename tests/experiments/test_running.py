@@ -90,6 +90,15 @@ def test_where_nothing_is_missing_everything_is_mirrored_without_ray(plan, drive
     assert all(history.finished for history in histories)
 
 
+def test_where_others_compute_all_that_is_missing_ray_is_not_started(plan, driver, sweeps):
+    with sharing(plan.experiment.root) as late:
+        for spec in plan.specs:
+            assert driver.claims.take(spec.key)
+        late.claims.look_again()
+        assert compute_all(plan, plan.missing(plan.histories()), Submissions(), None, late, verbose=False) == ([], ())
+    assert sweeps == []
+
+
 def test_damaged_wall_times_are_told_and_nothing_is_computed_again(plan, driver, sweeps, capsys):
     run_locally(plan.experiment.root, *plan.runs, *plan.references)
     damaged = plan.stores(plan.runs)[0].committed()[-1].path / TIMING
