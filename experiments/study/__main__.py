@@ -19,7 +19,7 @@ PRESETS = tuple(Path(__file__).parents[1] / f"study-{name}.yaml" for name in NAM
 """The study's experiments, in the order of the page."""
 
 
-def main() -> None:
+def _main() -> None:
     """Make the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the archives lie")
@@ -34,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _main()

@@ -125,11 +125,12 @@ class GeoJson(AnnotationFormat):
         for query in asked:
             _check_place(frames[query.id], query, file)
         drawings = {query: Drawing(query, classes, file, self.rest) for query in asked if len(query.shape) == 2}
+        others = [extent(shape.polygons) for shape in shapes if shape.name not in by_id and shape.class_name in COLOURS]
         broken: set[str] = set()
         for shape in shapes:
             if drawings and shape.name not in by_id and shape.class_name not in COLOURS:
                 with noting(mistakes):
-                    shape.draw(drawings, classes, file, broken)
+                    shape.draw(drawings, others, classes, file, broken)
         for query in asked:
             with noting(mistakes):
                 if query.id not in broken:

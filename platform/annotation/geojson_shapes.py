@@ -39,11 +39,19 @@ class Shape:
     description: str | None
     polygons: tuple[tuple[Ring, ...], ...]
 
-    def draw(self, drawings: Mapping[Query, Drawing], classes: Classes, file: Path, broken: set[str]) -> None:
+    def draw(
+        self,
+        drawings: Mapping[Query, Drawing],
+        others: Sequence[npt.NDArray[np.float64]],
+        classes: Classes,
+        file: Path,
+        broken: set[str],
+    ) -> None:
         """Mark the windows into which the shape reaches.
 
         Args:
             drawings: the windows.
+            others: the extents of the windows of other cycles, in which a shape may lie instead.
             classes: the classes among which the annotator chooses.
             file: the file of the shape, for messages.
             broken: takes the ids of the queries into whose windows a shape without a known class reaches.
@@ -62,7 +70,10 @@ class Shape:
             if inside.any():
                 reached[query] = inside
         if not reached:
-            x, y = extent(self.polygons)[0]
+            first, last = extent(self.polygons)
+            if any((first < other[1]).all() and (last > other[0]).all() for other in others):
+                return
+            x, y = first
             raise UserError(
                 f"{file}: the annotation of class {self.class_name!r} at x {x:g}, y {y:g} lies outside the windows of "
                 "all queries; draw inside a window, or delete it."

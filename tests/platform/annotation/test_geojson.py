@@ -319,3 +319,15 @@ def test_pictures_that_nnunet_reads_as_volumes_of_one_slice_are_pictures(tmp_pat
     one = query((1, 20, 30), ((0, 1), (4, 10), (6, 14)), files=[tmp_path / "a.png"], prediction=prediction)
     hand_back(tmp_path, written(tmp_path, [one])["features"])
     check(answers(tmp_path, [one]), [(one, prediction)])
+
+
+def test_what_was_drawn_in_windows_of_earlier_cycles_is_passed_over(tmp_path):
+    earlier = shape("query", [box(16, 0, 26, 3)], name="cycle-0002-007")
+    there = shape("sky", [box(15, 0, 26, 3)])
+    hand_back(tmp_path, [earlier, there, WINDOW, ALL_ROAD])
+    (answer,) = answers(tmp_path, [QUERY])
+    assert answer.labels.max() == 0
+    assert "lies outside the windows" in refused(
+        tmp_path, [earlier, shape("sky", [box(27, 0, 29, 3)]), WINDOW, ALL_ROAD]
+    )
+    assert "holds the annotation of no query" in refused(tmp_path, [earlier, there])
