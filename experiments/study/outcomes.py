@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from decomp.experiments.report.conclusions import listed
 from decomp.experiments.report.pairs import Pair, Verdict
+from decomp.experiments.report.statistics import LEVEL, smallest_p
 from decomp.experiments.report.tables import Row, Table
 from decomp.experiments.study.claims import Claim, Expectation, Question
 from decomp.experiments.verdict.pooled import DataSet, PooledPair, pooled_pairs
@@ -34,7 +35,7 @@ class Answer:
         """In a word or two, whoever wins."""
         difference = self.pair.paired.difference
         if self.question.expected is Expectation.ALIKE:
-            if difference.interval is None:
+            if difference.interval is None or smallest_p(difference.n) > LEVEL:
                 return "too few repeats"
             low, high = difference.interval
             if low >= -MARGIN and high <= MARGIN:

@@ -106,7 +106,7 @@ def _introduction(folder: Path) -> str:
         f"interval ({COVER}). p is that of the sign-flip test, corrected after Holm over the questions of a claim, in "
         f"each data set and over all of them; significant up to {LEVEL:g}. Where a claim says that there is hardly a "
         f"difference, it holds if the whole interval lies within {MARGIN:g} of zero, and does not if all of it lies "
-        "beyond. Otherwise: undecided. Too few repeats: no difference could be significant."
+        "beyond. Otherwise: undecided. Too few repeats: no difference of so few blocks could be significant."
     )
 
 

@@ -27,9 +27,9 @@ def answer(expected, *differences):
         (Expectation.OPEN, [0.1] * 6, "decomp better"),
         (Expectation.OPEN, [-0.1] * 6, "rand better"),
         (Expectation.ALIKE, [0.9 * MARGIN] * 6, "holds"),  # small, though p is significant
-        (Expectation.ALIKE, [1.1 * MARGIN, 1.2 * MARGIN], "undecided"),  # the interval of two is wide
+        (Expectation.ALIKE, [0.5 * MARGIN, 1.5 * MARGIN] * 3, "undecided"),
         (Expectation.ALIKE, [-1.1 * MARGIN] * 6, "does not hold"),
-        (Expectation.ALIKE, [0.0], "too few repeats"),
+        (Expectation.ALIKE, [0.0] * 5, "too few repeats"),  # though the interval is a point
     ],
 )
 def test_verdicts_say_whether_a_claim_holds_whoever_wins(expected, differences, verdict):
