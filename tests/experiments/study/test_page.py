@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from decomp.experiments.results import open_results
-from decomp.experiments.study.__main__ import PRESETS, main
+from decomp.experiments.study.command import PRESETS, main
 from decomp.experiments.study.markdown import of_cells
 from decomp.experiments.study.page import make_study
 
