@@ -102,7 +102,7 @@ def test_the_same_archives_make_the_same_page(study, toy):
 
 def test_the_command_writes_the_page_beside_its_folder(toy, monkeypatch, capsys):
     preset, folder = toy
-    monkeypatch.setattr("decomp.experiments.study.__main__.PRESETS", (preset,))
+    monkeypatch.setattr("decomp.experiments.study.command.PRESETS", (preset,))
     monkeypatch.setattr(sys, "argv", ["study", str(folder)])
     main()
     page = folder.with_suffix(".md").read_text()
@@ -113,7 +113,7 @@ def test_the_command_writes_the_page_beside_its_folder(toy, monkeypatch, capsys)
 
 def test_the_command_names_an_archive_that_is_damaged(toy, tmp_path, monkeypatch, capsys):
     (tmp_path / "study-toy.zip").write_bytes((toy[1] / "study-toy.zip").read_bytes()[:-100])
-    monkeypatch.setattr("decomp.experiments.study.__main__.PRESETS", (toy[0],))
+    monkeypatch.setattr("decomp.experiments.study.command.PRESETS", (toy[0],))
     monkeypatch.setattr(sys, "argv", ["study", str(tmp_path)])
     with pytest.raises(SystemExit):
         main()
