@@ -35,9 +35,8 @@ def pretended_cuda() -> Iterator[None]:
         (decode, "_kernel", lambda: None),
         (fold, "_kernel", lambda: None),
         (threading.Thread, "run", run_there),
-        # Views of subclasses are impossible in it; the class, for functions may have been decorated with it before.
-        (torch.inference_mode, "__enter__", _without_gradients),
-        (torch.inference_mode, "__exit__", lambda mode, *error: mode.without.__exit__(*error)),
+        (torch.inference_mode, "__enter__", _enter_no_grad),  # in inference mode subclasses have no views
+        (torch.inference_mode, "__exit__", _exit_no_grad),
         (torch.Tensor, "backward", _no_gradients),  # autograd has a thread for each device that there is
         (torch.cuda, "device", nullcontext),
         (torch.cuda, "manual_seed", lambda seed: None),
@@ -144,9 +143,13 @@ OTHERWISE = {aten._thnn_fused_lstm_cell.default: _lstm_cell}
 """Operations that only CUDA has."""
 
 
-def _without_gradients(mode: Any) -> None:
-    mode.without = torch.no_grad()
-    mode.without.__enter__()
+def _enter_no_grad(mode: Any) -> None:
+    mode.instead = torch.no_grad()
+    mode.instead.__enter__()
+
+
+def _exit_no_grad(mode: Any, *exception: Any) -> None:
+    mode.instead.__exit__(*exception)
 
 
 def _no_gradients(loss: torch.Tensor) -> None:
