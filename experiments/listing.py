@@ -85,7 +85,7 @@ def table_of_names() -> Table:
     """All that comes with decomp and has a name, a line each: samplers, selectors, data sets and so on."""
     table = Table(box=None, show_header=False, padding=(0, 2))
     for name, sampler in _samplers().items():
-        table.add_row("sampler", name, _in_words(sampler))
+        table.add_row("sampler", name, _composition(sampler))
     for kind in KINDS:
         for name in kind.known:
             table.add_row(kind.name, name, _summary(resolve(kind.name, name, kind.known, kind.contract)))
@@ -154,14 +154,19 @@ def _samplers() -> dict[str, Sampler]:
     return {name: adapter.validate_python({"sampler": name}) for name in (*SAMPLERS, *RIVALS)}
 
 
-def _in_words(sampler: Sampler) -> str:
-    """What a sampler consists of, its facts, and whether nobody could run it in practice."""
+def _composition(sampler: Sampler) -> str:
+    """What a sampler consists of, and whether nobody could run it in practice."""
     regions = sampler.regions
     options = ", ".join(f"{key}: {value:.3g}" for key, value in regions.options.items())
     words = f"images: {sampler.images.name}, regions: {regions.name}{f' ({options})' if options else ''}"
     words += f", uncertainty: {sampler.uncertainty}" if sampler.uncertainty else ""
+    return words + " (oracle baseline: reads the truth)" * reads_truth(sampler)
+
+
+def _in_words(sampler: Sampler) -> str:
+    """What a sampler consists of, and its facts."""
     facts = facts_of(sampler)
-    words += f"; reads {facts.reads}{' (oracle baseline)' * reads_truth(sampler)}; {facts.cost}"
+    words = f"{_composition(sampler)}; reads {facts.reads}; {facts.cost}"
     return words + (f" ({facts.source})" if facts.source else "")
 
 
