@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pyarrow.dataset  # noqa: F401  as above
 from helpers.annotators import kept, of_scenes
+from helpers.programs import forked
 
 from decomp.platform.ledger import Ledger
 
@@ -41,22 +42,6 @@ def main(folder):
         report.append({"killed": killed, "at": note.read_text(), "wrong": wrong})
         shutil.rmtree(live.root)
     sys.stdout.write(json.dumps(report) + "\n")
-
-
-def forked(work):
-    """Do something in a process of its own; whether it was killed."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(1 if sys.exc_info()[0] else 0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert status == 0
-    return False
 
 
 def touches(live, last=None, note=None):

@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 
 import pyarrow.dataset  # noqa: F401  as above
+from helpers.programs import forked
 from helpers.toy_runs import DECOMP, run_locally
 
 from decomp.platform.ledger import Ledger
@@ -65,22 +66,6 @@ class Case:
     def _resume(self):
         if not RunStore(self.root, self.spec).finished:
             run_locally(self.root, self.spec)
-
-
-def forked(work):
-    """Do something in a process of its own; whether it was killed."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(1 if sys.exc_info()[0] else 0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert status == 0
-    return False
 
 
 def kill_in(case, phase):
