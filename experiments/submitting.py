@@ -82,7 +82,8 @@ done
 others=$((SLURM_JOB_NUM_NODES - 1))
 if [ $others -gt 0 ]; then
     "${on[@]}" --nodes=$others --ntasks=$others --exclude="$SLURMD_NODENAME" \\
-        sh -c 'mkdir -p -m 700 "$RAY_TMPDIR"; exec "$@"' sh "${ray[@]}" start --address="$ip:$port" "${node[@]}" &
+        sh -c 'mkdir -p -m 700 "$RAY_TMPDIR"; trap : TERM; "$@" & wait; wait; rm -rf "$RAY_TMPDIR"' \\
+        sh "${ray[@]}" start --address="$ip:$port" "${node[@]}" &
 fi
 "${decomp[@]}" run "${what[@]}" --address "$ip:$port" &
 driver=$!
