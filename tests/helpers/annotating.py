@@ -100,3 +100,17 @@ def answer_nifti(queries, truth, opened, only=None):
             if one.image == file.name.removesuffix(".nii.gz") and (only is None or number in only):
                 labels[one.slices] = truth(one.image)[one.slices]
         nibabel.save(nibabel.Nifti1Image(labels, volume.affine, volume.header), opened / "answers" / file.name)
+
+
+def spoiled(draw, value):
+    """A JSON value with one part of it replaced, or dropped, at random."""
+    if isinstance(value, dict | list) and value and draw(st.integers(0, 9)):
+        key = draw(st.sampled_from(sorted(value) if isinstance(value, dict) else range(len(value))))
+        changed = value.copy()
+        if draw(st.integers(0, 9)):
+            changed[key] = spoiled(draw, value[key])
+        else:
+            del changed[key]
+        return changed
+    others = [None, True, -1, 0, 3, 2.5, 1e300, "", "road", "x", [], {}, [1, 2], [[0, 0], [1, 1]], {"a": 1}, [None]]
+    return draw(st.sampled_from(others))

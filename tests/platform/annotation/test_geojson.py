@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.annotating import CLASSES, WITH_NONE, asked, check, query
+from helpers.annotating import CLASSES, WITH_NONE, asked, check, query, spoiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -331,3 +331,18 @@ def test_what_was_drawn_in_windows_of_earlier_cycles_is_passed_over(tmp_path):
         tmp_path, [earlier, shape("sky", [box(27, 0, 29, 3)]), WINDOW, ALL_ROAD]
     )
     assert "holds the annotation of no query" in refused(tmp_path, [earlier, there])
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_file_with_anything_spoiled_is_read_or_told(tmp_path, data):
+    described = {"name": QUERY.id, "metadata": {DESCRIPTION: "dark"}, "isLocked": True}
+    frame = shape(data.draw(st.sampled_from(["query", "skipped"])), [box(6, 4, 14, 10)], **described)
+    inner = shape("sky", [box(6, 4, 8, 5)], [box(9, 4, 10, 5), box(9.2, 4.2, 9.8, 4.8)])
+    hand_back(tmp_path, spoiled(data.draw, [frame, shape("road", [box(6, 4, 14, 10)], childObjects=[inner])]))
+    try:
+        found, told = answers(tmp_path, [QUERY]), "exported.geojson: "
+    except UserError as error:
+        found, told = [], str(error)
+    assert "exported.geojson: " in told
+    assert all(answer.labels is None or answer.labels.shape == (6, 8) for answer in found)
