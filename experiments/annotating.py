@@ -5,6 +5,7 @@ imported where they are used.
 """
 
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,10 +45,10 @@ def annotate(
         check_data(file, plan)
         for change in plan.changes(plan.histories()):
             CONSOLE.print(change, markup=False, highlight=False, soft_wrap=True)
-        again = " ".join([program(), "annotate", str(file), *(overrides or [])])
+        again = shlex.join([program(), "annotate", str(file), *(overrides or [])])
         with driving(plan.experiment.root), CONSOLE.status("Reading") as status:
             pending = advance(plan, run, leave_out=go_on, status=status)
-            page = write_page(plan, run, done=pending is None)
+            page = write_page(plan, run)
     for line in sentences(plan, pending, again):
         typer.echo(line)
     if page is not None:
@@ -159,7 +160,7 @@ def sentences(plan: Plan, pending: "Pending | None", again: str) -> list[str]:
     return [f"{plan.experiment.name}, cycle {pending.cycle}: {come}.", advice, f"Then type again: {again}"]
 
 
-def write_page(plan: Plan, run: RunSpec, *, done: bool) -> Path | None:
+def write_page(plan: Plan, run: RunSpec) -> Path | None:
     """Write the page about when to stop; None before a cycle is committed."""
     from decomp.experiments.report.annotation_page import annotation_page
     from decomp.experiments.report.report import write_contents
