@@ -81,12 +81,12 @@ def classes_of(config):
     return [label.get("value") for label in brush][:-1]
 
 
-def answer_geojson(queries, truth, opened, only=None):
-    """Put GeoJSON with outlines of the true labels into a folder of the format `geojson`."""
-    classes = Classes(tuple(CODES), 255)
+def answer_geojson(queries, truth, opened, only=None, names=tuple(CODES)):
+    """Put GeoJSON with outlines of the true labels, and classes of ROIs, into a folder of the format `geojson`."""
     with tempfile.TemporaryDirectory() as scratch:
         answered = [one for number, one in enumerate(queries) if only is None or number in only]
-        GeoJson().write([replace(q, prediction=truth(q.image)[q.slices]) for q in answered], classes, Path(scratch))
+        drawn = [replace(one, prediction=truth(one.image)[one.slices]) for one in answered]
+        GeoJson().write(drawn, Classes(tuple(names), 255), Path(scratch))
         for file in Path(scratch).glob("*.geojson"):
             shutil.copy(file, opened / "answers" / file.name)
 
