@@ -73,8 +73,8 @@ def annotations(file: Path, queries: Sequence[Query]) -> Iterator[tuple[Query, A
     if tasks and not asked:
         other = tasks[0]["data"].get("query", "a task that decomp did not write")
         raise UserError(
-            f"{file}: it answers {other}, and none of {queries[0].id} to {queries[-1].id}; export the project into "
-            "which the tasks of this cycle were imported."
+            f"{file}: it answers {other}, and no region of this cycle, such as {next(iter(by_id), 'none')}; export the "
+            "project into which the tasks of this cycle were imported."
         )
     for task in asked:
         query = by_id[task["data"]["query"]]
