@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from typing_extensions import override
+
 from decomp.actors.group import LostWorker, WorkerGroup
-from decomp.actors.progress import ProgressObserver
 from decomp.actors.worker import Job
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets.base import pool_ids
 from decomp.platform.errors import StorageError, UserError
-from decomp.platform.loop.loop import Loop
+from decomp.platform.loop.loop import Loop, Observer
 from decomp.platform.spec import RunSpec
 from decomp.platform.storage.location import Location
 from decomp.platform.storage.runs import RunStore
@@ -77,3 +78,23 @@ def write_traceback(error: Exception, folder: Location) -> Location | None:
     except OSError:
         return None
     return details
+
+
+class ProgressObserver(Observer):
+    """Reports the progress of one run's loop to a `ProgressActor`, and waits for nothing."""
+
+    def __init__(self, progress: Any, run: str) -> None:
+        self._progress = progress
+        self._run = run
+
+    @override
+    def phase(self, cycle: int, name: str) -> None:
+        self._progress.phase.remote(self._run, cycle, name)
+
+    @override
+    def committed(self, cycle: int) -> None:
+        self._progress.committed.remote(self._run)
+
+    @override
+    def warn(self, message: str) -> None:
+        self._progress.warn.remote(f"{self._run}: {message}")

@@ -7,15 +7,20 @@ from pathlib import Path, PurePosixPath
 MEMBERSHIP = Path("/proc/self/cgroup")
 CGROUPS = Path("/sys/fs/cgroup")
 
+JOB_CORES = "SLURM_CPUS_ON_NODE"
+"""Variable with the cores that a job of SLURM has on this node; not every cluster confines its jobs to them."""
+
 
 def usable_cores() -> int:
-    """How many cores this process may keep busy: its CPU affinity, bounded by the CPU quotas of its control groups.
+    """How many cores this process may keep busy: its CPU affinity, bounded by the CPU quotas of its control groups and
+    by what its batch job was given.
 
     A batch system confines a job to its cores by affinity, a container or a systemd service often by a quota. Part of a
     core does not count, but there is always one.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(min([cores, *_quotas()])))
+    job = os.environ.get(JOB_CORES, "")
+    return max(1, int(min([cores, *_quotas(), *([int(job)] if job.isdecimal() else [])])))
 
 
 def _quotas() -> Iterator[float]:

@@ -1,14 +1,11 @@
 """Progress of all running runs: an actor gathers what coordinators and workers report, the driver reads it.
 
-Ray is imported where it is used, for importing it takes seconds, and `decomp status` needs the types alone.
+Nothing heavy is imported above: `decomp status` needs the types alone, and the actor, which starts beside the first
+workers, must not take the cores from them.
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-from typing_extensions import override
-
-from decomp.platform.loop.loop import Observer
 
 PATIENCE = 1.0
 """Seconds that the driver waits for an answer; one that comes later is taken the next time."""
@@ -80,26 +77,6 @@ def open_progress() -> Any:
 
     # Wrapped here rather than decorated: a decorated class would be pickled by value, copies of its globals included.
     return ray.remote(num_cpus=0, max_restarts=-1)(ProgressActor).remote()
-
-
-class ProgressObserver(Observer):
-    """Reports the progress of one run's loop to a `ProgressActor`, and waits for nothing."""
-
-    def __init__(self, progress: Any, run: str) -> None:
-        self._progress = progress
-        self._run = run
-
-    @override
-    def phase(self, cycle: int, name: str) -> None:
-        self._progress.phase.remote(self._run, cycle, name)
-
-    @override
-    def committed(self, cycle: int) -> None:
-        self._progress.committed.remote(self._run)
-
-    @override
-    def warn(self, message: str) -> None:
-        self._progress.warn.remote(f"{self._run}: {message}")
 
 
 class ProgressReader:

@@ -14,12 +14,14 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from decomp.actors.capacity import room, shortage, too_small
 from decomp.actors.coordinator import Outcome, coordinate
 from decomp.actors.group import start_workers
 from decomp.actors.progress import ProgressReader, ProgressReport, open_progress
 from decomp.actors.resources import Resources
-from decomp.platform.errors import UserError
+from decomp.platform.errors import StorageError, UserError
 from decomp.platform.spec import RunSpec
+from decomp.platform.storage.claims import Claims
 from decomp.platform.storage.location import Location
 from decomp.platform.storage.runs import RunStore
 
@@ -38,18 +40,25 @@ class Sweep:
     """All runs of an experiment.
 
     A run starts when the first cycle that it shares is committed, so no run holds a slot while it waits for another.
+    Where several drivers share the experiment, a run starts when this one has claimed it; the sweep ends when all runs
+    have ended, whoever computed them, or when others compute all that is left and this driver need not stay.
 
     Attributes:
         root: folder of the experiment, absolute and the same on all nodes.
         specs: runs, first cycles and references in order of preference.
         resources: what one run occupies.
         patience: seconds that are waited for nodes if not even one run fits at the start.
+        claims: those of this driver; None where it is alone.
+        stays: whether to wait for runs that others compute, to take them over if they die.
     """
 
     root: Location
     specs: Sequence[RunSpec]
     resources: Resources
     patience: float = 0.0
+    claims: Claims | None = None
+    stays: bool = True
+    _elsewhere: set[str] = field(default_factory=set)
     _running: dict[Any, "_Running"] = field(default_factory=dict)
     _slots: list["_Slot"] = field(default_factory=list)
     _room: int | None = None
@@ -70,12 +79,28 @@ class Sweep:
         try:
             while waiting or self._running:
                 warnings = self._follow_cluster(deadline)
-                ready = [spec for spec in waiting if spec.kind != "run" or spec.first.key not in blocking]
-                for spec in ready[: max(0, self._limit - len(self._running))]:
+                done_elsewhere = self._done_elsewhere(waiting)
+                for spec in done_elsewhere:
                     waiting.remove(spec)
-                    self._start(spec, progress)
+                    blocking.discard(spec.key)
+                ready = [spec for spec in waiting if spec.kind != "run" or spec.first.key not in blocking]
+                for spec in ready:
+                    if len(self._running) >= self._limit:
+                        break
+                    if not self._claim(spec):
+                        continue
+                    waiting.remove(spec)
+                    done = len(RunStore(self.root, spec).committed())
+                    if spec.kind != "first" and done >= spec.cycles:  # another driver was faster
+                        self._release(spec)
+                        done_elsewhere.append(spec)
+                    else:
+                        self._start(spec, done, progress)
                 ended, again = self._collect()
                 waiting[:0] = again
+                for outcome in ended:
+                    self._release(outcome.spec)
+                ended = [*map(Outcome, done_elsewhere), *ended]
                 for outcome in ended:
                     if outcome.spec.kind == "first":
                         if outcome.error is None:
@@ -87,6 +112,8 @@ class Sweep:
                     self._release_idle()
                 report = reader.read()
                 listen(replace(report, warnings=[*report.warnings, *warnings]), ended)
+                if not (self._running or self.stays or {spec.key for spec in waiting} - self._held):
+                    break
         except Exception:
             self._close_slots()
             raise
@@ -94,18 +121,53 @@ class Sweep:
         self._close_slots()
         return outcomes
 
+    def _claim(self, spec: RunSpec) -> bool:
+        try:
+            if self.claims is None or self.claims.take(spec.key):
+                return True
+        except OSError as error:
+            if self._running:  # it is tried again; a run that goes on says what is wrong
+                return False
+            raise StorageError(self.root.no_room(error) or f"{self.root} cannot be written ({error}).") from error
+        self._elsewhere.add(spec.key)
+        return False
+
+    def _release(self, spec: RunSpec) -> None:
+        if self.claims is not None:
+            self.claims.release(spec.key)
+
+    @property
+    def _held(self) -> set[str]:
+        """Keys of the runs that other drivers compute."""
+        return self.claims.held if self.claims is not None else set()
+
+    def _done_elsewhere(self, waiting: Sequence[RunSpec]) -> list[RunSpec]:
+        """Runs that another driver has claimed, and finished since."""
+        if self.claims is None or not waiting:
+            return []
+        held = self._held
+        released = [spec for spec in waiting if spec.key in self._elsewhere - held]
+        self._elsewhere = {spec.key for spec in waiting} & held
+        return [spec for spec in released if RunStore(self.root, spec).finished]
+
+    def _is_elsewhere(self, spec: RunSpec) -> bool:
+        """Whether another driver, which took this one for dead, computes a run that has failed here, or has done so."""
+        if self.claims is None:
+            return False
+        self.claims.look_again()
+        return spec.key in self._held or RunStore(self.root, spec).finished
+
     def _close_slots(self) -> None:
         for slot in self._slots:
             slot.close()
 
-    def _start(self, spec: RunSpec, progress: Any) -> None:
+    def _start(self, spec: RunSpec, done: int, progress: Any) -> None:
         idle = self._idle()
         slot = idle[0] if idle else self._open_slot()
         # The coordinator only waits and counts: it takes no share of the cores, which are its workers'.
         task = ray.remote(num_cpus=0, max_retries=RETRIES)(coordinate).options(
             scheduling_strategy=PlacementGroupSchedulingStrategy(slot.group, 0)
         )
-        done = len(RunStore(self.root, spec).committed())
         reference = task.remote(spec, self.root, slot.workers, progress, self.resources.training_workers)
         self._running[reference] = _Running(spec, slot, done)
 
@@ -127,7 +189,9 @@ class Sweep:
             slot.close()
 
     def _collect(self) -> tuple[list[Outcome], list[RunSpec]]:
-        """How runs ended, and runs to start again: they lost processes, but had committed cycles since they started."""
+        """How runs ended, and runs to start again: they lost processes, but had committed cycles since they started, or
+        another driver computes them.
+        """
         if not self._running:  # no room at the moment
             time.sleep(POLL)
             return [], []
@@ -145,6 +209,9 @@ class Sweep:
                 self._slots.remove(running.slot)
                 running.slot.close()
             if outcome.lost and len(RunStore(self.root, running.spec).committed()) > running.done:
+                again.append(running.spec)
+            elif outcome.error is not None and self._is_elsewhere(running.spec):
+                self._release(running.spec)
                 again.append(running.spec)
             else:
                 ended.append(outcome)
@@ -179,8 +246,8 @@ class Sweep:
             return []
         if not self._room and not self._begun:
             if time.monotonic() >= deadline:
-                raise _too_small(nodes, self.resources)
-            return [] if before is not None else [f"{_shortage(nodes, self.resources)}; more nodes are waited for."]
+                raise too_small(nodes, self.resources)
+            return [] if before is not None else [f"{shortage(nodes, self.resources)}; more nodes are waited for."]
         if before is None or self._room >= min(before, len(self._slots)):
             return []
         return [
@@ -216,45 +283,6 @@ def _give_up(waiting: list[RunSpec], failed: Outcome) -> list[Outcome]:
     return [Outcome(spec, "the first cycle that it shares failed", failed.details) for spec in lost]
 
 
-def room(nodes: Sequence[dict[str, Any]], resources: Resources) -> int:
-    """How many runs fit into the nodes, which are as Ray describes them, at the same time."""
-    return _bundles(nodes, resources) // resources.workers
-
-
-def _too_small(nodes: Sequence[dict[str, Any]], resources: Resources) -> UserError:
-    return UserError(
-        f"{_shortage(nodes, resources)}; lower resources.workers, .cpus or .gpus, or use a larger cluster."
-    )
-
-
-def _shortage(nodes: Sequence[dict[str, Any]], resources: Resources) -> str:
-    totals = {name: sum(node["Resources"].get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
-    return (
-        f"resources: one run needs {resources.workers} worker(s) of {resources.cpus:g} CPU and {resources.gpus:g} GPU "
-        f"each, but the cluster has {totals['CPU']:g} CPU and {totals['GPU']:g} GPU on {len(nodes)} node(s), which "
-        f"makes room for {_bundles(nodes, resources)}"
-    )
-
-
 def _living_nodes() -> list[dict[str, Any]]:
     """The cluster's nodes as Ray describes them."""
     return [node for node in ray.nodes() if node["Alive"]]
-
-
-def _bundles(nodes: Sequence[dict[str, Any]], resources: Resources) -> int:
-    """How many workers fit into the nodes at the same time."""
-    return sum(_bundles_on(node["Resources"], resources) for node in nodes)
-
-
-def _bundles_on(has: dict[str, float], resources: Resources) -> int:
-    """How many workers fit into one node; a worker's fraction of a GPU is of a single one."""
-    by_cpu = _whole(has.get("CPU", 0.0), resources.cpus)
-    if not resources.gpus:
-        return by_cpu
-    gpus = has.get("GPU", 0.0)
-    return min(by_cpu, int(gpus) * _whole(1.0, resources.gpus) if resources.gpus < 1 else _whole(gpus, resources.gpus))
-
-
-def _whole(total: float, part: float) -> int:
-    """How often a part fits into a total, counted in ten-thousandths as Ray does."""
-    return round(10_000 * total) // round(10_000 * part)

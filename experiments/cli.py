@@ -1,4 +1,4 @@
-"""The command line: `decomp run`, `annotate`, `check`, `status`, `stop`, `report`, `sync`, `ui`, `convert` and `list`.
+"""The command line: `decomp run`, `submit`, `annotate`, `check`, `status`, `stop`, `report`, `ui` and the like.
 
 Heavy libraries are imported where they are used, so that `--help` and `check` answer at once.
 """
@@ -6,8 +6,6 @@ Heavy libraries are imported where they are used, so that `--help` and `check` a
 import os
 import signal
 import subprocess
-import time
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -32,6 +30,7 @@ from decomp.experiments.console import CONSOLE, clear_mistakes, prepare_environm
 from decomp.experiments.interruption import heed_signals, signals_as_interruptions, stoppable
 from decomp.experiments.reporting import mirroring, print_report, write_report
 from decomp.experiments.schema import load_experiment
+from decomp.experiments.submitting import submit
 from decomp.platform.errors import UserError
 from decomp.platform.version import package_version
 
@@ -73,23 +72,31 @@ def run(file: File, overrides: Overrides = None, address: Address = None, verbos
         plan = plan_of(file, overrides)
         check_data(file, plan)
         from decomp.experiments import running  # Ray reads the environment when it is imported
-        from decomp.experiments.status import driving
+        from decomp.experiments.status import sharing
 
-        with driving(plan.experiment.root):
+        with sharing(plan.experiment.root) as driver:
             histories = plan.histories()
             CONSOLE.print(summary(plan, histories), highlight=False)
+            if others := driver.others:
+                CONSOLE.print(f"The runs are shared with {', '.join(others)}.", markup=False, highlight=False)
             for note in notes(plan, histories):
                 CONSOLE.print(note, highlight=False)
             missing = plan.missing(histories)
             with mirroring(plan, file, overrides, verbose=verbose) as mirror:
-                failed, histories = running.compute_all(plan, missing, mirror, address, verbose=verbose)
-                compared = [history for history in histories if history.spec.kind != "first"]
-                mirror.summarise(print_report(plan, compared, file, overrides))
+                failed, histories = running.compute_all(plan, missing, mirror, address, driver, verbose=verbose)
+                if driver.leads:
+                    compared = [history for history in histories if history.spec.kind != "first"]
+                    mirror.summarise(print_report(plan, compared, file, overrides))
+                else:
+                    CONSOLE.print(
+                        "Nothing is left for this one; another 'decomp run' of these runs does the rest and reports."
+                    )
     if failed:
         CONSOLE.print(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again.", style="red")
         raise typer.Exit(1)
 
 
+app.command()(submit)
 app.command()(annotate)
 
 
@@ -112,46 +119,23 @@ def check(file: File, overrides: Overrides = None) -> None:
 @app.command()
 def status(file: File, overrides: Overrides = None) -> None:
     """Show how far a running sweep has come, from any terminal that sees its results."""
-    from decomp.experiments.lock import is_driven
-    from decomp.experiments.status import Status, active_table, progress_of
+    from decomp.experiments.watching import show_status
 
-    plan = plan_of(file, overrides)
-    root = plan.experiment.root
-    driver = Status.read(root) if is_driven(root) else None
-    rows = progress_of(plan, driver)
-    if (table := active_table(rows, plan.metric)).rows:
-        show(table)
-    for fault in dict.fromkeys(row.fault for row in rows if row.fault):
-        CONSOLE.print(f"warning: {fault}", markup=False, highlight=False, soft_wrap=True)
-    count = Counter(row.doing for row in rows)
-    done = f"{count['finished'] + count['imported']} of {len(rows)} runs finished"
-    done += f" ({count['imported']} imported)" if count["imported"] else ""
-    by = f"driven by process {driver.pid} on {driver.host}" if driver else "nobody works on it"
-    typer.echo(
-        f"{plan.experiment.name}: {done}, {count['waiting']} waiting in {root}{if_missing(plan.experiment)}; {by}."
-    )
+    show_status(plan_of(file, overrides))
 
 
 @app.command()
-def stop(file: File, overrides: Overrides = None) -> None:
+def stop(
+    file: File,
+    overrides: Overrides = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="HOST:PROCESS", help="Stop one of several drivers, as 'status' names it.")
+    ] = None,
+) -> None:
     """End a running sweep from another terminal. Committed cycles are kept; `decomp run` goes on from there."""
-    from decomp.experiments.lock import is_driven
-    from decomp.experiments.status import ask_to_stop, withdraw_request
+    from decomp.experiments.watching import stop_and_tell
 
-    experiment = load_experiment(file, overrides or [])
-    root = experiment.root
-    if not is_driven(root):
-        raise UserError(
-            f"{file}: nobody works on this experiment in {root}{if_missing(experiment)}; there is nothing to stop."
-        )
-    ask_to_stop(root)
-    with CONSOLE.status("Waiting for it to end"):
-        while is_driven(root):
-            time.sleep(0.2)
-    if withdraw_request(root):
-        typer.echo("It ended by itself before it heard of this; 'decomp status' tells how far it came.")
-    else:
-        typer.echo("Stopped. Committed cycles are kept; 'decomp run' goes on from there.")
+    stop_and_tell(file, load_experiment(file, overrides or []), only)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """What one must know of an experiment to compare its results, apart from the results."""
 
+from collections.abc import Mapping
 from dataclasses import field
 
 from pydantic.dataclasses import dataclass
@@ -19,6 +20,8 @@ class Description:
         classes: names of the data set's classes.
         background: the class that is no foreground; None where all classes are.
         design: which pairs of samplers are tested, over which blocks.
+        scored: the labels of every set of classes that is scored by its Dice; empty where it is single classes by
+            another score.
         seconds: what an expert's time is reckoned from.
     """
 
@@ -28,6 +31,7 @@ class Description:
     background: str | None = None
     design: Design = field(default_factory=Design)
     seconds: AnnotationSeconds = field(default_factory=AnnotationSeconds)
+    scored: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: Plan) -> "Description":
@@ -37,4 +41,5 @@ class Description:
         background = next((name for name in [*named, "background"] if name in classes), None)
         experiment = plan.experiment
         seconds = experiment.annotation_seconds
-        return cls(experiment.name, plan.metric, classes, background, design_of(plan), seconds)
+        scored = {name: tuple(map(int, labels)) for name, labels in plan.dataset.scored.items()}
+        return cls(experiment.name, plan.metric, classes, background, design_of(plan), seconds, scored)

@@ -13,15 +13,16 @@ from rich.text import Text
 
 from decomp.platform.annotation import FORMATS
 from decomp.platform.annotation.formats import AnnotationFormat
-from decomp.platform.components import reads_truth, resolve
+from decomp.platform.components import build_selectors, reads_truth, resolve
 from decomp.platform.datasets import DATASETS, Dataset
 from decomp.platform.errors import UserError, nearest
-from decomp.platform.grid import Sampler
+from decomp.platform.grid import Component, Sampler
 from decomp.platform.learners import LEARNERS, Learner
-from decomp.platform.names import RIVALS, SAMPLERS
+from decomp.platform.names import RIVALS, SAMPLERS, SOURCES
 from decomp.platform.options import REQUIRED, Option, options_of
 from decomp.platform.partitions import PARTITIONS, Partition
-from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, RegionSelector
+from decomp.platform.predictions import Measure
+from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, ImageSelector, Need, RegionSelector
 
 
 class Kind(NamedTuple):
@@ -44,11 +45,47 @@ KINDS = (
 )
 
 
+READS = {
+    Need.TRUTH: "the truth",
+    Need.COUNTS: "class counts",
+    Need.LABELS: "labels",
+    Need.UNCERTAINTY: "uncertainty",
+    Need.MAPS: "further maps of the prediction",
+    Need.FEATURES: "features",
+    Need.GRADIENTS: "gradients",
+    Need.ANNOTATED: "features of annotated regions",
+}
+"""What selectors read, in words."""
+
+
+class Facts(NamedTuple):
+    """What one must know of a sampler before one chooses it.
+
+    Attributes:
+        reads: what its selectors read.
+        cost: what is predicted for it in a cycle, and what it keeps or sends beside regions.
+        source: who it is from; empty for samplers at random.
+    """
+
+    reads: str
+    cost: str
+    source: str
+
+
+def facts_of(sampler: Sampler) -> Facts:
+    """The facts of a sampler, from what its selectors declare."""
+    by_image, by_region = build_selectors(sampler)
+    needs = by_image.needs | by_region.needs
+    words = READS | ({Need.UNCERTAINTY: _measure(sampler)} if sampler.uncertainty else {})
+    reads = ", ".join(word for need, word in words.items() if need in needs) or "nothing"
+    return Facts(reads, _cost(sampler, by_image.needs, by_region.needs), SOURCES.get(sampler.name, ""))
+
+
 def table_of_names() -> Table:
     """All that comes with decomp and has a name, a line each: samplers, selectors, data sets and so on."""
     table = Table(box=None, show_header=False, padding=(0, 2))
     for name, sampler in _samplers().items():
-        table.add_row("sampler", name, _in_words(sampler))
+        table.add_row("sampler", name, _composition(sampler))
     for kind in KINDS:
         for name in kind.known:
             table.add_row(kind.name, name, _summary(resolve(kind.name, name, kind.known, kind.contract)))
@@ -89,19 +126,48 @@ def tables_of_options(name: str) -> RenderableType:
     return Group(*tables)
 
 
+def _measure(sampler: Sampler) -> str:
+    measure = sampler.uncertainty
+    return measure.name if isinstance(measure, Component) else str(measure).replace("_", " ")
+
+
+def _cost(sampler: Sampler, of_images: Need, of_regions: Need) -> str:
+    if not (of_images | of_regions).predictions:
+        return "predicts nothing"
+    # As in a run: without image scores or class weights, the images are selected before anything is predicted.
+    of_all = of_images or Need.COUNTS in of_regions or sampler.images.name == "all"
+    several = isinstance(sampler.uncertainty, Measure) and sampler.uncertainty.over_passes
+    cost = f"predicts the {'candidate' if of_all else 'selected'} images{' in several passes' * several}"
+    if Need.COUNTS in of_regions:
+        cost += ", keeps their labels till the classes are weighed"
+    if Need.FEATURES in of_images:
+        cost += ", sends their features"
+    for need, what in ((Need.FEATURES, "features"), (Need.GRADIENTS, "gradients")):
+        if need in of_regions:
+            cost += f", sends {what} of candidate regions"
+    return cost
+
+
 def _samplers() -> dict[str, Sampler]:
     """All samplers that have a name."""
     adapter = TypeAdapter(Sampler)
     return {name: adapter.validate_python({"sampler": name}) for name in (*SAMPLERS, *RIVALS)}
 
 
-def _in_words(sampler: Sampler) -> str:
+def _composition(sampler: Sampler) -> str:
     """What a sampler consists of, and whether nobody could run it in practice."""
     regions = sampler.regions
     options = ", ".join(f"{key}: {value:.3g}" for key, value in regions.options.items())
     words = f"images: {sampler.images.name}, regions: {regions.name}{f' ({options})' if options else ''}"
     words += f", uncertainty: {sampler.uncertainty}" if sampler.uncertainty else ""
     return words + " (oracle baseline: reads the truth)" * reads_truth(sampler)
+
+
+def _in_words(sampler: Sampler) -> str:
+    """What a sampler consists of, and its facts."""
+    facts = facts_of(sampler)
+    words = f"{_composition(sampler)}; reads {facts.reads}; {facts.cost}"
+    return words + (f" ({facts.source})" if facts.source else "")
 
 
 def _sampler_options() -> list[Option]:

@@ -1,9 +1,10 @@
-"""One driver per experiment: a second one would compute the same cycles and write the same MLflow runs."""
+"""One writer of the report and of MLflow per experiment, however many drivers compute its runs."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from decomp.platform.errors import UserError
+from decomp.platform.storage.claims import EXPIRE, drivers
 from decomp.platform.storage.location import Location, Locked
 
 LOCK = ".lock"
@@ -11,7 +12,7 @@ LOCK = ".lock"
 
 @contextmanager
 def sole_driver(root: Location) -> Iterator[None]:
-    """Hold the experiment's lock; whoever holds it loses it however its process ends.
+    """Hold the experiment's lock while it has no drivers; whoever holds it loses it however its process ends.
 
     Raises:
         UserError: if another process holds it.
@@ -27,9 +28,15 @@ def sole_driver(root: Location) -> Iterator[None]:
                 f"{root}: another decomp process works on this experiment{holder}; wait for it or end it with "
                 f"'decomp stop'.{expiry}"
             ) from None
+        if told := list(drivers(root).values()):
+            raise UserError(
+                f"{root}: another decomp process works on this experiment (process {told[0].get('pid')} on "
+                f"{told[0].get('host')}); wait for it or end it with 'decomp stop'. If it was killed, try again in "
+                f"{EXPIRE:.0f} seconds."
+            )
         yield
 
 
 def is_driven(root: Location) -> bool:
-    """Whether a process holds the experiment's lock."""
-    return (root / LOCK).is_locked()
+    """Whether a process holds the experiment's lock, or drives it on a machine that keeps its locks to itself."""
+    return (root / LOCK).is_locked() or bool(drivers(root))

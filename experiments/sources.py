@@ -24,12 +24,14 @@ class Source:
         description: what one must know to compare them.
         origin: name of the file that they were read from, without the folder, which is nobody else's business.
         histories: of its references and runs.
+        left_out: labels of planned runs that an archive lacks, since they were not finished when it was written.
         held: what must live as long as the histories are read.
     """
 
     description: Description
     origin: str
     histories: tuple[RunHistory, ...]
+    left_out: tuple[str, ...] = ()
     held: object = None
 
     @property
@@ -75,4 +77,5 @@ def open_source(file: Path, overrides: Sequence[str] = ()) -> Source:
     specs = unpack(archive, Path(folder.name))
     stores = [RunStore(FilePath(folder.name), spec) for spec in specs if spec.kind != "first"]
     origin = f"{file.name} (SHA-256 {archive.sha256[:12]}...)"
-    return Source(archive.manifest.experiment, origin, read_histories(stores), folder)
+    manifest = archive.manifest
+    return Source(manifest.experiment, origin, read_histories(stores), manifest.unfinished, folder)

@@ -1,15 +1,14 @@
-"""What a running sweep tells other terminals, and what they tell it: two small files in the experiment's folder.
+"""What drivers tell other terminals, and what they are told: two small files of each in the experiment's folder.
 
 Whoever sees the folder can ask, on any node and without joining the cluster.
 """
 
-import json
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
 from rich.table import Table
@@ -17,17 +16,19 @@ from rich.table import Table
 from decomp.actors.progress import Activity
 from decomp.experiments.console import duration
 from decomp.experiments.interruption import interrupter
-from decomp.experiments.lock import sole_driver
+from decomp.experiments.lock import LOCK, is_driven, sole_driver
 from decomp.experiments.plan import Plan
 from decomp.experiments.report.run_history import CommittedCycle, RunHistory
-from decomp.platform.errors import StorageError, UserError
-from decomp.platform.storage.location import Location
+from decomp.platform.errors import UserError
+from decomp.platform.storage.claims import DRIVERS, Claims, drivers
+from decomp.platform.storage.location import Location, Locked
 from decomp.platform.storage.runs import DamagedCycle, LostTimes
 
-STATUS, STOP = ".status.json", ".stop"
+STOP, LEADER = ".stop", "leader"
 
-WRITE_EVERY, LISTEN_EVERY = 2.0, 2.0
-"""Seconds between two writings of the status, and between two looks for a request to stop."""
+WRITE_EVERY, LISTEN_EVERY, SUCCEED_EVERY = 2.0, 2.0, 1.0
+"""Seconds between two writings of the status, between two looks for a request to stop, and between two attempts to
+succeed a leader that is not heard."""
 
 RECENT = 3
 """Cycles from which the time left is estimated: later cycles take longer, and each costs a request in a bucket."""
@@ -35,11 +36,11 @@ RECENT = 3
 
 @dataclass(frozen=True)
 class Status:
-    """What a sweep is doing.
+    """What a driver is doing.
 
     Attributes:
-        host, pid: the process that drives it.
-        active: what each active run is doing, by label.
+        host, pid: its process.
+        active: what each of its active runs is doing, by label.
         failed: why runs failed, by label.
     """
 
@@ -48,39 +49,41 @@ class Status:
     active: Mapping[str, Activity] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def read(cls, root: Location) -> "Status | None":
-        """What was written last, or None if nothing was; `UserError` if it is damaged."""
-        try:
-            content = json.loads((root / STATUS).read_bytes())
-            content["active"] = {label: Activity(**activity) for label, activity in content["active"].items()}
-            return cls(**content)
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(
-                f"{root / STATUS} is damaged; it is written anew every few seconds, so ask again."
-            ) from error
+    @property
+    def process(self) -> str:
+        """The process, as `decomp stop --only` takes it."""
+        return f"{self.host}:{self.pid}"
 
-    def write(self, root: Location) -> None:
-        """Replace what was written before, at once."""
-        (root / STATUS).write_atomically(json.dumps(asdict(self)).encode())
+    @property
+    def sentence(self) -> str:
+        """The process and how many runs it computes now."""
+        return f"process {self.pid} on {self.host} ({len(self.active)} active run(s))"
+
+    @staticmethod
+    def read(root: Location) -> "dict[str, Status]":
+        """What the drivers of an experiment have told last, by their names; what is damaged is left out."""
+        found = {}
+        for name, told in drivers(root).items():
+            with suppress(TypeError, KeyError, AttributeError):
+                active = {label: Activity(**activity) for label, activity in told["active"].items()}
+                found[name] = Status(told["host"], told["pid"], active, dict(told["failed"]))
+        return found
 
 
 class StatusWriter:
-    """The driver's side: writes the status every few seconds.
+    """The driver's side: tells every few seconds what it does.
 
     Args:
-        root: the experiment's folder.
+        claims: the driver's.
     """
 
-    def __init__(self, root: Location) -> None:
-        self._root = root
+    def __init__(self, claims: Claims) -> None:
+        self._claims = claims
         self._written = -WRITE_EVERY
         self._failed: dict[str, str] = {}
 
     def update(self, active: Mapping[str, Activity], failed: Mapping[str, str]) -> None:
-        """Write what is going on, unless it was written just now and no run has failed.
+        """Tell what is going on, unless that was done just now and no run has failed.
 
         Args:
             active: what each active run is doing, by label.
@@ -92,12 +95,70 @@ class StatusWriter:
             self._write(active)
 
     def close(self) -> None:
-        """Write that nothing is running any more."""
+        """Tell that nothing is running any more."""
         self._write({})
 
     def _write(self, active: Mapping[str, Activity]) -> None:
+        self._claims.told = asdict(Status(active=dict(active), failed=self._failed))
         with suppress(OSError):  # a sweep does not end because others cannot watch it
-            Status(active=dict(active), failed=self._failed).write(self._root)
+            self._claims.write()
+
+
+@dataclass
+class Driver:
+    """One of the drivers of an experiment.
+
+    Attributes:
+        root: the experiment's folder.
+        claims: what it has claimed.
+        leads: whether it is the one that writes the report and MLflow.
+    """
+
+    root: Location
+    claims: Claims
+    leads: bool = False
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def others(self) -> list[str]:
+        """Processes of the other drivers."""
+        return [told.process for name, told in Status.read(self.root).items() if name != self.claims.driver]
+
+    def lead(self) -> bool:
+        """Be the one that writes the report and MLflow if there is none; returns whether it is."""
+        if not self.leads and self.claims.take(LEADER):
+            try:
+                self._stack.enter_context((self.root / LOCK).lock())
+                self.leads = True
+            except Locked:  # another command writes at the moment
+                self.claims.release(LEADER)
+        return self.leads
+
+    def succeed(self) -> bool:
+        """Lead unless another driver is seen to do so: one that was killed elsewhere is known to be dead only later."""
+        self.claims.look_again()
+        before = self.claims.told_by_holder(LEADER)
+        while not self.lead():
+            self.claims.look_again()
+            if self.claims.is_heard(LEADER, before):
+                return False
+            time.sleep(SUCCEED_EVERY)
+        return True
+
+
+@contextmanager
+def sharing(root: Location) -> Iterator[Driver]:
+    """Be one of the drivers of an experiment; a request to stop raises `KeyboardInterrupt` here (main thread).
+
+    Raises:
+        StorageError: if the folder cannot be written.
+    """
+    with ExitStack() as stack:
+        claims = stack.enter_context(Claims(root, told=asdict(Status())).open())
+        driver = Driver(root, claims, _stack=stack)
+        driver.lead()
+        stack.enter_context(_listening(root, claims.driver))
+        yield driver
 
 
 @contextmanager
@@ -108,24 +169,30 @@ def driving(root: Location) -> Iterator[None]:
         UserError: if another process works on it.
         StorageError: if the folder cannot be written.
     """
+    with sole_driver(root):
+        withdraw_request(root)
+        with _listening(root, None):
+            yield
+
+
+@contextmanager
+def _listening(root: Location, driver: str | None) -> Iterator[None]:
     interrupt, ended = interrupter(), threading.Event()
 
     def listen() -> None:
         while not ended.wait(LISTEN_EVERY):
-            with suppress(OSError, StorageError):  # the storage cannot be reached for now
-                if withdraw_request(root):
+            with suppress(OSError):  # the storage cannot be reached for now
+                if withdraw_request(root, driver):
                     interrupt()
                     return
 
-    with sole_driver(root):
-        withdraw_request(root)
-        listener = threading.Thread(target=listen, name="stop-requests", daemon=True)
-        listener.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            listener.join()
+    listener = threading.Thread(target=listen, name="stop-requests", daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        listener.join()
 
 
 @dataclass(frozen=True)
@@ -152,15 +219,15 @@ class Progress:
     fault: str | None = None
 
 
-def progress_of(plan: Plan, status: Status | None) -> list[Progress]:
+def progress_of(plan: Plan, *statuses: Status) -> list[Progress]:
     """How far the runs of a plan have come, those that are active first.
 
     Args:
         plan: the experiment's plan.
-        status: what the sweep has written, or None where none is running.
+        statuses: what its drivers tell.
     """
-    active = status.active if status else {}
-    failed = status.failed if status else {}
+    active = {label: activity for status in statuses for label, activity in status.active.items()}
+    failed = {label: reason for status in statuses for label, reason in status.failed.items()}
     rows = [_progress(history, plan.metric, active, failed) for history in plan.histories()]
     return sorted(rows, key=lambda row: row.label not in active)
 
@@ -175,24 +242,49 @@ def active_table(rows: Sequence[Progress], metric: str) -> Table:
     return table
 
 
-def ask_to_stop(root: Location) -> None:
-    """Ask the process that drives the experiment to stop.
+def stop_drivers(root: Location, only: str | None = None) -> bool | None:
+    """Ask drivers of the experiment to stop, or a command that works alone on it, and wait until they have ended.
+
+    Args:
+        root: the experiment's folder.
+        only: process of the only one to stop, see `Status.process`.
+
+    Returns:
+        Whether one heard of it before it ended by itself; None if there is none.
+    """
+    names: list[str | None] = [name for name, told in Status.read(root).items() if only in (None, told.process)]
+    if not names and only is None and is_driven(root):
+        names = [None]
+    for name in names:
+        ask_to_stop(root, name)
+    while any(is_driven(root) if name is None else name in Status.read(root) for name in names):
+        time.sleep(0.2)
+    return not all([withdraw_request(root, name) for name in names]) if names else None
+
+
+def ask_to_stop(root: Location, driver: str | None = None) -> None:
+    """Ask a driver of the experiment to stop, or the process that works alone on it.
 
     Raises:
         UserError: if the folder cannot be written.
     """
     try:
-        (root / STOP).write_atomically(b"")
+        _request(root, driver).write_atomically(b"")
     except OSError as error:
         raise UserError(f"storage: {root} cannot be written: {error.strerror or error}.") from error
 
 
-def withdraw_request(root: Location) -> bool:
+def withdraw_request(root: Location, driver: str | None = None) -> bool:
     """Remove a request to stop; returns whether there was one."""
-    if not (root / STOP).exists():
+    request = _request(root, driver)
+    if not request.exists():
         return False
-    (root / STOP).discard()
+    request.discard()
     return True
+
+
+def _request(root: Location, driver: str | None) -> Location:
+    return root / STOP if driver is None else root / DRIVERS / f"{driver}{STOP}"
 
 
 def _progress(history: RunHistory, metric: str, active: Mapping[str, Activity], failed: Mapping[str, str]) -> Progress:

@@ -35,6 +35,29 @@ RIVALS: Mapping[str, Mapping[str, Any]] = {
 }
 """Rivals beyond the paper by their usual names (Sec. 13): what each stands for in an experiment file."""
 
+SOURCES: Mapping[str, str] = {
+    "uncert": "Lewis and Gale, SIGIR 1994",
+    "divers-cluster": "Qiu et al., 2025",
+    "divers-core-set": "Sener and Savarese, ICLR 2018",
+    "badge": "Ash et al., ICLR 2020",
+    "decomp": "Qiu et al., 2025",
+    "bald": "Houlsby et al., 2011; Gal et al., ICML 2017",
+    "expected-entropy": "Gal et al., ICML 2017",
+    "predictive-entropy": "Lewis and Gale, SIGIR 1994",
+    "power-bald": "Kirsch et al., TMLR 2023",
+    "power-pe": "Kirsch et al., TMLR 2023",
+    "softrank-bald": "Kirsch et al., TMLR 2023",
+    "clasp-pe": "Lüth et al., TMLR 2026",
+    "clasp-pe-33": "Lüth et al., TMLR 2026",
+    "rand-fg-33": "Lüth et al., TMLR 2025",
+    "rand-fg-66": "Lüth et al., TMLR 2025",
+    "rand-class": "Lüth et al., TMLR 2025",
+    "rand-pred-fg": "this project, after Lüth et al., TMLR 2025",
+    "typiclust": "Hacohen et al., ICML 2022",
+    "probcover": "Yehuda et al., NeurIPS 2022",
+}
+"""Where samplers come from; those at random come from nowhere."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 """Names become folders and MLflow names."""
 

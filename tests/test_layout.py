@@ -70,12 +70,17 @@ MAY_IMPORT = {
     "experiments.archives": "platform spec storage experiments.import_marks experiments.report.run_history "
     "experiments.report experiments.description",
     "experiments.arguments": "platform experiments.schema experiments.plan",
+    "experiments.watching": "platform experiments.console experiments.schema experiments.plan experiments.status "
+    "experiments.arguments",
+    "experiments.submitting": "platform experiments.console experiments.plan experiments.arguments",
     "experiments.sources": "platform spec storage experiments.report.run_history experiments.report "
     "experiments.description experiments.archives experiments.arguments",
     "experiments.verdict": "platform experiments.report.run_history experiments.report experiments.description "
     "experiments.sources",
     "experiments.results": "experiments.report.run_history experiments.report experiments.description "
     "experiments.sources experiments.verdict",
+    "experiments.study": "platform storage experiments.console experiments.schema experiments.report.run_history "
+    "experiments.report experiments.description experiments.sources experiments.verdict",
     "experiments.checking": "platform components spec experiments.console experiments.report.run_history "
     "experiments.plan experiments.report experiments.prospects",
     "experiments.tracking": "platform components spec storage datasets.base experiments.import_marks "

@@ -5,15 +5,17 @@
     cycles.parquet                      what was annotated and scored: a row per repeat and cycle
     class_cycles.parquet                the same by class
     timings.parquet                     wall times, and which code computed the cycle
-    runs/KEY/run.json                   the identity of a run, whose digest is KEY
-    runs/KEY/cycle-0002/record.json     the files of a cycle as they were committed, but for the model
-    runs/KEY/cycle-0002/timing.json
-    runs/KEY/cycle-0002/regions.parquet
+    runs/KEY.zip                        a run, whose identity has the digest KEY, in a zip of its own:
+        run.json                        its identity
+        cycle-0002/record.json          the files of a cycle as they were committed, but for the model
+        cycle-0002/timing.json
+        cycle-0002/regions.parquet
 
-A run's cycle 1 is that of the first cycle that its samplers share, which is a run of its own. Nothing is ever written
-to a path that an archive names.
+The many small files of a run are alike, so its zip is stored and compressed as a whole. A run's cycle 1 is that of the
+first cycle that its samplers share, which is a run of its own. Nothing is ever written to a path that an archive names.
 """
 
+import io
 import json
 import re
 import zipfile
@@ -32,7 +34,7 @@ from decomp.platform.storage.files import checksum
 from decomp.platform.storage.runs import CYCLE, RECORD, REGIONS, RUN, TIMING
 from decomp.platform.storage.seals import check_seal, sha256
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the layout of archives."""
 
 MANIFEST, README = "manifest.json", "README.txt"
@@ -45,6 +47,9 @@ BEGINNING = b"PK\x03\x04"
 
 LARGEST = 2**28
 """Most bytes of a file in an archive."""
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Time of every file in an archive, so that the same runs make the same bytes."""
 
 PLACE = "archive"
 """What the seal of a manifest says that it belongs to."""
@@ -61,6 +66,7 @@ class Manifest:
         experiment: the experiment.
         runs: by key, the number of the last cycle of a run, a reference or a shared first cycle.
         files: by name, the SHA-256 of every other file.
+        unfinished: labels of the runs and references that were planned, but not finished when it was written.
     """
 
     layout: int
@@ -69,6 +75,7 @@ class Manifest:
     experiment: Description
     runs: Mapping[str, int]
     files: Mapping[str, str]
+    unfinished: tuple[str, ...] = ()
 
 
 MANIFESTS = pydantic.TypeAdapter(Manifest)
@@ -121,59 +128,88 @@ class Archive:
         return checksum(self.path)
 
     def runs(self) -> Iterator[ArchivedRun]:
-        """All runs: first cycles, references, then runs; each is read and checked when it is asked for.
+        """All runs: first cycles, references, then runs, each in the order in which they were planned.
+
+        Each is read and checked when it is asked for.
 
         Raises:
             UserError: if a file is not what the manifest says, or is of no run.
         """
         with _zip(self.path) as file:
-            specs = [self._spec(file, key, last) for key, last in self.manifest.runs.items()]
+            place = {name: number for number, name in enumerate(file.namelist())}
+            keys = sorted(self.manifest.runs, key=lambda key: place.get(file_of(key), -1))
+            specs = [self._spec(file, key, self.manifest.runs[key]) for key in keys]
             order = {"first": 0, "reference": 1, "run": 2}
             firsts = {spec.key for spec in specs if spec.kind == "first"}
             for spec in sorted(specs, key=lambda spec: order[spec.kind]):
                 if spec.kind == "run" and spec.first.key not in firsts:
                     raise _damaged(self.path, f"the shared first cycle of {spec.label} is missing")
-                first = 2 if spec.kind == "run" else 1
+                first, files = 2 if spec.kind == "run" else 1, self._files(file, spec.key)
+                cycles = {
+                    number: {name: f"{folder_of(number)}/{name}" for name in CYCLE_FILES}
+                    for number in range(first, min(spec.cycles, len(files)) + 1)  # there are several files a cycle
+                }
+                expected = {RUN, *(name for of_cycle in cycles.values() for name in of_cycle.values())}
+                if odd := sorted(expected.symmetric_difference(files)):
+                    fault = "is missing" if odd[0] in expected else "belongs to no cycle of its run"
+                    raise _damaged(self.path, f"{odd[0]!r} of {file_of(spec.key)} {fault}")
                 yield ArchivedRun(
                     spec,
                     {
-                        number: {
-                            name: self._read(file, f"{folder_of(spec.key, number)}/{name}") for name in CYCLE_FILES
-                        }
-                        for number in range(first, spec.cycles + 1)
+                        number: {name: files[place] for name, place in of_cycle.items()}
+                        for number, of_cycle in cycles.items()
                     },
                 )
 
     def _spec(self, file: zipfile.ZipFile, key: str, cycles: int) -> RunSpec:
         if not re.fullmatch(r"[0-9a-f]{12}", key):
             raise _damaged(self.path, f"{key[:40]!r} is no key of a run")
-        content = self._read(file, f"runs/{key}/{RUN}")
         try:
+            content = self._files(file, key)[RUN]
             identity = json.loads(content)
             spec = replace(
                 RunSpec.from_json(json.dumps({k: v for k, v in identity.items() if k != "format"})), cycles=cycles
             )
             known = key_of(identity) == spec.key == key and all(map(_is_folder, spec.label.split("/")))
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             known = False
         if not known:
-            raise _damaged(self.path, f"runs/{key}/{RUN} is no run of this version")
+            raise _damaged(self.path, f"{file_of(key)} is no run of this version")
         return spec
 
-    def _read(self, file: zipfile.ZipFile, name: str) -> bytes:
+    def _files(self, file: zipfile.ZipFile, key: str) -> dict[str, bytes]:
+        """The files of a run by their names."""
+        name = file_of(key)
         content = _content(self.path, file, name)
         if self.manifest.files.get(name) != sha256(content):
             raise _damaged(self.path, f"{name} is not what was exported")
-        return content
+        with _zip(self.path, io.BytesIO(content)) as run:
+            return {each: _content(self.path, run, each) for each in run.namelist()}
 
 
 def _is_folder(name: str) -> bool:
     return name.isprintable() and name not in ("", ".", "..") and len(name) < 200
 
 
-def folder_of(key: str, cycle: int) -> str:
-    """The folder of a cycle in an archive."""
-    return f"runs/{key}/{CYCLE}{cycle:04d}"
+def file_of(key: str) -> str:
+    """The file of a run in an archive."""
+    return f"runs/{key}.zip"
+
+
+def folder_of(cycle: int) -> str:
+    """The folder of a cycle in the file of its run."""
+    return f"{CYCLE}{cycle:04d}"
+
+
+def zipped(files: Mapping[str, bytes], compression: int) -> bytes:
+    """A zip of some files; the same files make the same bytes."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as file:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.compress_type, info.external_attr = compression, 0o644 << 16
+            file.writestr(info, content)
+    return stream.getvalue()
 
 
 def is_archive(path: Path) -> bool:
@@ -223,9 +259,10 @@ def _content(path: Path, file: zipfile.ZipFile, name: str) -> bytes:
 
 
 @contextmanager
-def _zip(path: Path) -> Iterator[zipfile.ZipFile]:
+def _zip(path: Path, content: io.BytesIO | None = None) -> Iterator[zipfile.ZipFile]:
+    """The archive, or the content of a zip in it."""
     try:
-        file = zipfile.ZipFile(path)
+        file = zipfile.ZipFile(content or path)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file.") from None
     except (zipfile.BadZipFile, EOFError, ValueError, IsADirectoryError) as error:

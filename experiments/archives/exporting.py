@@ -1,6 +1,5 @@
 """`decomp export`: the finished runs of an experiment as one file."""
 
-import io
 import json
 import os
 import zipfile
@@ -20,7 +19,9 @@ from decomp.experiments.archives.archive import (
     README,
     Archive,
     Manifest,
+    file_of,
     folder_of,
+    zipped,
 )
 from decomp.experiments.description import Description
 from decomp.experiments.report.axes import axes_of
@@ -33,18 +34,15 @@ from decomp.platform.storage.runs import RUN
 from decomp.platform.storage.seals import seal, sha256
 from decomp.platform.version import package_version
 
-EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time of every file in an archive, so that the same runs make the same bytes."""
-
 TEXT = """Results of the experiment {name}, written by decomp {version}.
 
 cycles.parquet         a row per repeat and cycle: what was annotated, test scores
 class_cycles.parquet   the same by class: test scores, annotated pixels, confidence and weight of the selection
 timings.parquet        seconds of every phase, and which code computed the cycle
-runs/KEY/run.json      what identifies a run; KEY is its digest
-runs/KEY/cycle-NNNN/   a cycle as it was committed: record.json, timing.json and regions.parquet, which holds every
-                       region (image, start and size in pixels); cycle 1 of a run is that of the shared first cycle,
-                       which has a key of its own. Trained models are left out.
+runs/KEY.zip           a run. In it run.json is what identifies the run; KEY is its digest. cycle-NNNN/ is a cycle as it
+                       was committed: record.json, timing.json and regions.parquet, which holds every region (image,
+                       start and size in pixels). Cycle 1 of a run is that of the shared first cycle, which has a
+                       key of its own. Trained models are left out.
 manifest.json          the experiment, the last cycle of every run, the SHA-256 of every file
 
 "decomp import" adds the runs to one's own results, "decomp compare" compares them as they are.
@@ -95,14 +93,20 @@ def export(description: Description, histories: Sequence[RunHistory], target: Pa
     firsts = [history for history in histories if history.spec.kind == "first" and history.spec.key in shared]
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        draft.write_bytes(_zipped(description, firsts, finished))
+        unfinished = tuple(history.spec.label for history in compared if not history.finished)
+        draft.write_bytes(_content(description, firsts, finished, unfinished))
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
-    return Exported(Archive.open(target), len(finished), len(compared) - len(finished))
+    return Exported(Archive.open(target), len(finished), len(unfinished))
 
 
-def _zipped(description: Description, firsts: Sequence[RunHistory], finished: Sequence[RunHistory]) -> bytes:
+def _content(
+    description: Description,
+    firsts: Sequence[RunHistory],
+    finished: Sequence[RunHistory],
+    unfinished: tuple[str, ...],
+) -> bytes:
     tables = {
         "cycles": cycle_table(finished, axes_of(description.metric, description.seconds)),
         "class_cycles": class_table(finished, description.classes),
@@ -111,28 +115,21 @@ def _zipped(description: Description, firsts: Sequence[RunHistory], finished: Se
     files = {README: TEXT.format(name=description.name, version=package_version()).encode()}
     files |= {f"{name}.parquet": parquet(table) for name, table in tables.items()}
     for history in (*firsts, *finished):
-        files |= _files(history)
+        files[file_of(history.spec.key)] = zipped(_files(history), zipfile.ZIP_STORED)
     runs = {history.spec.key: len(history.cycles) for history in (*firsts, *finished)}
     digests = {name: sha256(content) for name, content in files.items()}
-    manifest = Manifest(LAYOUT, FORMAT, package_version(), description, runs, digests)
+    manifest = Manifest(LAYOUT, FORMAT, package_version(), description, runs, digests, unfinished)
     fields = json.dumps(MANIFESTS.dump_python(manifest, mode="json"), sort_keys=True, indent=1) + "\n"
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as zipped:
-        for name, content in {MANIFEST: seal(fields.encode(), PLACE), **files}.items():
-            info = zipfile.ZipInfo(name, EPOCH)
-            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            zipped.writestr(info, content)
-    return stream.getvalue()
+    return zipped({MANIFEST: seal(fields.encode(), PLACE), **files}, zipfile.ZIP_DEFLATED)
 
 
 def _files(history: RunHistory) -> Mapping[str, bytes]:
     """The files of a run's own cycles, which are read and checked first."""
-    key = history.spec.key
     identity = json.dumps(history.spec.identity(), sort_keys=True, indent=1) + "\n"
-    files = {f"runs/{key}/{RUN}": identity.encode()}
+    files = {RUN: identity.encode()}
     for cycle in history.own_cycles:
         cycle.check()
-        folder = folder_of(key, cycle.record.cycle)
+        folder = folder_of(cycle.record.cycle)
         files |= {f"{folder}/{name}": (cycle.folder.path / name).read_bytes() for name in CYCLE_FILES}
     return files
 

@@ -4,9 +4,10 @@
 
 On one thread of the CPU and, where there is one, on the GPU. The network is one whose logits exist already, so what is
 timed is decoding, folding, and the choice of ten windows of 128 x 128 by entropy (one pass) or mutual information
-(several); for comparison, one forward pass of the small U-Net of the digit scenes. Medians, called in turn. Memory is
-the peak of a process of its own, above that of the same process before it predicts, with logits that are made anew in
-every pass.
+(several); for comparison, one forward pass of the small U-Net of the digit scenes, and the least that folding could
+cost, adding the logits of a pass to the sums. Medians, called in turn; the ratio of several passes to one is taken in
+each turn, so that programs beside it slow down both. Memory is the peak of a process of its own, above that of the same
+process before it predicts, with logits that are made anew in every pass.
 """
 
 import argparse
@@ -79,8 +80,8 @@ def chosen(prediction: Prediction) -> int:
     return len(UncertaintyRegions().choose(view, N_REGION, np.random.default_rng(0)))
 
 
-def timed(steps: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each step, called in turn."""
+def timed(steps: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each step in each turn."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for repeat in range(repeats + 2):
         for name, step in steps.items():
@@ -90,14 +91,14 @@ def timed(steps: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]
                 torch.cuda.synchronize()
             if repeat > 1:  # the first calls compile and allocate
                 seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}
+    return seconds
 
 
 def compare(shape: tuple[int, ...], n: int, device: str, repeats: int) -> None:
     """Print the times of one pass and of n."""
     models = ensemble(shape, N_CLASSES, n, device)
     several = FoldedPredictor(models, "ensemble", (None,) * n)
-    fold = Fold(entropies=True)
+    fold, sums = Fold(entropies=True), torch.zeros((N_CLASSES, *shape), device=device)
     network = Network(3, N_CLASSES, UNet.widths).to(device).to(memory_format=torch.channels_last)
     unet = SegmentationPredictor(network.eval(), torch.device(device), "U-Net", 1)
     image = np.zeros((*shape, 3), np.uint8)
@@ -108,16 +109,18 @@ def compare(shape: tuple[int, ...], n: int, device: str, repeats: int) -> None:
                 "one pass: decode": lambda: models[0].predict(None, WANTED[1]),
                 "one pass: decode and choose": lambda: chosen(models[0].predict(None, WANTED[1])),
                 "each pass: fold": partial(fold.add, models[1].forward(None)[0]),
+                "each pass: add the logits alone": partial(sums.add_, models[1].forward(None)[0]),
                 f"{n} passes: fold and decode": lambda: several.predict(None, WANTED[n]),
                 f"{n} passes: fold, decode and choose": lambda: chosen(several.predict(None, WANTED[n])),
             },
             repeats,
         )
     print(f"{device_name(device):44s}{'ms':>10s}")
-    for name, median in measured.items():
-        print(f"{name:44s}{1000 * median:10.1f}")
-    ratio = measured[f"{n} passes: fold, decode and choose"] / measured["one pass: decode and choose"]
-    print(f"{'ratio (goal: 2)':44s}{ratio:10.1f}\n")
+    for name, seconds in measured.items():
+        print(f"{name:44s}{1000 * statistics.median(seconds):10.1f}")
+    turns = zip(measured[f"{n} passes: fold, decode and choose"], measured["one pass: decode and choose"], strict=True)
+    ratios = sorted(several / one for several, one in turns)
+    print(f"{'ratio':44s}{statistics.median(ratios):10.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})\n")
 
 
 def peak(shape: tuple[int, ...], n_classes: int, n: int) -> None:

@@ -1,20 +1,22 @@
-"""How long it takes until the first training begins: through `decomp run`, and in a bare loop in one process.
+"""How long it takes until the first training begins: through `decomp run`, bare Ray, and a bare loop in one process.
 
     python -m decomp.experiments.bench.startup
 
 Runs one cycle of the embedded digit scenes and watches from outside: after how many seconds of wall time, and of CPU
 time of all processes together, Ray and its workers appear and the first training begins (goal: 8 s of wall time on two
-idle cores). The bare loop has neither Ray nor MLflow, and so the least that importing PyTorch and making the data cost.
-CPU time tells more than wall time where the machine has other work.
+idle cores). Bare Ray is the least that a local Ray of two cores costs until an actor has imported PyTorch, with nothing
+of ours in between; the bare loop has neither Ray nor MLflow. CPU time tells more than wall time where the machine has
+other work.
 """
 
 import argparse
+import logging
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from decomp.experiments.bench.overhead import EXPERIMENT, run_bare
@@ -36,29 +38,39 @@ def main() -> None:
     """Measure both and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bare", metavar="STORAGE", help="compute the run in this process and exit")
+    parser.add_argument("--ray", metavar="FILE", help="start Ray and an actor with PyTorch, touch the file and exit")
     options = parser.parse_args()
+    if options.ray:
+        _start_ray(Path(options.ray))
+        return
     if options.bare:
         run_bare(_plan(options.bare))
         return
     decomp = [sys.executable, "-m", "decomp.experiments", "run", str(EXPERIMENT)]
-    bare = [sys.executable, "-m", "decomp.experiments.bench.startup", "--bare"]
+    alone = [sys.executable, "-m", "decomp.experiments.bench.startup"]
     with tempfile.TemporaryDirectory() as folder:
         print("decomp run")
-        _print(watched([*decomp, *OVERRIDES, f"storage={folder}/ray"], f"{folder}/ray"))
+        _print(watched([*decomp, *OVERRIDES, f"storage={folder}/ray"], lambda: _training_began(f"{folder}/ray")))
+        print("bare Ray")
+        ready = Path(folder, "ready")
+        _print(watched([*alone, "--ray", str(ready)], lambda: ready.stat().st_mtime, "an actor has PyTorch"))
         print("bare loop in one process")
-        _print(watched([*bare, f"{folder}/bare"], f"{folder}/bare"))
+        _print(watched([*alone, "--bare", f"{folder}/bare"], lambda: _training_began(f"{folder}/bare")))
 
 
 OVERRIDES = (
     "seeds=1",
     "samplers=[rand]",
+    "contrasts=null",
     "reference=null",
     "budgets=[{n_image: 10, n_region: 12, region: [16, 16], cycles: 1}]",
 )
 
 
-def watched(command: Sequence[str], storage: str) -> Mapping[str, tuple[float, float]]:
-    """Seconds of wall and CPU time from the start of a command until each event."""
+def watched(
+    command: Sequence[str], when: Callable[[], float], what: str = "the first training begins"
+) -> Mapping[str, tuple[float, float]]:
+    """Seconds of wall and CPU time from the start of a command until each event; the last is told by `when`."""
     events: dict[str, tuple[float, float]] = {}
     spent: dict[int, float] = {}
     history: list[tuple[float, float]] = []
@@ -75,10 +87,30 @@ def watched(command: Sequence[str], storage: str) -> Mapping[str, tuple[float, f
             if part in titles:
                 events.setdefault(event, history[-1])
         time.sleep(LOOK_EVERY)
-    first = _plan(storage).histories()[0].timings[0]
-    training = first.committed_at / 1000 - first.phases["train"] - first.phases["evaluate"] - began
-    events["the first training begins"] = training, next(cpu for wall, cpu in history if wall >= training)
+    last = when() - began
+    events[what] = last, next(cpu for wall, cpu in history if wall >= last)
     return events
+
+
+def _training_began(storage: str) -> float:
+    first = _plan(storage).histories()[0].timings[0]
+    return first.committed_at / 1000 - first.phases["train"] - first.phases["evaluate"]
+
+
+def _start_ray(ready: Path) -> None:
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, logging_level=logging.ERROR)
+    ray.get(ray.remote(_WithTorch).remote().answer.remote())
+    ready.touch()
+
+
+class _WithTorch:
+    def __init__(self) -> None:
+        import torch  # noqa: F401
+
+    def answer(self) -> None:
+        """There is nothing to say."""
 
 
 def _cpu_seconds(pid: int) -> float | None:

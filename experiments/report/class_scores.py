@@ -63,7 +63,7 @@ def class_score_section(
         dataset: the data set of all runs.
         score: name of the score, one of the values of `PER_CLASS`.
     """
-    classes = scored_classes(dataset, pool_pixels(references))
+    classes = scored_classes(dataset.classes, dataset.scored, pool_pixels(references))
     full = class_scores([history.cycles[-1].record for history in references], score)
     drawings = {cohort.budget: class_score_drawing(cohort, classes, score, full) for cohort in cohorts}
     tables = [class_score_table(cohorts, references, classes, score)]
@@ -81,22 +81,25 @@ def class_score_section(
     return Section("Scores by class", text, tuple(tables), by_budget(drawings))
 
 
-def scored_classes(dataset: Dataset, pixels: npt.NDArray[np.int64] | None) -> tuple[ScoredClass, ...]:
+def scored_classes(
+    classes: Sequence[str], scored: Mapping[str, Sequence[int]], pixels: npt.NDArray[np.int64] | None
+) -> tuple[ScoredClass, ...]:
     """The classes that have a test score.
 
     A class is rare if it is in the quarter of them (rounded up, with all that are equal to its last) with the fewest
     true pixels and has less than half of an even share, 1 / (2 C) with C the number of classes of the data set.
 
     Args:
-        dataset: the data set.
+        classes: names of the classes of the data set, length C.
+        scored: see `Dataset.scored`.
         pixels: true pixels of the pool per class, shape (C,), see `pool_pixels`; None where unknown.
     """
-    labels = dataset.scored or {name: (label,) for label, name in enumerate(dataset.classes)}
+    labels = scored or {name: (label,) for label, name in enumerate(classes)}
     if pixels is None or pixels.sum() == 0:
         return tuple(ScoredClass(name, None, False) for name in labels)
     shares = {name: float(pixels[list(members)].sum() / pixels.sum()) for name, members in labels.items()}
     quarter = sorted(shares.values())[-(-len(shares) // 4) - 1]
-    even = 1 / len(dataset.classes)
+    even = 1 / len(classes)
     return tuple(ScoredClass(n, share, share <= quarter and share < even / 2) for n, share in shares.items())
 
 

@@ -1,10 +1,11 @@
 """Budgets that are compared as one: of images and of the whole pool, with as many regions and one first cycle.
 
 Samplers that select images spend the one, those that select in the whole pool the other (Sec. 12 of the method notes);
-their learning curves start from the same point and spend the same, so they are compared with each other.
+their learning curves start from the same point and spend the same, so they are compared with each other. Of several
+budgets of images, such as a dense and a sparse one, the first is that which the whole pool's is compared with.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from decomp.platform.spec import RunSpec
 
@@ -26,13 +27,27 @@ def joint_budgets(specs: Iterable[RunSpec]) -> dict[str, str]:
     groups: dict[Hashable, list[str]] = {}
     for label, spec in earliest.items():
         groups.setdefault(_alike(spec), []).append(label)
-    joint: dict[str, str] = {}
-    for labels in groups.values():
-        members = [name for label in labels for name in samplers[label]]
-        # A sampler under two of them would have two curves.
-        together = " and ".join(labels) if len(set(members)) == len(members) else None
-        joint |= {label: together or label for label in labels}
-    return joint
+    return {
+        label: " and ".join(labels)
+        for alike in groups.values()
+        for labels in _joined(alike, samplers)
+        for label in labels
+    }
+
+
+def _joined(alike: Sequence[str], samplers: Mapping[str, set[str]]) -> list[list[str]]:
+    """Budgets of equal size, in their order, each with the first ones whose samplers are all others.
+
+    A sampler under two budgets that are compared as one would have two curves.
+    """
+    groups: list[list[str]] = []
+    for label in alike:
+        group = next((g for g in groups if not any(samplers[label] & samplers[other] for other in g)), None)
+        if group is None:
+            groups.append([label])
+        else:
+            group.append(label)
+    return groups
 
 
 def _alike(spec: RunSpec) -> Hashable:

@@ -1,5 +1,7 @@
 """Every pair of samplers at a glance: pooled differences with their intervals, those of each data set around them."""
 
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
@@ -7,7 +9,7 @@ from matplotlib.transforms import blended_transform_factory
 from decomp.experiments.report.figures import DPI, GREY, Drawing, legend_below, render, tidy
 from decomp.experiments.report.pairs import Verdict
 from decomp.experiments.report.statistics import COVER
-from decomp.experiments.verdict.pooled import Pooled, PooledPair
+from decomp.experiments.verdict.pooled import PooledPair
 
 LOOKS = (
     *(("#4477AA", "o"), ("#EE6677", "s"), ("#228833", "^"), ("#CCBB44", "D"), ("#66CCEE", "v"), ("#AA3377", "P")),
@@ -20,31 +22,48 @@ POOLED = "#000000"
 LANE, ROW = 0.19, 0.34
 """Inches of a data set's lane and of a row without them."""
 
+GAINS = "difference of gains (1: from the first cycle to full annotation); right of 0 the first is better"
+
 VERDICTS = {Verdict.SIGNIFICANT: "significant", Verdict.NOT_SIGNIFICANT: "undecided", Verdict.TOO_FEW: "too few blocks"}
 
 
-def forest_drawing(pooled: Pooled) -> Drawing | None:
-    """A row for every pair, in the order in which they are tested; None where there is none."""
-    if not pooled.pairs:
+def forest_drawing(
+    pairs: Sequence[PooledPair],
+    data_sets: Sequence[str],
+    measured: str = GAINS,
+    answers: Sequence[str] | None = None,
+    small: float = 0.0,
+) -> Drawing | None:
+    """A row for every pair, in the order in which they are tested; None where there is none.
+
+    Args:
+        pairs: the pairs.
+        data_sets: names of the data sets.
+        measured: what the differences are, and what it means to lie right of 0.
+        answers: what stands beside each row; the corrected p and what it says by default.
+        small: differences within -+ this much are shaded.
+    """
+    if not pairs:
         return None
-    names = [data_set.name for data_set in pooled.data_sets]
+    names = list(data_sets)
     lanes = len(names) if len(names) > 1 else 0
-    height = len(pooled.pairs) * (ROW + LANE * lanes)
+    height = len(pairs) * (ROW + LANE * lanes)
     figure = Figure(figsize=(9.4, 1.15 + height), dpi=DPI, layout="constrained")
     panel = figure.subplots()
     step = 0.8 / (lanes + 1)
-    for row, each in enumerate(pooled.pairs):
-        _draw_pooled(panel, each, row - 0.4 + step / 2 if lanes else row)
+    for row, (each, answer) in enumerate(zip(pairs, answers or map(_tested, pairs), strict=True)):
+        _draw_pooled(panel, each, row - 0.4 + step / 2 if lanes else row, answer)
         for lane, name in enumerate(names[:lanes], start=1):
             if name in each.by_data_set:
                 _draw_data_set(panel, each, name, row - 0.4 + step * (lane + 0.5), LOOKS[(lane - 1) % len(LOOKS)])
+    panel.axvspan(-small, small, color="#EEEEEE", linewidth=0, zorder=0)
     panel.axvline(0, color=GREY, linewidth=1)
-    for row in range(1, len(pooled.pairs)):
+    for row in range(1, len(pairs)):
         panel.axhline(row - 0.5, color="#DDDDDD", linewidth=0.7)
-    panel.set_yticks(range(len(pooled.pairs)), [f"{each.pair.first} – {each.pair.second}" for each in pooled.pairs])
-    panel.set_ylim(len(pooled.pairs) - 0.5, -0.5)
-    panel.set_xlim(*_limits(pooled))
-    panel.set_xlabel("difference of gains (1: from the first cycle to full annotation); right of 0 the first is better")
+    panel.set_yticks(range(len(pairs)), [f"{each.pair.first} – {each.pair.second}" for each in pairs])
+    panel.set_ylim(len(pairs) - 0.5, -0.5)
+    panel.set_xlim(*_limits(pairs))
+    panel.set_xlabel(measured)
     tidy(panel, "x")
     panel.tick_params(axis="y", length=0)
     panel.plot([], [], "D-", color=POOLED, markersize=7, linewidth=2.4, label="all blocks")
@@ -59,18 +78,21 @@ def forest_drawing(pooled: Pooled) -> Drawing | None:
     return render(figure, "forest", "Every pair of samplers", note)
 
 
-def _draw_pooled(panel: Axes, each: PooledPair, y: float) -> None:
+def _tested(each: PooledPair) -> str:
+    return f"p {each.pair.p_holm:.2g}, {VERDICTS[each.pair.verdict]} ({each.pair.paired.difference.n})"
+
+
+def _draw_pooled(panel: Axes, each: PooledPair, y: float, answer: str) -> None:
     spread = each.pair.paired.difference
     significant = each.pair.verdict is Verdict.SIGNIFICANT
     if spread.interval:
         panel.plot(spread.interval, [y, y], color=POOLED, linewidth=2.4, solid_capstyle="butt")
     face = POOLED if significant else "white"
     panel.plot([spread.mean], [y], "D", color=POOLED, markerfacecolor=face, markersize=7, zorder=3)
-    text = f"p {each.pair.p_holm:.2g}, {VERDICTS[each.pair.verdict]} ({spread.n})"
     panel.text(
         1.01,
         y,
-        text,
+        answer,
         transform=blended_transform_factory(panel.transAxes, panel.transData),
         va="center",
         fontsize=8.5,
@@ -86,10 +108,10 @@ def _draw_data_set(panel: Axes, each: PooledPair, name: str, y: float, look: tup
     panel.plot([spread.mean], [y], marker, color=colour, markersize=5)
 
 
-def _limits(pooled: Pooled) -> tuple[float, float]:
+def _limits(pairs: Sequence[PooledPair]) -> tuple[float, float]:
     """All means and pooled intervals, zero, and room for most of the other intervals."""
     ends = [0.0]
-    for each in pooled.pairs:
+    for each in pairs:
         ends += [each.pair.paired.difference.mean, *(each.pair.paired.difference.interval or ())]
         ends += [paired.difference.mean for paired in each.by_data_set.values()]
     margin = 0.2 * (max(ends) - min(ends)) or 0.01

@@ -51,7 +51,8 @@ def verdict_page(sources: Sequence[Source]) -> VerdictPage:
     """The verdict over some experiments."""
     pooled = pool(sources)
     tables = {table.name: table for table in verdict_tables(pooled)}
-    forest, sentences = forest_drawing(pooled), tuple(verdict_sentences(pooled))
+    forest = forest_drawing(pooled.pairs, [data_set.name for data_set in pooled.data_sets])
+    sentences = tuple(verdict_sentences(pooled))
     curves = {experiment.name: _curves(experiment) for experiment in pooled.experiments if experiment.comparison.curves}
     sections = [
         Section(

@@ -173,7 +173,7 @@ def pool(sources: Sequence[Source]) -> Pooled:
     names = dict.fromkeys(name for data_set in data_sets for name in data_set.gains if name not in oracles)
     declared = [design.contrasts for design in designs if design.contrasts is not None]
     contrasts = [pair for pairs in declared for pair in pairs] if declared else list(combinations(names, 2))
-    pairs = _pairs(data_sets, [pair for pair in contrasts if not set(pair) & set(oracles)])
+    pairs = pooled_pairs(data_sets, [pair for pair in contrasts if not set(pair) & set(oracles)])
     return Pooled(experiments, data_sets, tuple(names), oracles, bool(declared), pairs)
 
 
@@ -198,10 +198,18 @@ def _gains(experiments: Sequence[Compared]) -> dict[str, dict[Setting, dict[Bloc
     return gains
 
 
-def _pairs(data_sets: Sequence[DataSet], contrasts: Sequence[Contrast]) -> tuple[PooledPair, ...]:
-    distinct = {frozenset(pair): pair for pair in reversed(contrasts)}  # the one that is declared first
+def pooled_pairs(data_sets: Sequence[DataSet], contrasts: Sequence[Contrast]) -> tuple[PooledPair, ...]:
+    """Every pair that has a block in common, over all blocks, with p corrected after Holm over these pairs.
+
+    Args:
+        data_sets: with the values that are compared.
+        contrasts: names of two samplers each; a pair that is given twice, in either order, counts once.
+    """
+    distinct: dict[frozenset[str], Contrast] = {}
+    for contrast in contrasts:
+        distinct.setdefault(frozenset(contrast), contrast)
     family, parts = [], []
-    for first, second in reversed(distinct.values()):
+    for first, second in distinct.values():
         by_data_set = {d.name: list(diff.values()) for d in data_sets if (diff := d.differences(first, second))}
         if by_data_set:
             everything = [value for values in by_data_set.values() for value in values]

@@ -31,7 +31,13 @@ def what_is_missing(pooled: Pooled) -> list[str]:
     lines = [experiment.fault for experiment in pooled.experiments if experiment.fault is not None]
     for experiment in pooled.experiments:
         lines += [f"{experiment.name}: {caveat}" for caveat in experiment.comparison.caveats]
-        if unfinished := experiment.comparison.unfinished:
+        if left_out := experiment.source.left_out:
+            runs = len(left_out) + len(experiment.source.histories)
+            lines.append(
+                f"{experiment.name} is not complete: {len(left_out)} of {runs} runs and full annotations were not "
+                f"finished when it was exported, {left_out[0]} the first of them."
+            )
+        elif unfinished := experiment.comparison.unfinished:
             first = f"{unfinished[0]}{f' And {len(unfinished) - 1} more.' if len(unfinished) > 1 else ''}"
             lines.append(f"{experiment.name} is not complete: {first}")
     return lines

@@ -161,8 +161,8 @@ class SelectionStep:
         rng = stream(self.seed, self._purpose("images"), fold=self.fold, cycle=self.cycle)
         if isinstance(selector, JointImageSelector):
             n = min(self.budget.n_image, len(pool.images))
-            return [pool.images[k] for k in selected_images_of(selector, pool, n, rng, self._background())]
-        scores = scores_of(selector, pool, weights, self._background())
+            return [pool.images[k] for k in selected_images_of(selector, pool, n, rng, self._background(), self.cycle)]
+        scores = scores_of(selector, pool, weights, self._background(), self.cycle)
         return select_images(pool.images, scores, self.budget.n_image, rng)
 
     def _request(self, selector: RegionSelector) -> RegionRequest:

@@ -138,7 +138,8 @@ class PoolShard:
         if task.request.selector.needs.predictions and (task.selected is None or image in task.selected):
             score = 0.0
             if task.ranking is not None:
-                score = float(scores_of(task.ranking, counts, None, task.request.background)[0])
+                request = task.request
+                score = float(scores_of(task.ranking, counts, None, request.background, request.cycle)[0])
             if self._kept.admits(score):
                 self._kept.add(image, score, self._reduce(image, prediction, task))
         return counts

@@ -28,6 +28,9 @@ IMAGE_SELECTORS = {
     "random": "decomp.platform.samplers.random:RandomImages",
     "uncertainty": "decomp.platform.samplers.uncertainty:UncertaintyImages",
     "core-set": "decomp.platform.samplers.diversity:CoreSetImages",
+    "power": "decomp.platform.samplers.stochastic:PowerImages",
+    "softmax": "decomp.platform.samplers.stochastic:SoftmaxImages",
+    "softrank": "decomp.platform.samplers.stochastic:SoftrankImages",
     "decomposition": "decomp.platform.samplers.decomposition:DecompositionImages",
     "all": "decomp.platform.samplers.whole_pool:AllImages",
 }

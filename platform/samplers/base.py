@@ -39,6 +39,7 @@ class PoolView:
         uncertainty: mean uncertainty of each image, shape (N,), float64; requires `Need.UNCERTAINTY`.
         features: bottleneck features averaged over each image, shape (N, D), float32; requires `Need.FEATURES`.
         background: the class that is not sampled (the experiment's `background`), whose weight is 0, or None.
+        cycle: the cycle whose images are selected; 2 is the first after the start.
     """
 
     images: tuple[str, ...]
@@ -50,12 +51,13 @@ class PoolView:
     uncertainty: Declared[npt.NDArray[np.float64]] = Declared(Need.UNCERTAINTY)
     features: Declared[npt.NDArray[np.float32]] = Declared(Need.FEATURES)
     background: int | None = None
+    cycle: int = 2
 
     @classmethod
-    def of(cls, pool: PoolCounts, needs: Need, background: int | None = None) -> "PoolView":
+    def of(cls, pool: PoolCounts, needs: Need, background: int | None = None, cycle: int = 2) -> "PoolView":
         """What a selector of these needs may read of the pool."""
         read = (pool.predicted, pool.open, pool.confident, pool.uncertainty, pool.features)
-        return declared(cls(pool.images, pool.pixels, pool.axes, *read, background), needs)
+        return declared(cls(pool.images, pool.pixels, pool.axes, *read, background, cycle), needs)
 
 
 class ImageSelector(ABC):

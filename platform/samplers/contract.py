@@ -32,6 +32,7 @@ def scores_of(
     pool: PoolCounts,
     weights: npt.NDArray[np.float64] | None,
     background: int | None = None,
+    cycle: int = 2,
 ) -> npt.NDArray[np.float64]:
     """Scores of N candidate images.
 
@@ -40,6 +41,7 @@ def scores_of(
         pool: what is known of the candidates.
         weights: class weights, shape (C,), or None; withheld from a selector that does not declare `Need.COUNTS`.
         background: class that is not sampled, or None.
+        cycle: whose images are selected.
 
     Returns:
         Shape (N,), float64.
@@ -49,7 +51,7 @@ def scores_of(
     """
     name = type(selector).__name__
     with _named(selector):
-        view = PoolView.of(pool, selector.needs, background)
+        view = PoolView.of(pool, selector.needs, background, cycle)
         answer = selector.scores(view, weights if Need.COUNTS in selector.needs else None)
     scores = np.asarray(answer, np.float64)
     if scores.shape != (len(pool.images),):
@@ -115,6 +117,7 @@ def selected_images_of(
     n_image: int,
     rng: np.random.Generator,
     background: int | None = None,
+    cycle: int = 2,
 ) -> list[int]:
     """Numbers of the `n_image` images that are selected among the candidates, of which there are at least as many.
 
@@ -122,7 +125,8 @@ def selected_images_of(
         UserError: if the selector reads what it does not declare, or does not give as many distinct numbers of images.
     """
     with _named(selector):
-        numbers = [int(k) for k in selector.select(PoolView.of(pool, selector.needs, background), n_image, rng)]
+        view = PoolView.of(pool, selector.needs, background, cycle)
+        numbers = [int(k) for k in selector.select(view, n_image, rng)]
     return _distinct(selector, numbers, n_image, len(pool.images))
 
 

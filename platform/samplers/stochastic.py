@@ -1,8 +1,8 @@
-"""Stochastic batches: scores of regions with Gumbel noise (Sec. 11 of the method notes).
+"""Stochastic batches: scores of regions or images with Gumbel noise (Sec. 11 of the method notes).
 
 The n regions of highest score are often alike; n draws by score are not. With g a Gumbel variable of scale 1 / beta,
 the regions of highest log s + g are a sample without replacement with probabilities in proportion to s ** beta. Noise
-is put on the scores of whole regions, not on pixels, whose mean has hardly any noise left.
+is put on the scores of whole regions or images, not on pixels, whose mean has hardly any noise left.
 
 References:
     Kirsch, Farquhar, Atighehchian, Jesson, Branchaud-Charron and Gal, "Stochastic Batch Acquisition: A Simple Baseline
@@ -18,7 +18,15 @@ import numpy.typing as npt
 from pydantic import Field
 from typing_extensions import override
 
-from decomp.platform.samplers.base import CandidateRegions, Choice, ImageView, JointRegionSelector, RegionSelector
+from decomp.platform.samplers.base import (
+    CandidateRegions,
+    Choice,
+    ImageView,
+    JointImageSelector,
+    JointRegionSelector,
+    PoolView,
+    RegionSelector,
+)
 from decomp.platform.samplers.needs import Need
 from decomp.platform.samplers.places import Places
 from decomp.platform.samplers.uncertainty import UncertaintyRegions
@@ -128,6 +136,59 @@ class SoftrankRegions(UncertaintyRegions, JointRegionSelector):
         """Those of highest noisy rank, the highest first."""
         scores = softrank(candidates.uncertainty, value_at(self.beta, candidates.cycle), rng)
         return np.argsort(-scores, kind="stable")[:n]
+
+
+@dataclass(frozen=True)
+class _NoisyImages(JointImageSelector):
+    """Images of highest mean uncertainty with Gumbel noise."""
+
+    beta: Schedule = 1.0
+    """Inverse scale of the noise, or a schedule of it: {2: 1, 10: 4} is 1 from cycle 2 on and 4 from cycle 10 on."""
+
+    needs = Need.UNCERTAINTY
+
+    @abstractmethod
+    def noisy(self, scores: Floats, beta: float, rng: np.random.Generator) -> Floats:
+        """Scores with noise."""
+
+    @override
+    def select(self, pool: PoolView, n_image: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Those of highest noisy score, the highest first; ties, as of scores of -inf, in seeded order."""
+        scores = self.noisy(pool.uncertainty, value_at(self.beta, pool.cycle), rng)
+        return np.lexsort((rng.permutation(len(scores)), -scores))[:n_image]
+
+
+@dataclass(frozen=True)
+class PowerImages(_NoisyImages):
+    """Images of highest log s + g, s being their mean uncertainty and g Gumbel noise of scale 1 / beta.
+
+    With `uncertainty: mutual_information` this is PowerBALD over images, with entropy PowerPE.
+    """
+
+    @override
+    def noisy(self, scores: Floats, beta: float, rng: np.random.Generator) -> Floats:
+        return power(scores, beta, rng)
+
+
+@dataclass(frozen=True)
+class SoftmaxImages(_NoisyImages):
+    """Images of highest s + g, s being their mean uncertainty and g Gumbel noise of scale 1 / beta."""
+
+    @override
+    def noisy(self, scores: Floats, beta: float, rng: np.random.Generator) -> Floats:
+        return softmax(scores, beta, rng)
+
+
+@dataclass(frozen=True)
+class SoftrankImages(_NoisyImages):
+    """Images of highest -log r + g, r being their rank by mean uncertainty and g Gumbel noise of scale 1 / beta.
+
+    With `uncertainty: mutual_information` this is SoftrankBALD over images.
+    """
+
+    @override
+    def noisy(self, scores: Floats, beta: float, rng: np.random.Generator) -> Floats:
+        return softrank(scores, beta, rng)
 
 
 def _log(scores: Floats) -> Floats:

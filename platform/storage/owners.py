@@ -16,8 +16,21 @@ another machine, in another container, or from before this machine was started."
 
 def staging_name(name: str) -> str:
     """A name for the draft of something, which nobody else uses: ``.staging-NAME-HOST-MACHINE-PID-START-UNIQUE``."""
+    return f"{STAGING}{name}-{owner_name()}"
+
+
+def owner_name() -> str:
+    """A name for something that belongs to this process: ``HOST-MACHINE-PID-START-UNIQUE``."""
     host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())[:64]
-    return f"{STAGING}{name}-{host}-{_machine()}-{os.getpid()}-{_start(os.getpid())}-{uuid.uuid4().hex}"
+    return f"{host}-{_machine()}-{os.getpid()}-{_start(os.getpid())}-{uuid.uuid4().hex}"
+
+
+def lives(name: str) -> bool | None:
+    """Whether the process lives that something with an `owner_name` belongs to; None where that cannot be seen here."""
+    _, *owner = name.rsplit("-", 4)
+    if len(owner) == 4 and owner[0] == _machine() and owner[1].isdecimal():
+        return _lives(int(owner[1]), owner[2])
+    return None
 
 
 def is_abandoned(name: str, age: float) -> bool:
@@ -27,10 +40,8 @@ def is_abandoned(name: str, age: float) -> bool:
         name: what `staging_name` returned.
         age: seconds since it was changed.
     """
-    _, *owner = name.rsplit("-", 4)
-    if len(owner) == 4 and owner[0] == _machine() and owner[1].isdecimal():
-        return not _lives(int(owner[1]), owner[2])
-    return age > OLD
+    living = lives(name)
+    return age > OLD if living is None else not living
 
 
 def _machine() -> str:

@@ -177,8 +177,11 @@ class RunStore:
 
     def stranded(self) -> list[CycleFolder]:
         """Cycles after a gap, where a damaged one was deleted or set aside; they do not count as committed."""
-        last, published = _name(len(self.committed())), self.path.published(CYCLE)
-        return [CycleFolder(published[name]) for name in sorted(published) if name > last]
+        published = self.path.published(CYCLE)  # one listing: another process may commit meanwhile
+        names = map(_name, count(2 if self.spec.kind == "run" else 1))
+        return [
+            CycleFolder(published[name]) for name in sorted({*published} - {*takewhile(published.__contains__, names)})
+        ]
 
     def ledger(self, folders: list[CycleFolder]) -> Ledger:
         """All regions annotated in the given cycles."""

@@ -19,6 +19,7 @@ def machine(monkeypatch, tmp_path):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content)
 
+    monkeypatch.delenv(cores.JOB_CORES, raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     monkeypatch.setattr(cores, "MEMBERSHIP", tmp_path / "self")
     monkeypatch.setattr(cores, "CGROUPS", tmp_path / "groups")
@@ -54,6 +55,12 @@ def test_affinity_bounds_the_cores(machine, monkeypatch):
     machine("0::/job\n", {"job/cpu.max": "300000 100000\n"})
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {5})
     assert usable_cores() == 1
+
+
+@pytest.mark.parametrize(("of_job", "usable"), [("3", 3), ("16", 8), ("", 8), ("many", 8)])
+def test_what_a_batch_job_was_given_bounds_the_cores_even_if_nothing_confines_it(machine, monkeypatch, of_job, usable):
+    monkeypatch.setenv(cores.JOB_CORES, of_job)
+    assert usable_cores() == usable
 
 
 def test_a_system_without_control_groups_has_all_its_cores(machine):

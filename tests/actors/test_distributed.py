@@ -50,6 +50,7 @@ def test_a_worker_killed_in_a_joint_training_changes_nothing(undisturbed, tmp_pa
     assert files == undisturbed[1]
 
 
+@pytest.mark.slow  # a minute
 def test_an_error_in_one_of_the_workers_is_told_and_they_go_on_with_other_runs(undisturbed, tmp_path):
     learner = Component("helpers.toys:Fallible", OPTIONS | {"fails": [[2, 1]]})
     bad = replace(SPEC, learner=learner)

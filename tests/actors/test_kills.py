@@ -40,6 +40,10 @@ def leftovers(root):
     return [path.name for path in root.rglob("*") if path.name.startswith((".staging", "damaged"))]
 
 
+def worker_while_training(grave):
+    return replace(SPEC, learner=Component("helpers.toys:Mortal", {"grave": grave, "at_cycle": 3}))
+
+
 def shard_while_predicting(grave):
     return replace(SPEC, learner=Component("helpers.toys:MortalShard", {"grave": grave, "at_cycle": 3}))
 
@@ -58,6 +62,7 @@ def coordinator_after_a_commit(grave):
 
 
 VICTIMS = {
+    worker_while_training: b"ray::Worker.fit",
     shard_while_predicting: b"ray::Worker.predict",
     shard_while_choosing: b"ray::Worker.choose",
     coordinator_within_a_cycle: b"ray::coordinate",

@@ -1,5 +1,6 @@
 import itertools
 import time
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -8,16 +9,13 @@ from helpers.toy_runs import DECOMP, REFERENCE, RIVAL_RUNS, ROI_RUNS, RUNS, resu
 from ray.util import placement_group_table
 
 from decomp.actors import scheduler
+from decomp.actors.capacity import room
 from decomp.actors.coordinator import Outcome
-from decomp.actors.group import WorkerGroup, start_workers
-from decomp.actors.progress import ProgressObserver, open_progress
 from decomp.actors.resources import Resources
-from decomp.actors.scheduler import Sweep, room
-from decomp.actors.worker import Job
-from decomp.platform.components import build_dataset
+from decomp.actors.scheduler import Sweep
 from decomp.platform.errors import UserError
 from decomp.platform.grid import Budget, Component, Start
-from decomp.platform.loop.loop import Loop
+from decomp.platform.storage.claims import CLAIMS, Claims
 from decomp.platform.storage.runs import RunStore
 
 # One sampler for each way of choosing: without a prediction, at once, from a pool, with the weights, and mixed.
@@ -41,20 +39,14 @@ def oracle(tmp_path_factory):
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_any_number_of_shards_gives_the_single_process_results(cluster, oracle, tmp_path, workers):
     specs = list({spec.key: spec for spec in (*SPECS, *ROI_SPECS, *RIVAL_SPECS)}.values())
-    outcomes = Sweep(tmp_path, specs, Resources(workers=workers, cpus=0.25, runs_at_once=2)).run(
-        lambda report, ended: None
-    )
+    sweep = Sweep(tmp_path, specs, Resources(workers=workers, cpus=0.25, runs_at_once=3 // workers))
+    committed = Counter()
+    outcomes = sweep.run(lambda report, ended: committed.update(report.committed))
     assert [outcome.error for outcome in outcomes] == [None] * len(specs)
     assert results(tmp_path) == results(oracle)
-
-
-def test_the_first_cycle_of_a_seed_is_trained_once(cluster, tmp_path):
-    committed = []
-    Sweep(tmp_path, SPECS, SMALL).run(lambda report, ended: committed.extend(report.committed))
-    trainings = {label: committed.count(label) for label in committed}
-    assert trainings.pop(RUNS[0].first.label) == 1
-    assert trainings.pop(REFERENCE.label) == 1
-    assert trainings == {spec.label: spec.cycles - 1 for spec in SWEPT}
+    first_cycles = {spec.label: 1 for spec in specs if spec.kind == "first"}  # each is trained once, for all its runs
+    own = {spec.label: spec.cycles - (spec.kind == "run") for spec in specs if spec.kind != "first"}
+    assert committed == first_cycles | own
 
 
 def test_finished_runs_are_skipped_and_partial_ones_go_on(cluster, oracle, tmp_path):
@@ -75,6 +67,43 @@ def test_a_learner_that_raises_fails_its_run_alone(cluster, tmp_path):
     assert len(RunStore(tmp_path, bad[0]).committed()) == 2
 
 
+@pytest.fixture
+def two(tmp_path):
+    """The claims of this driver and of another one."""
+    with Claims(tmp_path, look=0.0).open() as mine, Claims(tmp_path).open() as theirs:
+        yield mine, theirs
+
+
+def test_runs_that_another_driver_computes_are_left_to_it_unless_this_one_stays(cluster, tmp_path, two):
+    mine, theirs = two
+    assert theirs.take(REFERENCE.key)
+    sweep = Sweep(tmp_path, [REFERENCE], SMALL, claims=mine, stays=False)
+    assert sweep.run(lambda report, ended: None) == []
+
+    def finish(report, ended):
+        if not ended:
+            run_locally(tmp_path, REFERENCE)
+            theirs.release(REFERENCE.key)
+
+    sweep.stays = True
+    assert sweep.run(finish) == [Outcome(REFERENCE)]
+
+
+def test_a_run_that_fails_here_while_another_driver_computes_it_is_left_to_that(cluster, tmp_path, two):
+    mine, theirs = two
+    bad = replace(RUNS[0], learner=Component("helpers.toys:Centroids", {"fail_at_cycle": 2}))
+    run_locally(tmp_path, bad.first)
+    place = tmp_path / CLAIMS / f"{bad.key}.2"
+
+    def take_over(report, ended):
+        if not place.exists() and (tmp_path / CLAIMS / f"{bad.key}.1").exists():
+            place.publish(place.stage(), {"driver": theirs.driver.encode()})
+
+    sweep = Sweep(tmp_path, [bad], SMALL, claims=mine, stays=False)
+    assert sweep.run(take_over) == []
+    assert "enough" in (RunStore(tmp_path, bad).path / "failure.txt").read_text()
+
+
 def test_a_data_set_that_fails_on_a_node_is_said_with_its_traceback(cluster, tmp_path):
     bad = replace(RUNS[0], dataset=Component("helpers.toys:Blobs", {"no_such_option": 1}))
     (outcome,) = Sweep(tmp_path, [bad.first], SMALL).run(lambda report, ended: None)
@@ -89,40 +118,6 @@ def test_runs_of_a_first_cycle_that_failed_are_given_up(cluster, tmp_path):
         "RuntimeError: the learner has had enough",
         "the first cycle that it shares failed",
     ]
-
-
-def test_a_killed_worker_changes_nothing(cluster, oracle, tmp_path):
-    """The learner kills its own process once, in the middle of a training."""
-    spec = replace(DECOMP, learner=Component("helpers.toys:Mortal", {"grave": str(tmp_path / "grave"), "at_cycle": 4}))
-    outcomes = Sweep(tmp_path / "runs", [spec.first, spec], SMALL).run(lambda report, ended: None)
-    assert [outcome.error for outcome in outcomes] == [None, None]
-    assert (tmp_path / "grave").exists()
-    mine = results(RunStore(tmp_path / "runs", spec).path)
-    assert mine == results(RunStore(oracle, DECOMP).path)
-
-
-def test_a_worker_killed_after_predicting_predicts_again(cluster, oracle, tmp_path):
-    """The shard dies when it is asked to choose regions, so that its label maps are lost."""
-    spec = DECOMP
-    run_locally(tmp_path, spec.first)
-    killed = []
-
-    class Murdered(WorkerGroup):
-        def choose(self, task):
-            if not killed:
-                killed.append(True)
-                for worker in self.workers:
-                    ray.kill(worker, no_restart=False)
-            return super().choose(task)
-
-    dataset, progress = build_dataset(spec.dataset), open_progress()
-    workers = start_workers(Resources(workers=2, cpus=0.25))
-    group = Murdered(workers, Job(spec.label, spec.dataset, spec.learner), dataset.ids("train", 0), progress)
-    Loop(RunStore(tmp_path, spec), dataset, group, ProgressObserver(progress, spec.label)).run()
-    for worker in workers:
-        ray.kill(worker)
-    assert killed
-    assert results(RunStore(tmp_path, spec).path) == results(RunStore(oracle, spec).path)
 
 
 @pytest.mark.parametrize(
@@ -222,12 +217,16 @@ def test_a_cluster_that_grows_on_demand_is_waited_for(cluster, tmp_path):
 
 
 def test_slots_that_nobody_needs_any_more_are_given_back(cluster, tmp_path):
-    slow = replace(RUNS[0], learner=Component("helpers.toys:Centroids", {"seconds": 3}), cycles=1)
-    free = []
+    gate = tmp_path / "gate"
+    slow = replace(RUNS[0], learner=Component("helpers.toys:Gated", {"gate": str(gate)}), cycles=1)
+    free, done = [], []
 
     def listen(report, ended):
         free.append(ray.available_resources().get("CPU", 0))
+        done.extend(ended)
+        if done and free[-1] == 3:  # one is done and its slot is free, the other still works
+            gate.touch()
 
-    Sweep(tmp_path, [slow.first, REFERENCE], Resources(cpus=1)).run(listen)
+    outcomes = Sweep(tmp_path / "runs", [slow.first, REFERENCE], Resources(cpus=1)).run(listen)
+    assert [outcome.spec.kind for outcome in outcomes] == ["reference", "first"]
     assert 2 in free  # both at work
-    assert 3 in free[free.index(2) :]  # one is done and its slot is free, the other still works

@@ -209,6 +209,30 @@ def test_a_killed_driver_resumes_from_a_bucket_with_identical_results(finished, 
     assert (tmp_path / "runs" / "toy" / "report" / "summary.csv").exists()
 
 
+@pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.slow)])
+def test_drivers_share_the_runs_and_take_over_those_of_one_that_was_killed(finished, tmp_path, where, request):
+    folder, _ = finished
+    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
+    storage = tmp_path / "shared" if where == "folder" else request.getfixturevalue("bucket")
+    arguments = ("toy.yaml", f"storage={storage}", "learner.seconds=0.3", "resources.runs_at_once=1")
+    drivers = [start("run", *arguments, cwd=tmp_path, start_new_session=True) for _ in range(2)]
+    told = dict[int, set[str]]()
+
+    def active():
+        told.update({status.pid: set(status.active) for status in Status.read(storage / "toy").values()})
+        return set(told) == {driver.pid for driver in drivers} and all(told.values())
+
+    wait_for(active, drivers[0])
+    assert set.intersection(*told.values()) == set()
+    kill(drivers.pop(0))
+    out, err = drivers[0].communicate(timeout=300)
+    assert drivers[0].returncode == 0, err
+    assert "Report:" in out
+    plan = plan_of(folder, "learner.seconds=0.3")
+    run_locally(tmp_path / "oracle", *plan.references, *plan.runs)
+    assert results(storage / "toy") == results(tmp_path / "oracle")
+
+
 def test_a_bucket_that_is_missing_is_said_before_anything_is_computed(finished, tmp_path, bucket):
     folder, _ = finished
     (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
@@ -246,6 +270,7 @@ def test_damaged_checkpoints_are_said_and_computed_again(finished, tmp_path):
     assert results(store_of(tmp_path)) == results(tmp_path / "oracle")
 
 
+@pytest.mark.slow  # a minute
 def test_a_damaged_record_is_told_with_the_mend_which_mends(finished, tmp_path):
     folder, _ = finished
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
@@ -263,7 +288,7 @@ def test_a_damaged_record_is_told_with_the_mend_which_mends(finished, tmp_path):
     assert results(store_of(tmp_path)) == results(store_of(folder))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 def test_an_interruption_says_how_to_go_on(finished, tmp_path, number):
     folder, _ = finished
     (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
@@ -319,12 +344,12 @@ def test_status_and_stop_name_the_folder_that_they_looked_into(finished, tmp_pat
         )
         assert end in said
     _, out, _ = decomp("status", "toy.yaml", cwd=folder)
-    assert f"8 of 8 runs finished, 0 waiting in {store_of(folder)}; nobody works on it." in " ".join(out.split())
+    told = f"8 of 8 runs finished, 0 waiting in {store_of(folder)}; 24 of 24 cycles; nobody works on it."
+    assert told in " ".join(out.split())
 
 
 def told_active(folder):
-    told = Status.read(store_of(folder))
-    return told.active if told else {}
+    return {label for told in Status.read(store_of(folder)).values() for label in told.active}
 
 
 def kill(process):
@@ -343,6 +368,7 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.05)
 
 
+@pytest.mark.slow  # a minute
 def test_a_failing_learner_is_shown_and_told_by_the_exit_status(finished, tmp_path):
     folder, _ = finished
     (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
@@ -476,28 +502,6 @@ def test_check_names_every_damaged_file_of_the_data(tmp_path):
         assert "Traceback" not in err
         assert len([line for line in err.splitlines() if any(file.name in line for file in damaged)]) == 2
         assert not (tmp_path / "runs").exists()
-
-
-def test_hactnet_runs_on_converted_bracs(tmp_path):
-    options = "batch: 2, epochs: 2, layers: 1, width: 8"
-    status, out, err = decomp(
-        "run",
-        ROOT / "experiments" / "bracs.yaml",
-        f"dataset.folder={BRACS}",
-        f"learner={{name: hactnet, {options}}}",
-        "samplers=[decomp]",
-        "seeds=1",
-        "reference=null",
-        "resources={cpus: 1}",
-        "budgets=[{n_image: 1, n_region: 1, region: [1], cycles: 2}]",
-        cwd=tmp_path,
-    )
-    assert status == 0, err
-    assert "Test weighted F1 by cycle" in out
-    assert sorted(file.name for file in (tmp_path / "runs" / "bracs" / "report").glob("learning_curves*.png")) == [
-        "learning_curves.png",
-        *(f"learning_curves_by_{axis}.png" for axis in ("clicks", "hours", "openings", "regions", "share")),
-    ]
 
 
 def test_conversion_without_dgl_says_what_to_install(tmp_path):

@@ -27,7 +27,7 @@ SMALL = {
         f"dataset.folder={ROOT}/tests/data/bracs/portable",
         "budgets=[{n_image: 1, n_region: 2, region: [1], cycles: 2}]",
     ),
-    "brain": ("dataset.root=head", "budgets.0.n_image=2"),
+    "brain": ("dataset.root=head", "budgets=[{n_image: 2, n_region: 6, region: [16, 16], cycles: 10}]"),
     "cityscapes": ("dataset.root=streets", "budgets=[{n_image: 2, n_region: 2, region: [32, 32], cycles: 3}]"),
     "digits": (),
     "kits23": ("dataset.root=volumes", "budgets=[{n_image: 2, n_region: 2, region: [1, 8, 8], cycles: 2}]", LEARNER),
@@ -41,8 +41,13 @@ SMALL = {
 """What presets are given here, by the first word of their names."""
 
 
+def family_of(preset):
+    """The data set's name, by which presets begin, but for those of the study."""
+    return preset.stem.removeprefix("study-").split("-")[0]
+
+
 def imported_by_check_and_status(folder, family):
-    presets = sorted(str(path) for path in (ROOT / "experiments").glob(f"{family}*.yaml"))
+    presets = sorted(str(path) for path in (ROOT / "experiments").glob("*.yaml") if family_of(path) == family)
     environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
     command = [sys.executable, "-c", PROGRAM, " ".join(presets), *SMALL[family], "resources.gpus=0"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
@@ -50,7 +55,7 @@ def imported_by_check_and_status(folder, family):
     return done.stdout.splitlines()[-1]
 
 
-FAMILIES = sorted({path.stem.split("-")[0] for path in (ROOT / "experiments").glob("*.yaml")})
+FAMILIES = sorted({family_of(path) for path in (ROOT / "experiments").glob("*.yaml")})
 ALIKE = {"brain", "phantom", "slides"}
 """Their learners, or lighter ones, are also those of other families."""
 

@@ -1,9 +1,11 @@
 import json
+from contextlib import nullcontext
 
 import pytest
 
 from decomp.experiments.lock import is_driven, sole_driver
 from decomp.platform.errors import StorageError, UserError
+from decomp.platform.storage.claims import Claims
 
 
 def test_only_one_process_drives_an_experiment(root):
@@ -37,3 +39,13 @@ def test_what_fails_while_the_lock_is_held_is_passed_on(root):
     with pytest.raises(ValueError, match="mine"), sole_driver(root):
         raise ValueError("mine")
     assert not is_driven(root)
+
+
+def test_a_driver_on_a_machine_that_keeps_its_locks_to_itself_is_respected(tmp_path, monkeypatch):
+    monkeypatch.setattr(type(tmp_path), "lock", lambda self: nullcontext())
+    with Claims(tmp_path, told={"pid": 7, "host": "node-1"}).open():
+        assert is_driven(tmp_path)
+        with pytest.raises(UserError, match=r"process 7 on node-1\).*'decomp stop'"), sole_driver(tmp_path):
+            pass
+    with sole_driver(tmp_path):
+        pass

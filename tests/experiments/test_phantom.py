@@ -5,12 +5,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from helpers.presets import EXPERIMENTS, run_preset
 
-ROOT = Path(__file__).parents[2]
 SMALL = (
     "dataset={name: phantom, cases: 6, size: [20, 32, 32], folds: 2}",
     "learner.patch=[8, 32, 32]",
@@ -24,32 +23,24 @@ SMALL = (
 )
 
 
-def run(folder, *overrides):
-    command = [sys.executable, "-m", "decomp.experiments", "run", ROOT / "experiments" / "phantom.yaml", *overrides]
-    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
-    done = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    return folder / "runs" / "phantom", done.stdout
-
-
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    return run(tmp_path_factory.mktemp("phantom"), *SMALL)
+    folder = tmp_path_factory.mktemp("phantom")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        return run_preset("phantom", folder / "runs", *SMALL)
 
 
 def test_every_sampler_chooses_windows_in_axial_slices(small):
-    root, out = small
-    assert "Test mean Dice by cycle" in out
     for sampler in ("rand", "uncert", "decomp", "badge"):
-        (table,) = (root / sampler).rglob("regions.parquet")
+        (table,) = (small / sampler).rglob("regions.parquet")
         rows = pq.read_table(table, partitioning=None).to_pylist()
         assert len(rows) == 2  # two of the three volumes of the pool were selected in the first cycle
         assert all(row["size"] == [1, 8, 8] for row in rows)
 
 
 def test_the_score_is_that_of_the_nested_classes(small):
-    root, _ = small
-    for file in root.rglob("record.json"):
+    for file in small.rglob("record.json"):
         record = json.loads(file.read_text())
         assert list(record["metrics"]) == ["dice"]
         assert set(record["class_metrics"]["dice"]) == {"kidney_and_masses", "masses", "tumour"}
@@ -57,15 +48,19 @@ def test_the_score_is_that_of_the_nested_classes(small):
 
 
 def test_volumes_are_prepared_once_for_all_runs(small):
-    root, _ = small
-    cache = root.parents[1] / "cache" / "decomp"
+    cache = small.parents[1] / "cache" / "decomp"
     prepared = sorted(file.parent.name for file in (cache / "nnunet").rglob("case.b2nd"))
     assert len(prepared) == len(set(prepared)) == 6
 
 
 @pytest.mark.slow
 def test_the_whole_experiment_learns(tmp_path):
-    root, _ = run(tmp_path)
+    command = [sys.executable, "-m", "decomp.experiments", "run", str(EXPERIMENTS / "phantom.yaml")]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "Test mean Dice by cycle" in done.stdout
+    root = tmp_path / "runs" / "phantom"
     with (root / "report" / "cycles.csv").open() as file:
         rows = list(csv.DictReader(file))
     references = [

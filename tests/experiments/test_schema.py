@@ -415,7 +415,8 @@ def test_shipped_experiments_can_conclude_or_say_why_not(file):
     elif experiment.name in ("phantom", "brain"):
         assert re.search(r"to conclude anything: seeds=\d", file.read_text())
     else:
-        repeats = len(experiment.seeds) * (2 if experiment.name == "phantom-rivals" else 1)  # two folds
+        folds = 2 if experiment.dataset.name == "phantom" else 1
+        repeats = len(experiment.seeds) * folds
         assert least_corrected_p(repeats, len(experiment.contrasts)) <= LEVEL
 
 

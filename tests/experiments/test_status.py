@@ -1,5 +1,7 @@
+import socket
 import threading
 import time
+from contextlib import ExitStack, nullcontext
 
 import pytest
 from helpers.fake_runs import commit, fake_run
@@ -11,8 +13,20 @@ from decomp.experiments.console import duration
 from decomp.experiments.lock import is_driven, sole_driver
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
-from decomp.experiments.status import STATUS, Status, StatusWriter, ask_to_stop, driving, progress_of, withdraw_request
-from decomp.platform.errors import UserError
+from decomp.experiments.status import (
+    LEADER,
+    Driver,
+    Status,
+    StatusWriter,
+    ask_to_stop,
+    driving,
+    progress_of,
+    sharing,
+    stop_drivers,
+    withdraw_request,
+)
+from decomp.platform.storage import claims
+from decomp.platform.storage.claims import Claims
 
 
 @pytest.fixture
@@ -21,13 +35,68 @@ def plan(toy_file):
 
 
 def test_what_is_told_is_read_back(tmp_path):
-    assert Status.read(tmp_path) is None
-    writer = StatusWriter(tmp_path)
-    writer.update({"a": Activity(2, "train", 0.5)}, {"b": "RuntimeError: no"})
-    status = Status.read(tmp_path)
-    assert (status.active, status.failed) == ({"a": Activity(2, "train", 0.5)}, {"b": "RuntimeError: no"})
-    writer.close()
-    assert (Status.read(tmp_path).active, Status.read(tmp_path).failed) == ({}, {"b": "RuntimeError: no"})
+    assert Status.read(tmp_path) == {}
+    with sharing(tmp_path) as driver:
+        writer = StatusWriter(driver.claims)
+        writer.update({"a": Activity(2, "train", 0.5)}, {"b": "RuntimeError: no"})
+        (status,) = Status.read(tmp_path).values()
+        assert (status.active, status.failed) == ({"a": Activity(2, "train", 0.5)}, {"b": "RuntimeError: no"})
+        writer.close()
+        (status,) = Status.read(tmp_path).values()
+        assert (status.active, status.failed) == ({}, {"b": "RuntimeError: no"})
+    assert Status.read(tmp_path) == {}
+
+
+def test_one_driver_leads_at_a_time_even_where_each_machine_keeps_its_locks_to_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(type(tmp_path), "lock", lambda self: nullcontext())
+    with sharing(tmp_path) as first:
+        assert first.leads
+        with sharing(tmp_path) as driver:
+            assert not driver.leads
+            assert not driver.lead()
+    with sharing(tmp_path) as driver:
+        assert driver.leads
+
+
+def test_who_writes_alone_keeps_drivers_from_leading_until_it_ends(root):
+    with ExitStack() as stack:
+        stack.enter_context(driving(root))
+        with sharing(root) as driver:
+            assert not driver.leads
+            stack.close()
+            assert driver.lead()
+
+
+def test_a_leader_that_is_heard_is_not_succeeded_and_a_silent_one_is(root, monkeypatch):
+    monkeypatch.setattr(claims, "lives", lambda name: None)  # drivers are on other machines
+    monkeypatch.setattr(status, "SUCCEED_EVERY", 0.01)
+    leader = Claims(root, renew=0.05)
+    with ExitStack() as stack, Claims(root, expire=2.0, look=0.0).open() as mine:
+        stack.enter_context(leader.open())
+        assert leader.take(LEADER)
+        driver = Driver(root, mine, _stack=stack)
+        assert not driver.succeed()
+        assert not driver.leads
+    leader.write()
+    assert leader.take(LEADER)  # and is killed
+    with ExitStack() as stack, Claims(root, expire=0.5, look=0.0).open() as mine:
+        assert Driver(root, mine, _stack=stack).succeed()
+
+
+def test_one_of_several_drivers_is_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(status, "LISTEN_EVERY", 0.01)
+    with sharing(tmp_path) as staying:
+        StatusWriter(staying.claims).update({}, {})
+        with sharing(tmp_path) as driver:
+            driver.claims.told = {**driver.claims.told, "pid": 7}
+            driver.claims.write()
+            stopping = threading.Thread(target=stop_drivers, args=(tmp_path, f"{socket.gethostname()}:7"))
+            stopping.start()
+            with pytest.raises(KeyboardInterrupt):
+                threading.Event().wait(20)
+        stopping.join()
+        assert list(Status.read(tmp_path)) == [staying.claims.driver]
+        assert stop_drivers(tmp_path, "elsewhere:7") is None
 
 
 def test_a_request_to_stop_is_heard_whatever_goes_on_and_none_from_before_the_start(tmp_path, monkeypatch):
@@ -104,11 +173,11 @@ def test_without_wall_times_no_time_left_is_estimated(plan):
     assert (row.doing, row.seconds_left) == ("cycle 3: train 25%", None)
 
 
-def test_a_damaged_status_is_one_sentence(tmp_path):
-    for content in (b"", b"[]", b"{}", b'{"active": {"a": 3}}', b'{"active": {}, "x": 1}', b"\xff"):
-        (tmp_path / STATUS).write_bytes(content)
-        with pytest.raises(UserError, match=r"status\.json is damaged; .* ask again"):
-            Status.read(tmp_path)
+def test_a_damaged_status_is_left_out(root):
+    with sharing(root) as driver:
+        for content in (b"", b"[]", b"{}", b'{"active": {"a": 3}}', b'{"active": {}, "x": 1}', b"\xff"):
+            (root / ".drivers" / driver.claims.driver).write_atomically(content)
+            assert Status.read(root) == {}
 
 
 @pytest.mark.parametrize(

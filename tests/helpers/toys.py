@@ -131,6 +131,18 @@ class Centroids(Learner):
         return NearestMean(safetensors.numpy.load_file(checkpoint)["means"])
 
 
+@dataclass(frozen=True)
+class Gated(Centroids):
+    """Trains once a file is there."""
+
+    gate: str = ""
+
+    def fit(self, dataset, training, checkpoint):
+        while not Path(self.gate).exists():
+            time.sleep(0.05)
+        super().fit(dataset, training, checkpoint)
+
+
 class Telling(Centroids):
     """Fails and tells in which process."""
 

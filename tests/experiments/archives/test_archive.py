@@ -1,9 +1,10 @@
+import io
 import json
 import zipfile
 
 import pytest
 
-from decomp.experiments.archives.archive import MANIFEST, Archive, is_archive
+from decomp.experiments.archives.archive import MANIFEST, Archive, file_of, is_archive, zipped
 from decomp.platform.errors import UserError
 from decomp.platform.storage.seals import seal, sha256
 
@@ -23,8 +24,26 @@ def rewritten(path, changed=None, dropped=(), added=None, manifest=None):
     return copy
 
 
-def a_record(archive):
-    return next(name for name in archive.manifest.files if name.endswith("cycle-0002/record.json"))
+def a_run(archive):
+    return next(name for name in archive.manifest.files if name.startswith("runs/"))
+
+
+def repacked(content, change):
+    """The zip of a run with other files: what `change` makes of them by their names."""
+    with zipfile.ZipFile(io.BytesIO(content)) as run:
+        files = {name: run.read(name) for name in run.namelist()}
+    return zipped(change(files), zipfile.ZIP_STORED)
+
+
+def with_a_run(archive, change):
+    """A copy of an archive in which the content of a run is another one, with its digest."""
+
+    def changed(fields, contents):
+        name = a_run(archive)
+        contents[name] = change(contents[name])
+        fields["files"][name] = sha256(contents[name])
+
+    return rewritten(archive.path, manifest=changed)
 
 
 def refusal(path):
@@ -34,6 +53,12 @@ def refusal(path):
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
     return message
+
+
+def test_runs_come_in_the_order_in_which_they_were_planned(archive, computed):
+    assert [run.spec.key for run in archive.runs() if run.spec.kind != "first"] == [
+        spec.key for spec in (*computed.references, *computed.runs)
+    ]
 
 
 def test_all_runs_are_read_with_their_own_cycles(archive, computed):
@@ -49,13 +74,13 @@ def test_all_runs_are_read_with_their_own_cycles(archive, computed):
 
 
 def test_a_file_that_is_not_what_was_exported_is_named(archive):
-    name = a_record(archive)
+    name = a_run(archive)
     content = zipfile.ZipFile(archive.path).read(name)
     assert f"{name} is not what was exported" in refusal(rewritten(archive.path, {name: content.replace(b"0", b"1")}))
 
 
 def test_missing_and_additional_files_are_named(archive):
-    name = a_record(archive)
+    name = a_run(archive)
     assert f"{name!r} is missing" in refusal(rewritten(archive.path, dropped=[name]))
     odd = rewritten(archive.path, added={"../../evil": b"x"})
     assert "'../../evil' is not in its manifest" in refusal(odd)
@@ -113,22 +138,32 @@ def test_a_run_of_another_key_is_refused_whatever_the_digests_say(archive, key):
     def renamed(fields, contents):
         old = next(iter(fields["runs"]))
         fields["runs"][key] = fields["runs"].pop(old)
-        for name in [name for name in contents if name.startswith(f"runs/{old}/")]:
-            new = name.replace(old, key)
-            contents[new] = contents.pop(name)
-            fields["files"][new] = fields["files"].pop(name)
+        contents[file_of(key)] = contents.pop(file_of(old))
+        fields["files"][file_of(key)] = fields["files"].pop(file_of(old))
 
     message = refusal(rewritten(archive.path, manifest=renamed))
     assert "is no key of a run" in message or "is no run of this version" in message
 
 
 def test_an_identity_that_was_edited_is_refused_whatever_the_digests_say(archive):
-    def edited(fields, contents):
-        name = next(name for name in contents if name.endswith("run.json"))
-        contents[name] = contents[name].replace(b'"seed": 0', b'"seed": 9').replace(b'"seed": 1', b'"seed": 9')
-        fields["files"][name] = sha256(contents[name])
+    def reseeded(files):
+        identity = files["run.json"].replace(b'"seed": 0', b'"seed": 9').replace(b'"seed": 1', b'"seed": 9')
+        return files | {"run.json": identity}
 
-    assert "is no run of this version" in refusal(rewritten(archive.path, manifest=edited))
+    assert "is no run of this version" in refusal(with_a_run(archive, lambda content: repacked(content, reseeded)))
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda content: b"PK no zip", "is no archive, or not all of one"),
+        (lambda content: repacked(content, lambda files: {}), "is no run of this version"),
+        (lambda content: repacked(content, lambda f: {n: c for n, c in f.items() if "timing" not in n}), "is missing"),
+        (lambda content: repacked(content, lambda files: files | {"../evil": b"x"}), "belongs to no cycle of its run"),
+    ],
+)
+def test_a_run_without_its_files_or_with_others_is_refused_whatever_the_digests_say(archive, change, fault):
+    assert fault in refusal(with_a_run(archive, change))
 
 
 def test_runs_need_their_shared_first_cycle(archive):

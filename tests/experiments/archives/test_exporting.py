@@ -15,6 +15,7 @@ from decomp.platform.storage.seals import sha256
 
 
 def test_an_archive_can_be_read_without_decomp(archive, computed):
+    (run, *_) = computed.stores(computed.runs)
     with zipfile.ZipFile(archive.path) as zipped:
         manifest = json.loads(zipped.read("manifest.json"))
         for name, digest in manifest["files"].items():
@@ -22,9 +23,10 @@ def test_an_archive_can_be_read_without_decomp(archive, computed):
         cycles = pq.read_table(io.BytesIO(zipped.read("cycles.parquet"))).to_pylist()
         classes = pq.read_table(io.BytesIO(zipped.read("class_cycles.parquet"))).to_pylist()
         assert pq.read_table(io.BytesIO(zipped.read("timings.parquet"))).num_rows == len(cycles)
-        assert not [name for name in zipped.namelist() if name.endswith("/model")]
-        (run, *_) = computed.stores(computed.runs)
-        regions = pq.read_table(io.BytesIO(zipped.read(f"runs/{run.spec.key}/cycle-0002/regions.parquet")))
+        of_run = zipfile.ZipFile(io.BytesIO(zipped.read(f"runs/{run.spec.key}.zip")))
+    with of_run:
+        assert not [name for name in of_run.namelist() if name.endswith("/model")]
+        regions = pq.read_table(io.BytesIO(of_run.read("cycle-0002/regions.parquet")))
         assert regions.equals(run.committed()[1].ledger.table)
     assert manifest["experiment"]["design"]["contrasts"] == [["decomp", "rand"]]
     assert len(cycles) == 2 * 2 * 3 + 2
@@ -58,7 +60,11 @@ def test_runs_that_are_not_finished_are_left_out(planned, tmp_path):
     run_locally(plan.experiment.root, *plan.references[:1], *plan.runs[:2])
     exported = export(Description.of(plan), plan.histories(), tmp_path / "part.zip")
     assert (exported.runs, exported.unfinished) == (3, 6)
-    assert len(list(Archive.open(tmp_path / "part.zip").runs())) == 4
+    archive = Archive.open(tmp_path / "part.zip")
+    assert len(list(archive.runs())) == 4
+    there = [spec.label for spec in (*plan.references[:1], *plan.runs[:2])]
+    everything = [spec.label for spec in (*plan.references, *plan.runs)]
+    assert list(archive.manifest.unfinished) == [label for label in everything if label not in there]
 
 
 def test_a_damaged_cycle_is_not_exported(computed, tmp_path):

@@ -62,7 +62,7 @@ def test_imported_runs_are_marked_everywhere(archive, planned, tmp_path):
     source = f"toy.zip (SHA-256 {archive.sha256[:12]}...)"
     sentence = f"Imported from {source}, not computed here: 6 run(s) of full annotation, rand, decomp."
     assert sentence in notes(mine, histories)
-    assert {row.doing for row in progress_of(mine, None)} == {"imported"}
+    assert {row.doing for row in progress_of(mine)} == {"imported"}
     assert sentence in compare(read_histories(mine.compared), "miou").caveats
     assert import_tags(histories[0].imported) == {"imported_from": "toy.zip", "imported_sha256": archive.sha256}
     assert import_tags(None) == {}

@@ -25,7 +25,7 @@ SAMPLERS = ("rand", "decomp", "uncert")
 
 @pytest.fixture
 def drawing(cohort):
-    classes = scored_classes(Tiny(), np.array([90, 9, 1]))
+    classes = scored_classes(Tiny.classes, {}, np.array([90, 9, 1]))
     return class_score_drawing(cohort, classes, "iou", {"ground": Spread.of([0.8]), "tree": None})
 
 
@@ -48,12 +48,17 @@ def test_rare_are_the_classes_of_the_lowest_quarter_that_are_below_half_of_an_ev
     class Five(Tiny):
         classes = ("a", "b", "c", "d", "e")
 
-    rare = [c.name for c in scored_classes(Five(), np.array([50, 5, 35, 9, 1])) if c.rare]
+    rare = [c.name for c in scored_classes(Five.classes, {}, np.array([50, 5, 35, 9, 1])) if c.rare]
     assert rare == ["b", "e"]  # the quarter of five, rounded up, is two; d is below 10 % too, but third
-    assert [c.name for c in scored_classes(Five(), np.array([50, 15, 15, 16, 4])) if c.rare] == ["e"]
-    assert not any(c.rare for c in scored_classes(Five(), np.array([20, 20, 20, 20, 20])))
-    assert [c.name for c in scored_classes(Five(), np.array([80, 5, 5, 5, 5])) if c.rare] == ["b", "c", "d", "e"]
-    unknown = scored_classes(Five(), None)
+    assert [c.name for c in scored_classes(Five.classes, {}, np.array([50, 15, 15, 16, 4])) if c.rare] == ["e"]
+    assert not any(c.rare for c in scored_classes(Five.classes, {}, np.array([20, 20, 20, 20, 20])))
+    assert [c.name for c in scored_classes(Five.classes, {}, np.array([80, 5, 5, 5, 5])) if c.rare] == [
+        "b",
+        "c",
+        "d",
+        "e",
+    ]
+    unknown = scored_classes(Five.classes, {}, None)
     assert [(c.name, c.share, c.rare) for c in unknown] == [(name, None, False) for name in Five.classes]
 
 
@@ -62,7 +67,7 @@ def test_nested_classes_have_the_share_of_all_their_members():
         classes = ("background", "kidney", "tumour", "cyst")
         nested = MappingProxyType({"kidney and masses": (1, 2, 3), "masses": (2, 3), "tumour": (2,)})
 
-    found = scored_classes(Nested(), np.array([900, 60, 30, 10]))
+    found = scored_classes(Nested.classes, Nested().scored, np.array([900, 60, 30, 10]))
     assert [(c.name, c.share, c.rare) for c in found] == [
         ("kidney and masses", 0.1, False),
         ("masses", 0.04, False),
@@ -72,7 +77,7 @@ def test_nested_classes_have_the_share_of_all_their_members():
 
 def test_every_class_has_a_row_per_sampler_with_the_full_annotation_beside_it(histories):
     full = finished_references(histories)
-    classes = scored_classes(Tiny(), pool_pixels(full))
+    classes = scored_classes(Tiny.classes, {}, pool_pixels(full))
     found = rows(class_score_table(join_cohorts(histories), full, classes, "iou"))
     assert len(found) == 3 * 2
     first = found[0]
@@ -84,7 +89,7 @@ def test_every_class_has_a_row_per_sampler_with_the_full_annotation_beside_it(hi
 
 def test_rare_classes_are_set_against_the_others(histories):
     full = finished_references(histories)
-    classes = [replace(c, rare=c.name == "tree") for c in scored_classes(Tiny(), pool_pixels(full))]
+    classes = [replace(c, rare=c.name == "tree") for c in scored_classes(Tiny.classes, {}, pool_pixels(full))]
     table = rare_class_table(join_cohorts(histories), full, classes, "iou")
     found = {row["sampler"]: row for row in rows(table)}
     assert (found["rand"]["rare_iou_mean"], found["rand"]["other_iou_mean"]) == (0.5, pytest.approx(0.65))

@@ -42,6 +42,13 @@ def test_what_differs_in_regions_or_start_or_has_a_sampler_twice_is_compared_by_
     assert joint == {label: label for label in ("2x3-4x4", other.budget.label)}
 
 
+def test_the_whole_pool_is_compared_with_the_first_of_several_budgets_of_images():
+    sparse = Budget(6, 1, (4, 4))
+    runs = [of(name, budget) for budget in (IMAGES, sparse) for name in ("rand", "decomp")]
+    joint = joint_budgets([*runs, of("clasp", POOL)])
+    assert joint == {"2x3-4x4": JOINT, "6x1-4x4": "6x1-4x4", "6-of-pool-3-4x4": JOINT}
+
+
 def test_samplers_of_joint_budgets_are_compared_with_each_other(tmp_path):
     runs = [
         fake_run(tmp_path, [0.2, 0.4, 0.5 + 0.1 * k], sampler=name, seed=seed, budget=budget, start=START)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -66,7 +67,9 @@ def test_too_few_blocks_are_said_with_how_many_more_would_do(source):
 
 def test_what_has_no_part_in_the_verdict_is_on_the_page(two, source):
     lost = source("lost", {"rand": [[0.1, 0.2]], "decomp": [[0.1, 0.3]]}, full=None)
-    text = text_of(parsed(verdict_page([with_design(two[0], oracles=("decomp",)), two[1], lost])))
+    part = replace(two[1], left_out=("rand/1x2-4x4/seed-7-fold-0", "decomp/1x2-4x4/seed-7-fold-0"))
+    text = text_of(parsed(verdict_page([with_design(two[0], oracles=("decomp",)), part, lost])))
+    assert "slides is not complete: 2 of 12 runs and full annotations were not finished when it was exported, " in text
     assert "lost: no full annotation is finished, so it cannot be set beside other data and is left out." in text
     assert "Oracle baselines, which read the truth, are shown but have no part in the verdict: decomp." in text
     assert "decomp (oracle baseline)" in text

@@ -48,6 +48,14 @@ def test_what_a_data_set_adds_is_seen_without_it(two):
     assert alone.without == {}
 
 
+def test_pairs_come_in_the_order_in_which_they_are_declared_first(two):
+    both = [
+        with_design(two[0], contrasts=(("decomp", "rand"), ("decomp", "uncert"))),
+        with_design(two[1], contrasts=(("uncert", "decomp"),)),
+    ]
+    assert [(p.pair.first, p.pair.second) for p in pool(both).pairs] == [("decomp", "rand"), ("decomp", "uncert")]
+
+
 def test_only_declared_pairs_are_tested_and_each_once(two):
     declared = [
         with_design(two[0], contrasts=(("decomp", "rand"),)),

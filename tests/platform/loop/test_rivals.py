@@ -118,6 +118,26 @@ def test_images_are_selected_jointly(tmp_path, images):
     assert [len(set(of_cycle)) for of_cycle in selected] == [2, 2, 2]
 
 
+@pytest.mark.parametrize("name", ["power", "softmax", "softrank"])
+def test_whole_images_are_drawn_by_noisy_uncertainty_whatever_the_shards(tmp_path, name):
+    sampler = Sampler("", Component(name, {"beta": {2: 1, 3: 4}}), Component("random"))
+    spec = replace(BASE, sampler=sampler, budget=Budget(2, 1, Component("image")), cycles=4)
+    run_locally(tmp_path / "one", spec)
+    run_locally(tmp_path / "two", spec.first)
+    learner = build_learner(BASE.learner)
+    dataset = learner.prepare(build_dataset(BASE.dataset))
+    workers = Halves([PoolShard(dataset, learner, "cpu") for _ in range(2)])
+    Loop(RunStore(tmp_path / "two", spec), dataset, workers).run()
+    assert results(tmp_path / "one") == results(tmp_path / "two")
+    other = replace(spec, seed=2)
+    run_locally(tmp_path / "one", other)
+    selected, otherwise = (
+        [folder.record.selected for folder in RunStore(tmp_path / "one", run).committed()[1:]] for run in (spec, other)
+    )
+    assert [len(of_cycle) for of_cycle in selected] == [2, 2, 2]
+    assert selected != otherwise
+
+
 def test_only_what_is_declared_of_annotated_regions_is_known():
     regions = Ledger()
     joined = Proposals.from_arrow(

@@ -10,7 +10,18 @@ from decomp.platform.components import build_selectors
 from decomp.platform.errors import UserError
 from decomp.platform.grid import Component, Sampler
 from decomp.platform.predictions import LEVELS, UncertaintyMap
-from decomp.platform.samplers.stochastic import PowerRegions, SoftmaxRegions, SoftrankRegions, power, softmax, softrank
+from decomp.platform.samplers import PoolView
+from decomp.platform.samplers.stochastic import (
+    PowerImages,
+    PowerRegions,
+    SoftmaxImages,
+    SoftmaxRegions,
+    SoftrankImages,
+    SoftrankRegions,
+    power,
+    softmax,
+    softrank,
+)
 from decomp.platform.samplers.tiny import KINDS, TinyImage, tiny_candidates, tiny_image
 from decomp.platform.schedule import value_at
 
@@ -69,6 +80,50 @@ def test_ranks_are_among_the_candidates_of_all_images():
     best = np.argsort(-candidates.uncertainty)
     expected = (1 / np.arange(1, 13)) / (1 / np.arange(1, 13)).sum()
     assert chisquare(np.bincount(first, minlength=12)[best], 2000 * expected).pvalue > 1e-4
+
+
+def of_images(*uncertainties, cycle=2):
+    n = len(uncertainties)
+    names = tuple(f"i{k}" for k in range(n))
+    return PoolView(names, np.full(n, 9), 2, uncertainty=np.array(uncertainties), cycle=cycle)
+
+
+@pytest.mark.parametrize(
+    ("selector", "odds"),
+    [
+        (PowerImages(2.0), [1, 4, 16, 64]),
+        (SoftmaxImages(3.0), np.exp(3 * np.array([0.1, 0.2, 0.4, 0.8]))),
+        (SoftrankImages(2.0), [1 / 16, 1 / 9, 1 / 4, 1]),
+    ],
+    ids=["power", "softmax", "softrank"],
+)
+def test_images_are_drawn_without_replacement_by_their_mean_uncertainty(selector, odds):
+    """The first with probability p_k, the second with p_k among those left, as a sample without replacement."""
+    p = np.array(odds) / np.sum(odds)
+    pairs = np.zeros((4, 4))
+    for seed in range(4000):
+        first, second = selector.select(of_images(0.1, 0.2, 0.4, 0.8), 2, np.random.default_rng(seed))
+        pairs[first, second] += 1
+    expected = p[:, None] * p / (1 - p[:, None])
+    apart = ~np.eye(4, dtype=bool)
+    assert not pairs[~apart].any()
+    assert chisquare(pairs[apart], 4000 * expected[apart]).pvalue > 1e-4
+
+
+def test_images_of_no_uncertainty_come_last_and_in_any_order():
+    orders = [PowerImages().select(of_images(0, 0.3, 0, 0.1, 0), 5, np.random.default_rng(s)) for s in range(300)]
+    assert all(set(order[:2]) == {1, 3} for order in orders)
+    assert chisquare(np.bincount([order[2] for order in orders], minlength=5)[[0, 2, 4]]).pvalue > 1e-4
+
+
+def test_the_noise_on_images_follows_the_cycle():
+    selector = PowerImages({2: 1e-3, 5: 1e9})
+    drawn = {2: set(), 5: set()}
+    for cycle, orders in drawn.items():
+        pool = of_images(0.1, 0.2, 0.3, 0.4, cycle=cycle)
+        orders |= {tuple(selector.select(pool, 4, np.random.default_rng(seed))) for seed in range(20)}
+    assert drawn[5] == {(3, 2, 1, 0)}
+    assert len(drawn[2]) > 5
 
 
 def test_beta_is_a_number_or_a_schedule():

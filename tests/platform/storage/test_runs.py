@@ -82,6 +82,21 @@ def test_losing_the_race_for_a_commit_keeps_the_winners_files(store):
     assert folder.checkpoint.read_bytes() == b"winner"
 
 
+def test_a_cycle_that_another_process_commits_at_the_moment_is_not_stranded(store, monkeypatch):
+    commit(store, 2)
+    published = type(store.path).published
+
+    def committed_meanwhile(path, prefix):
+        folders = published(path, prefix)
+        if "cycle-0003" not in folders and "cycle-0002" in folders:
+            commit(store, 3)
+        return folders
+
+    monkeypatch.setattr(type(store.path), "published", committed_meanwhile)
+    assert store.stranded() == []
+    assert len(store.committed()) == 3
+
+
 def test_a_failure_between_the_files_leaves_nothing_visible(folder_store, monkeypatch):
     monkeypatch.setattr(files, "sync", lambda path: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(OSError, match="No space"):

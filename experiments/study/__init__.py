@@ -1,0 +1,8 @@
+"""The study: what the paper claims, measured on data that this project can compute, and the page that tells it.
+
+measures      what a claim is about, as values of samplers by block
+claims        what the paper says, and the pairs that show whether it holds here
+outcomes      these pairs in each data set and over all of them, with a verdict each
+markdown      tables as Markdown
+page          the page, its figures and its table
+"""
