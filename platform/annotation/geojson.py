@@ -117,8 +117,8 @@ class GeoJson(AnnotationFormat):
         asked = [query for query in by_id.values() if query.id in frames]
         if not asked:
             raise UserError(
-                f"{file}: it holds the annotation of no query between {min(by_id)} and {max(by_id)}; export all "
-                f"annotations of an image into which a {SUFFIX} file of this cycle was imported."
+                f"{file}: it holds the window of no region of this cycle, such as {next(iter(by_id), 'none')}; export "
+                f"all annotations of an image into which a {SUFFIX} file of this cycle was imported."
             )
         if len({query.image for query in asked}) > 1:
             raise UserError(f"{file}: it mixes queries of several images; export the annotations image by image.")

@@ -46,8 +46,16 @@ class Annotation(TypedDict):
 
 
 class _Task(TypedDict):
-    data: dict[str, Any]
+    data: "_Data"
     annotations: list[Annotation]
+
+
+class _Data(TypedDict):
+    """What a task is about: in tasks that decomp wrote, a query."""
+
+    query: NotRequired[str]
+    image_id: NotRequired[str]
+    window: NotRequired[list[list[int]]]
 
 
 _EXPORT = pydantic.TypeAdapter(list[_Task])
@@ -65,8 +73,8 @@ def annotations(file: Path, queries: Sequence[Query]) -> Iterator[tuple[Query, A
     if tasks and not asked:
         other = tasks[0]["data"].get("query", "a task that decomp did not write")
         raise UserError(
-            f"{file}: it answers {other}, and none of {queries[0].id} to {queries[-1].id}; export the project into "
-            "which the tasks of this cycle were imported."
+            f"{file}: it answers {other}, and no region of this cycle, such as {next(iter(by_id), 'none')}; export the "
+            "project into which the tasks of this cycle were imported."
         )
     for task in asked:
         query = by_id[task["data"]["query"]]
@@ -99,18 +107,22 @@ def annotator(annotation: Annotation) -> str | None:
 
 def reason(annotation: Annotation) -> str | None:
     """What was written as the reason of a skip."""
-    texts = [result["value"].get("text") for result in annotation["result"] if result.get("from_name") == REASON]
-    lines = [line for text in texts for line in ([text] if isinstance(text, str) else text or [])]
-    return " ".join(map(str, lines)) or None
+    values = [result.get("value", {}) for result in annotation["result"] if result.get("from_name") == REASON]
+    return " ".join(str(line) for value in values for line in _listed(value.get("text"))) or None
 
 
 def class_name(result: Result, query: Query, file: Path) -> str:
     """The name of a shape's class; `UserError` if it has none, or several."""
-    names = result["value"].get(result["type"]) or []
+    names = _listed(result["value"].get(result["type"]))
     if len(names) != 1:
         said = f"the classes {', '.join(map(str, names))}" if names else "no class"
         raise UserError(f"{file}: a shape of {query.id} has {said}; give it one class.")
     return str(names[0])
+
+
+def _listed(value: Any) -> list[Any]:
+    """Texts and names come as lists, or alone."""
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def covered(result: Result, query: Query, file: Path) -> npt.NDArray[np.bool_]:

@@ -44,6 +44,8 @@ SNAP_LABELS, SLICER_COLOURS = "labels-itk-snap.txt", "labels-slicer.ctbl"
 
 GZIP_LEVEL = 1
 
+GREATEST = 2**31  # beyond all labels, and within what integers hold
+
 ROUNDING = 1e-3
 """How far a label stored as a float may be from a whole number."""
 
@@ -192,7 +194,7 @@ def _labels(file: Path, query: Query) -> npt.NDArray[np.integer[Any]]:
             raise UserError(
                 f"{file}: it holds {broken.flat[0]:g}, and labels are whole numbers; save them without interpolation."
             )
-        turned = whole.astype(np.int64)
+        turned = np.clip(whole, -GREATEST, GREATEST).astype(np.int64)
     return np.asarray(turned)
 
 

@@ -81,12 +81,12 @@ def classes_of(config):
     return [label.get("value") for label in brush][:-1]
 
 
-def answer_geojson(queries, truth, opened, only=None):
-    """Put GeoJSON with outlines of the true labels into a folder of the format `geojson`."""
-    classes = Classes(tuple(CODES), 255)
+def answer_geojson(queries, truth, opened, only=None, names=tuple(CODES)):
+    """Put GeoJSON with outlines of the true labels, and classes of ROIs, into a folder of the format `geojson`."""
     with tempfile.TemporaryDirectory() as scratch:
         answered = [one for number, one in enumerate(queries) if only is None or number in only]
-        GeoJson().write([replace(q, prediction=truth(q.image)[q.slices]) for q in answered], classes, Path(scratch))
+        drawn = [replace(one, prediction=truth(one.image)[one.slices]) for one in answered]
+        GeoJson().write(drawn, Classes(tuple(names), 255), Path(scratch))
         for file in Path(scratch).glob("*.geojson"):
             shutil.copy(file, opened / "answers" / file.name)
 
@@ -100,3 +100,17 @@ def answer_nifti(queries, truth, opened, only=None):
             if one.image == file.name.removesuffix(".nii.gz") and (only is None or number in only):
                 labels[one.slices] = truth(one.image)[one.slices]
         nibabel.save(nibabel.Nifti1Image(labels, volume.affine, volume.header), opened / "answers" / file.name)
+
+
+def spoiled(draw, value):
+    """A JSON value with one part of it replaced, or dropped, at random."""
+    if isinstance(value, dict | list) and value and draw(st.integers(0, 9)):
+        key = draw(st.sampled_from(sorted(value) if isinstance(value, dict) else range(len(value))))
+        changed = value.copy()
+        if draw(st.integers(0, 9)):
+            changed[key] = spoiled(draw, value[key])
+        else:
+            del changed[key]
+        return changed
+    others = [None, True, -1, 0, 3, 2.5, 1e300, "", "road", "x", [], {}, [1, 2], [[0, 0], [1, 1]], {"a": 1}, [None]]
+    return draw(st.sampled_from(others))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from helpers.layouts import picture, scene
+from helpers.nnunet_raw import LAYOUTS, save, write_layout
 from helpers.toy_runs import DECOMP
 from PIL import Image
 
@@ -15,6 +16,7 @@ from decomp.platform.annotation.folders import Folders
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets.base import IGNORE
 from decomp.platform.datasets.folder import Folder
+from decomp.platform.datasets.synthetic.phantom import Phantom
 from decomp.platform.datasets.synthetic.slides import Slides
 from decomp.platform.grid import Budget, Component
 from decomp.platform.loop.asked import read_answers, read_asked
@@ -174,6 +176,26 @@ def of_scenes(root, cycles):
     options = {"root": str(write_scenes(root / "data")), "codes": CODES}
     dataset = Component("helpers.annotators:Scenes", options)
     return LiveRun(root, dataset, Component("helpers.toys:Centroids"), Budget(2, 3, (8, 8)), cycles)
+
+
+def of_volumes(root, folder, region):
+    """A run of a tiny nnU-Net on a raw data set, in whose grid nothing is resampled."""
+    small = {"configuration": "3d_fullres", "features": [4, 8], "patch": [8, 16, 16], "batch": 2, "convolutions": 1}
+    short = {"max_epochs": 1, "iterations_per_epoch": 2, "mirroring": False, "augmentation": "light"}
+    learner = Component("nnunet", {**small, **short, "cache": str(root / "cache")})
+    return LiveRun(root, Component("nnunet", {"root": str(folder)}), learner, Budget(2, 2, region), cycles=2)
+
+
+def write_phantoms(root):
+    """Small phantoms as a raw data set of nnU-Net, three for training and one for the test; returns its folder."""
+    phantom = Phantom(cases=4, size=(20, 32, 32), root=str(root / "phantom"))
+    folder = write_layout(root, replace(LAYOUTS["kits"], test=1), cases=3)
+    for number, case in enumerate(phantom.case_ids()):
+        part = "Tr" if number < 3 else "Ts"
+        image, labels = phantom.image(case)[..., 0].astype(np.int16), phantom.labels(case)
+        save(folder / f"images{part}" / f"case_{number}_0000.nii.gz", image, (6, 6, 6))
+        save(folder / f"labels{part}" / f"case_{number}.nii.gz", labels, (6, 6, 6))
+    return folder
 
 
 def results(store):

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.annotating import CLASSES, WITH_NONE, asked, check, query
+from helpers.annotating import CLASSES, WITH_NONE, asked, check, query, spoiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -199,7 +199,7 @@ def test_what_does_not_fit_is_told_in_a_sentence(tmp_path):
     assert "has no class; give it one" in told(WINDOW, shape(None, [box(6, 4, 14, 10)]))
     outside = told(WINDOW, ALL_ROAD, shape("sky", [box(20, 1, 25, 3)]))
     assert "the annotation of class 'sky' at x 20, y 1 lies outside the windows of all queries" in outside
-    assert "holds the annotation of no query between cycle-0003-000 and cycle-0003-000" in told(ALL_ROAD)
+    assert "holds the window of no region of this cycle, such as cycle-0003-000" in told(ALL_ROAD)
     assert "is not where it was drawn" in told(shape("query", [box(3, 2, 7, 5)], name=QUERY.id), ALL_ROAD)
     line = {"type": "Feature", "geometry": {"type": "LineString", "coordinates": [[1, 2], [3, 4]]}, "properties": {}}
     assert "is not a GeoJSON FeatureCollection of polygons" in told(WINDOW, line)
@@ -330,4 +330,19 @@ def test_what_was_drawn_in_windows_of_earlier_cycles_is_passed_over(tmp_path):
     assert "lies outside the windows" in refused(
         tmp_path, [earlier, shape("sky", [box(27, 0, 29, 3)]), WINDOW, ALL_ROAD]
     )
-    assert "holds the annotation of no query" in refused(tmp_path, [earlier, there])
+    assert "holds the window of no region of this cycle" in refused(tmp_path, [earlier, there])
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_file_with_anything_spoiled_is_read_or_told(tmp_path, data):
+    described = {"name": QUERY.id, "metadata": {DESCRIPTION: "dark"}, "isLocked": True}
+    frame = shape(data.draw(st.sampled_from(["query", "skipped"])), [box(6, 4, 14, 10)], **described)
+    inner = shape("sky", [box(6, 4, 8, 5)], [box(9, 4, 10, 5), box(9.2, 4.2, 9.8, 4.8)])
+    hand_back(tmp_path, spoiled(data.draw, [frame, shape("road", [box(6, 4, 14, 10)], childObjects=[inner])]))
+    try:
+        found, told = answers(tmp_path, [QUERY]), "exported.geojson: "
+    except UserError as error:
+        found, told = [], str(error)
+    assert "exported.geojson: " in told
+    assert all(answer.labels is None or answer.labels.shape == (6, 8) for answer in found)

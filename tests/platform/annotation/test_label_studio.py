@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import pytest
-from helpers.annotating import CLASSES, WITH_NONE, asked, check, query, with_files
+from helpers.annotating import CLASSES, WITH_NONE, asked, check, query, spoiled, with_files
 from helpers.pictures import jpeg, png
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -424,3 +424,22 @@ def test_pictures_that_nnunet_reads_as_volumes_of_one_slice_are_pictures(picture
 def test_a_picture_that_has_changed_its_size_is_told(picture, cycle):
     with pytest.raises(UserError, match=r"a.png: it has 20 x 30 pixels, and had 20 x 31 when its"):
         LabelStudio().write([query((H, W + 1), WINDOW, files=[picture])], CLASSES, cycle)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_an_export_with_anything_spoiled_is_read_or_told(picture, cycle, data):
+    mask = np.eye(6, 8) > 0
+    one = query((H, W), WINDOW, files=[picture], mask=mask, prediction=np.ones((6, 8), np.uint8))
+    (task,) = written(cycle, [one])
+    said = {"type": "textarea", "from_name": "reason", "value": {"text": ["dark"]}}
+    ring = outlined([(6, 4), (14, 4), (14, 10), (6, 10)], "road")
+    result = [*task["predictions"][0]["result"], ring, everywhere("sky"), said]
+    skipped = data.draw(st.booleans())
+    export(cycle, spoiled(data.draw, submitted(task, result, was_cancelled=skipped)))
+    try:
+        found, told = answers(cycle, [one]), "project-1.json: "
+    except UserError as error:
+        found, told = [], str(error)
+    assert "project-1.json: " in told
+    assert all(answer.labels is None or answer.labels.shape == (6, 8) for answer in found)

@@ -340,3 +340,19 @@ def test_volumes_that_were_edited_with_itk_come_back_however_they_are_turned(sca
     SimpleITK.WriteImage(edited, str(cycle / "answers" / "case_1.nii.gz"))
     (answer,) = answers(cycle, [one])
     np.testing.assert_array_equal(answer.labels, truth)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_volume_with_any_byte_of_its_header_changed_is_read_or_told(scan, cycle, data):
+    one = in_slice(scan, prediction=np.ones((1, 6, 8), np.uint8))
+    written(cycle, [one])
+    content = bytearray(gzip.decompress((cycle / "case_1.nii.gz").read_bytes()))
+    content[data.draw(st.integers(0, 351))] = data.draw(st.integers(0, 255))
+    (cycle / "answers" / "case_1.nii.gz").write_bytes(gzip.compress(bytes(content), 1))
+    try:
+        found, told = answers(cycle, [one]), f"{cycle / 'answers'}/"
+    except UserError as error:
+        found, told = [], str(error)
+    assert told.startswith(f"{cycle / 'answers'}/")
+    assert all(answer.labels is None or answer.labels.shape == one.size for answer in found)

@@ -52,7 +52,7 @@ def test_rings_have_no_corner_on_a_straight_line(mask):
 @given(MASKS, st.integers(-3, 9), st.integers(-3, 9))
 def test_a_window_is_filled_as_the_same_place_of_the_whole(mask, top, left):
     window = (top, top + 4), (left, left + 5)
-    padded = np.pad(mask, 12)[top + 12 : top + 16, left + 12 : left + 17]
+    padded = np.pad(mask, 20)[top + 20 : top + 24, left + 20 : left + 25]
     filled = [fill(polygon, window) for polygon in trace(mask)]
     assert (np.sum(filled, axis=0, initial=0) == padded).all() if filled else not padded.any()
 

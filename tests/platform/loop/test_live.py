@@ -2,13 +2,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.annotators import LiveRun, answer_folders, answer_rois, fill_in, of_scenes, results
-from helpers.nnunet_raw import LAYOUTS, save, write_layout
+from helpers.annotators import (
+    LiveRun,
+    answer_folders,
+    answer_rois,
+    fill_in,
+    of_scenes,
+    of_volumes,
+    results,
+    write_phantoms,
+)
+from helpers.nnunet_raw import LAYOUTS, write_layout
 from helpers.toy_runs import ROI, SLIDES
 
 from decomp.platform.annotation.answered import with_answers
 from decomp.platform.components import build_dataset
-from decomp.platform.datasets.synthetic.phantom import Phantom
 from decomp.platform.errors import UserError
 from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.loop.asked import read_answers
@@ -47,31 +55,16 @@ def test_rois_are_answered_by_their_classes(tmp_path):
     assert results(live.answer_all()) == results(live.simulate())
 
 
-def live_volumes(root, folder, region):
-    """A run of a tiny nnU-Net on a raw data set, in whose grid nothing is resampled."""
-    small = {"configuration": "3d_fullres", "features": [4, 8], "patch": [8, 16, 16], "batch": 2, "convolutions": 1}
-    short = {"max_epochs": 1, "iterations_per_epoch": 2, "mirroring": False, "augmentation": "light"}
-    learner = Component("nnunet", {**small, **short, "cache": str(root / "cache")})
-    return LiveRun(root, Component("nnunet", {"root": str(folder)}), learner, Budget(2, 2, region), cycles=2)
-
-
 @pytest.mark.parametrize(("layout", "region"), [("hippocampus", (1, 8, 8)), ("acdc", (2, 6, 6))])
 def test_true_answers_about_volumes_give_the_results_of_the_simulation_byte_for_byte(tmp_path, layout, region):
-    live = live_volumes(tmp_path, write_layout(tmp_path, replace(LAYOUTS[layout], test=1), cases=3), region)
+    live = of_volumes(tmp_path, write_layout(tmp_path, replace(LAYOUTS[layout], test=1), cases=3), region)
     store = live.answer_all()
     assert len(store.committed()) == 2
     assert results(store) == results(live.simulate())
 
 
 def test_true_answers_about_the_phantom_give_the_results_of_the_simulation_byte_for_byte(tmp_path):
-    phantom = Phantom(cases=4, size=(20, 32, 32), root=str(tmp_path / "phantom"))
-    folder = write_layout(tmp_path, replace(LAYOUTS["kits"], test=1), cases=3)
-    for number, case in enumerate(phantom.case_ids()):
-        part = "Tr" if number < 3 else "Ts"
-        image, labels = phantom.image(case)[..., 0].astype(np.int16), phantom.labels(case)
-        save(folder / f"images{part}" / f"case_{number}_0000.nii.gz", image, (6, 6, 6))
-        save(folder / f"labels{part}" / f"case_{number}.nii.gz", labels, (6, 6, 6))
-    live = live_volumes(tmp_path, folder, (9, 20, 20))
+    live = of_volumes(tmp_path, write_phantoms(tmp_path), (9, 20, 20))
     store = live.answer_all()
     assert max(store.committed()[-1].record.annotated.class_pixels[1:]) > 0
     assert results(store) == results(live.simulate())
