@@ -127,7 +127,7 @@ def _voxels(file: Path) -> npt.NDArray[Any]:
     from decomp.platform.datasets.formats.nnunet_reader import NnUNetReader, reader_for
 
     try:
-        if file.name.lower().endswith((".nii", ".nii.gz")):
+        if file.name.lower().endswith(".nii.gz"):
             return np.asarray(Nifti().voxels(file)[0])
         return np.asarray(NnUNetReader(reader_for("".join(file.suffixes[-1:]), file), False).voxels(file)[0])
     except DamageError as error:

@@ -157,10 +157,11 @@ def test_writing_again_leaves_alone_what_the_annotator_has_done(queries, folder)
     assert (folder / "images" / "cycle-0001-001.png").is_file()
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii"])
 @pytest.mark.parametrize("window", [((3, 9), (2, 10), (4, 5)), ((3, 9), (2, 10), (4, 7)), ((5, 6), (2, 10), (4, 9))])
-def test_a_window_of_a_volume_comes_back_in_the_voxels_of_its_file(tmp_path, window):
+def test_a_window_of_a_volume_comes_back_in_the_voxels_of_its_file(tmp_path, window, ending):
     voxels = np.random.default_rng(2).integers(0, 900, (12, 14, 10)).astype(np.int16)
-    file = tmp_path / "case_0000.nii.gz"
+    file = tmp_path / f"case_0000{ending}"
     nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.0, 1.0, 3.0, 1.0])), file)
     truth = np.random.default_rng(3).integers(0, 3, voxels.shape).astype(np.uint8)
     query = Query("cycle-0001-001", "case", (file,), voxels.shape, window)
