@@ -5,4 +5,5 @@ claims        what the paper says, and the pairs that show whether it holds here
 outcomes      these pairs in each data set and over all of them, with a verdict each
 markdown      tables as Markdown
 page          the page, its figures and its table
+command       what makes and writes them
 """
