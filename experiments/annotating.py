@@ -43,7 +43,7 @@ def annotate(
         plan = plan_of(file, overrides)
         run = only_run(file, plan)
         check_data(file, plan)
-        for change in plan.changes(plan.histories()):
+        for change in plan.changes(plan.histories()) or begins_beside_others(plan, run):
             CONSOLE.print(change, markup=False, highlight=False, soft_wrap=True)
         again = shlex.join([program(), "annotate", str(file), *(overrides or [])])
         with driving(plan.experiment.root), CONSOLE.status("Reading") as status:
@@ -80,6 +80,19 @@ def only_run(file: Path, plan: Plan) -> RunSpec:
         )
     (run,) = plan.runs
     return run
+
+
+def begins_beside_others(plan: Plan, run: RunSpec) -> list[str]:
+    """A sentence if nothing is asked yet for a run, although something was for others of the experiment; else none."""
+    from decomp.platform.storage.runs import RunStore
+
+    folder = plan.experiment.folder / FOLDER
+    if RunStore(plan.experiment.root, run.first).path.exists() or not any(folder.glob("*/cycle-0001")):
+        return []
+    return [
+        f"{plan.experiment.name}: this is another run than those annotated before, so it begins with its first cycle; "
+        f"what was annotated for them stays in {folder} and is not mixed in."
+    ]
 
 
 def advance(plan: Plan, run: RunSpec, *, leave_out: bool = False, status: "Status | None" = None) -> "Pending | None":
@@ -153,7 +166,12 @@ def sentences(plan: Plan, pending: "Pending | None", again: str) -> list[str]:
     from decomp.platform.components import build_format
 
     if pending is None:
-        return [f"{plan.experiment.name}: all cycles are annotated; 'decomp report' shows the results."]
+        (store,) = plan.stores(plan.runs)
+        done, planned = len(store.committed()), store.spec.cycles
+        what = "all cycles are annotated"
+        if done < planned:
+            what = f"no region of the pool is left to select after cycle {done} of {planned}, so the run is finished"
+        return [f"{plan.experiment.name}: {what}; 'decomp report' shows the results."]
     advice = build_format(plan.experiment.annotation).advice(Path(os.path.relpath(pending.opened)))
     come = f"{pending.answered} of {pending.total} regions are annotated"
     come += f", {pending.skipped} skipped" if pending.skipped else ""

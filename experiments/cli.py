@@ -165,7 +165,7 @@ def report(
         if not any(history.cycles for history in histories[file]):
             raise UserError(
                 f"{file}: nothing is computed yet in {plan.experiment.root}{if_missing(plan.experiment)}; type "
-                f"'{program()} run' first."
+                f"'{program()} {'run' if plan.dataset.labelled else 'annotate'}' first."
             )
     for file, plan in plans.items():
         if len(plans) > 1:

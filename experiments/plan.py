@@ -89,6 +89,11 @@ class Plan:
         """Folders of what reports and MLflow show: references and runs, which hold their shared first cycles."""
         return self.stores((*self.references, *self.runs))
 
+    def check_labelled(self) -> None:
+        """See that the labels of the pool are there to be revealed; `UserError` where people give them."""
+        if not self.dataset.labelled:
+            raise UserError("dataset: people label the images of the pool, so type 'decomp annotate' instead.")
+
     def data_problems(self) -> list[str]:
         """Damage of the data, a sentence each; if there is none, splits without an image or a labelled pixel, and then
         why the learner cannot train on the data."""

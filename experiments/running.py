@@ -13,7 +13,6 @@ from decomp.experiments.plan import Plan
 from decomp.experiments.report.run_history import RunHistory
 from decomp.experiments.status import Driver, StatusWriter
 from decomp.experiments.tracking.mirror import MirrorThread
-from decomp.platform.errors import UserError
 from decomp.platform.storage.runs import RunStore
 
 NODES_PATIENCE = 60.0
@@ -90,8 +89,7 @@ def _compute(
     *,
     verbose: bool,
 ) -> list[Outcome]:
-    if not plan.dataset.labelled:
-        raise UserError("dataset: people label the images of the pool, so type 'decomp annotate' instead.")
+    plan.check_labelled()
     root = plan.experiment.root
     session.start(address, verbose=verbose)
     waiting = True

@@ -164,6 +164,7 @@ def submit(
     if array is not None and nodes is not None:
         raise UserError("give --array (jobs that share the runs) or --nodes (one job with one Ray), not both.")
     plan = plan_of(file, overrides)
+    plan.check_labelled()
     check_data(file, plan)
     missing = plan.missing(plan.histories())
     if not missing:

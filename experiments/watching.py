@@ -7,6 +7,7 @@ import typer
 
 from decomp.experiments.arguments import if_missing
 from decomp.experiments.console import CONSOLE, show
+from decomp.experiments.lock import is_driven
 from decomp.experiments.plan import Plan
 from decomp.experiments.schema import Experiment
 from decomp.experiments.status import Status, active_table, progress_of, stop_drivers
@@ -26,7 +27,8 @@ def show_status(plan: Plan) -> None:
     done = f"{count['finished'] + count['imported']} of {len(rows)} runs finished"
     done += f" ({count['imported']} imported)" if count["imported"] else ""
     cycles = f"{sum(row.done for row in rows)} of {sum(row.cycles for row in rows)} cycles"
-    by = f"driven by {', '.join(status.sentence for status in statuses)}" if statuses else "nobody works on it"
+    by = "another command works on it" if is_driven(root) else "nobody works on it"
+    by = f"driven by {', '.join(status.sentence for status in statuses)}" if statuses else by
     typer.echo(
         f"{plan.experiment.name}: {done}, {count['waiting']} waiting in {root}{if_missing(plan.experiment)}; "
         f"{cycles}; {by}."

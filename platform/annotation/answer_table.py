@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from decomp.platform.annotation.exchange import label_named, modified, noting, write_once
 from decomp.platform.annotation.query import Answer, Classes, Query
+from decomp.platform.datasets.formats.header import BrokenFile, opened
 from decomp.platform.errors import UserError
 
 TABLE = "answers.csv"
@@ -53,35 +54,56 @@ class AnswerTable:
         """Write it with a line for each region, unless it is there."""
         write_once(self.file, csv_text(COLUMNS, map(_row, self._queries)))
 
-    def read(self) -> dict[str, Line]:
-        """Its lines by query; none where there is no table.
+    def read(self, mistakes: list[str]) -> dict[str, Line]:
+        """Its lines by query; none where there is no table. What is wrong is noted and hides no other line."""
+        known = {query.id for query in self._queries}
+        given: dict[str, list[Line]] = {}
+        with noting(mistakes):
+            for cells in self._rows():
+                with noting(mistakes):
+                    query, line = self._line(cells, known)
+                    given.setdefault(query, []).extend([] if line == NOTHING else [line])
+        for query, own in given.items():
+            if len(set(own)) > 1:
+                mistakes.append(f"{self.file}: there are several lines for {query}; keep one.")
+        return {query: own[0] for query, own in given.items() if len(set(own)) == 1}
+
+    def _rows(self) -> Iterator[dict[str, str]]:
+        """The cells of each line that has any, by the name of the column.
 
         Raises:
-            UserError: if it is no such table, or names a region of another cycle.
+            UserError: if it cannot be read, or is no such table.
         """
         try:
-            text = self.file.read_bytes().decode("utf-8-sig")
-        except FileNotFoundError:
-            return {}
+            with opened(self.file) as stream:
+                text = stream.read().decode("utf-8-sig")
+        except BrokenFile as error:
+            if not self.file.exists() and not self.file.is_symlink():
+                return
+            raise UserError(f"{self.file} {error.what}; {error.mend}.") from error
         except UnicodeDecodeError as error:
-            raise UserError(f"{self.file} is no text in UTF-8; save it as that.") from error
-        first = text.partition("\n")[0]
-        rows = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
-        if missing := [name for name in ANSWER_COLUMNS if name not in (rows.fieldnames or ())]:
-            raise UserError(f"{self.file} has no column {missing[0]!r}; it needs {', '.join(ANSWER_COLUMNS)}.")
-        known, lines = {query.id for query in self._queries}, {}
+            raise UserError(f"{self.file} is no text in UTF-8; save it as that (in Excel: 'CSV UTF-8').") from error
+        lines = [line for line in io.StringIO(text, newline=None) if line.strip()]
+        first = lines[0] if lines else ""
+        reader = csv.reader(lines, delimiter=max(",;\t", key=first.count))
         try:
-            filled = [{name: (row[name] or "").strip() for name in ANSWER_COLUMNS} for row in rows]
+            heads = [head.strip().lower() for head in next(reader, [])]
+            if missing := [name for name in ANSWER_COLUMNS if name not in heads]:
+                raise UserError(f"{self.file} has no column {missing[0]!r}; it needs {', '.join(ANSWER_COLUMNS)}.")
+            for row in reader:
+                cells = dict(zip(heads, map(str.strip, row), strict=False))
+                cells = {name: cells.get(name, "") for name in ANSWER_COLUMNS}
+                if any(cells.values()):
+                    yield cells
         except csv.Error as error:
             raise UserError(f"{self.file} is no table of comma-separated values ({error}); save it as that.") from error
-        for values in filled:
-            if not any(values.values()):
-                continue
-            if values["query"] not in known:
-                raise UserError(f"{self.file}: there is no region {values['query']!r} in this cycle; remove the line.")
-            seconds = self._seconds(values["query"], values["seconds"])
-            lines[values["query"]] = Line(values["class"], values["skipped"], values["annotator"] or None, seconds)
-        return lines
+
+    def _line(self, cells: Mapping[str, str], known: Collection[str]) -> tuple[str, Line]:
+        query = cells["query"]
+        if query not in known:
+            raise UserError(f"{self.file}: there is no region {query!r} in this cycle; remove the line.")
+        seconds = self._seconds(query, cells["seconds"])
+        return query, Line(cells["class"], cells["skipped"], cells["annotator"] or None, seconds)
 
     def answer(self, query: Query, line: Line, classes: Classes) -> Answer | None:
         """The answer that a line gives for a whole region, if it gives one.
@@ -101,10 +123,7 @@ class AnswerTable:
 
     def read_answers(self, classes: Classes, mistakes: list[str]) -> tuple[dict[str, Line], dict[str, Answer]]:
         """Its lines, and the answers that they give for whole regions, by query; what is wrong is noted."""
-        lines: dict[str, Line] = {}
-        answers: dict[str, Answer] = {}
-        with noting(mistakes):
-            lines = self.read()
+        lines, answers = self.read(mistakes), dict[str, Answer]()
         for query in self._queries:
             with noting(mistakes):
                 answer = self.answer(query, lines.get(query.id, NOTHING), classes)

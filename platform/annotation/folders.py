@@ -13,9 +13,10 @@ from typing_extensions import override
 from decomp.platform.annotation.answer_table import NOTHING, TABLE, AnswerTable, Line, csv_text
 from decomp.platform.annotation.colours import class_colours
 from decomp.platform.annotation.crops import Slices, surroundings_of, windows_of
-from decomp.platform.annotation.exchange import modified, prepare, write_once
+from decomp.platform.annotation.exchange import modified, prepare, raise_noted, write_once
 from decomp.platform.annotation.formats import AnnotationFormat, checked_labels
 from decomp.platform.annotation.query import Answer, Classes, Query
+from decomp.platform.datasets.base import IGNORE
 from decomp.platform.datasets.formats.codes import Codes
 from decomp.platform.datasets.formats.header import BrokenFile
 from decomp.platform.datasets.formats.rasters import inspect, read_mask
@@ -83,7 +84,7 @@ class Folders(AnnotationFormat):
     def read(self, queries: Sequence[Query], classes: Classes, folder: Path) -> Iterator[Answer]:
         mistakes: list[str] = []
         table = AnswerTable(folder, queries)
-        lines = table.read()
+        lines = table.read(mistakes)
         masks = _masks(folder / MASKS, queries, mistakes)
         for query in queries:
             line = lines.get(query.id, NOTHING)
@@ -94,8 +95,7 @@ class Folders(AnnotationFormat):
             else:
                 if answer is not None:
                     yield answer
-        if mistakes:
-            raise UserError("\n".join(mistakes))
+        raise_noted(mistakes)
 
 
 def _answer(query: Query, line: Line, masks: Mapping[int, Path], classes: Classes, table: AnswerTable) -> Answer | None:
@@ -118,11 +118,11 @@ def _answer(query: Query, line: Line, masks: Mapping[int, Path], classes: Classe
 def _read(file: Path, inside: npt.NDArray[np.bool_], query: Query, classes: Classes) -> npt.NDArray[np.uint8]:
     """The labels that a mask holds, shape (H, W), which is that of `inside`, the pixels that count."""
     codes = {label: label for label in range(len(classes.names))}
+    shown = {red << 16 | green << 8 | blue: label for label, (red, green, blue) in enumerate(class_colours(len(codes)))}
     try:
-        coloured = inspect(file).colours == "rgb"
-        if coloured:
-            colours = class_colours(len(classes.names))
-            codes = {red << 16 | green << 8 | blue: label for label, (red, green, blue) in enumerate(colours)}
+        colours = inspect(file).colours
+        coloured = colours == "rgb" or (colours == "palette" and _shows_classes(file, shown))
+        codes = shown if coloured else codes
         values, step = read_mask(file, coloured)
     except BrokenFile as error:
         raise UserError(f"{file} {error.what}; {error.mend}.") from error
@@ -145,6 +145,20 @@ def _read(file: Path, inside: npt.NDArray[np.bool_], query: Query, classes: Clas
             f"{file}: {table.name(unknown[0])} is no class; {CLASSES} has the values and colours of the classes."
         )
     return labels
+
+
+def _shows_classes(file: Path, shown: Mapping[int, int]) -> bool:
+    """Whether all colours of a palette mask are those of classes, so that they count: programs put the palette, and
+    with it the values, in an order of their own.
+
+    Raises:
+        BrokenFile: if they did so, and other colours are there as well.
+    """
+    values = read_mask(file, False).values
+    labels, others = Codes(shown, True).decode(read_mask(file, True).values)
+    if others and ((labels != IGNORE) & (labels != values)).any():
+        raise BrokenFile("has a palette in another order, so its values are no classes", "save it as 8-bit grey")
+    return not others
 
 
 def _masks(folder: Path, queries: Sequence[Query], mistakes: list[str]) -> dict[str, dict[int, Path]]:

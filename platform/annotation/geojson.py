@@ -35,6 +35,8 @@ from decomp.platform.annotation.formats import AnnotationFormat
 from decomp.platform.annotation.geojson_shapes import Shape, extent, read_shapes
 from decomp.platform.annotation.outlines import Ring, trace
 from decomp.platform.annotation.query import Answer, Classes, Query
+from decomp.platform.datasets.formats.header import BrokenFile
+from decomp.platform.datasets.formats.rasters import inspect
 from decomp.platform.errors import UserError
 
 SUFFIX = ".geojson"
@@ -74,6 +76,7 @@ class GeoJson(AnnotationFormat):
         for image, asked in by_image(queries).items():
             file = folder / f"{file_name(image)}{SUFFIX}"
             if not file.exists():
+                _check_upright(asked[0])
                 features = [feature for query in asked for feature in _features(as_picture(query), classes)]
                 write_once(file, json.dumps({"type": "FeatureCollection", "features": features}).encode())
         AnswerTable(folder, queries).write()
@@ -112,7 +115,7 @@ class GeoJson(AnnotationFormat):
         self, file: Path, by_id: Mapping[str, Query], classes: Classes, mistakes: list[str]
     ) -> Iterator[Answer]:
         """The answers in a file; what is wrong with single queries or shapes is noted."""
-        shapes = list(read_shapes(file))
+        shapes = list(read_shapes(file, mistakes))
         frames = {shape.name: shape for shape in shapes if shape.name in by_id}
         asked = [query for query in by_id.values() if query.id in frames]
         if not asked:
@@ -168,6 +171,20 @@ def _features(query: Query, classes: Classes) -> Iterator[dict[str, Any]]:
             if outlined:
                 polygons = [[_moved(ring, query) for ring in polygon] for polygon in outlined]
                 yield _feature(f"{query.id} {name}", None, name, tints[label], polygons)
+
+
+def _check_upright(query: Query) -> None:
+    """That QuPath, which does not turn images, shows the one of a query upright, as its coordinates are."""
+    for file in query.files if len(as_picture(query).shape) == 2 else ():
+        try:
+            lies = inspect(file).orientation != 1
+        except BrokenFile as error:
+            raise UserError(f"{file}: it {error.what}; {error.mend}.") from error
+        if lies:
+            raise UserError(
+                f"{file}: it is stored lying on its side, as which QuPath shows it; save it upright, or choose another "
+                "annotation.format."
+            )
 
 
 def _feature(

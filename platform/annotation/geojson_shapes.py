@@ -107,6 +107,10 @@ class _MultiPolygon(TypedDict):
     coordinates: Annotated[list[Annotated[list[_Ring], Field(min_length=1)]], Field(min_length=1)]
 
 
+class _NoArea(TypedDict):
+    type: Literal["Point", "MultiPoint", "LineString", "MultiLineString", "GeometryCollection"]
+
+
 class _Class(TypedDict):
     name: NotRequired[str | None]
     names: NotRequired[list[str]]
@@ -121,7 +125,7 @@ class _Properties(TypedDict):
 
 class _Feature(TypedDict):
     type: Literal["Feature"]
-    geometry: Annotated[_Polygon | _MultiPolygon, Field(discriminator="type")]
+    geometry: Annotated[_Polygon | _MultiPolygon | _NoArea, Field(discriminator="type")]
     properties: NotRequired[_Properties | None]
 
 
@@ -133,8 +137,8 @@ class _Collection(TypedDict):
 _FILE: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(_Collection)
 
 
-def read_shapes(file: Path) -> Iterator[Shape]:
-    """All annotations in a file, those within others after these.
+def read_shapes(file: Path, mistakes: list[str]) -> Iterator[Shape]:
+    """All annotations in a file that mark areas, those within others after these; others are noted as mistakes.
 
     Raises:
         UserError: if it cannot be read, or is no GeoJSON FeatureCollection of polygons.
@@ -147,11 +151,18 @@ def read_shapes(file: Path) -> Iterator[Shape]:
         waiting += reversed(properties.get("childObjects", []))
         class_of = properties.get("classification") or {}
         names = class_of.get("names") or [class_of.get("name")]
+        class_name = ": ".join(names) if names[0] else None
+        kind = feature["geometry"]["type"]
+        if kind not in ("Polygon", "MultiPolygon"):
+            mistakes.append(
+                f"{file}: an annotation of class {class_name!r} is a {kind}, which marks no area; delete it."
+            )
+            continue
         coordinates = feature["geometry"]["coordinates"]
-        polygons = [coordinates] if feature["geometry"]["type"] == "Polygon" else coordinates
+        polygons = [coordinates] if kind == "Polygon" else coordinates
         yield Shape(
             properties.get("name"),
-            ": ".join(names) if names[0] else None,
+            class_name,
             (properties.get("metadata") or {}).get(DESCRIPTION) or None,
             tuple(tuple(_ring(ring) for ring in polygon) for polygon in polygons),
         )

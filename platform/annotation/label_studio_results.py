@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ class Annotation(TypedDict):
     completed_by: NotRequired[dict[str, Any] | int | str | None]
     created_at: NotRequired[str | None]
     updated_at: NotRequired[str | None]
-    lead_time: NotRequired[float | None]
+    lead_time: NotRequired[Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] | None]
 
 
 class _Task(TypedDict):
@@ -69,7 +69,7 @@ def annotations(file: Path, queries: Sequence[Query]) -> Iterator[tuple[Query, A
     """
     by_id = {query.id: query for query in queries}
     tasks = read_json(file, _EXPORT, "an export of Label Studio in its format JSON")
-    asked = [task for task in tasks if task["data"].get("query") in by_id]
+    asked = [task for task in tasks if str(task["data"].get("query")) in by_id]
     if tasks and not asked:
         other = tasks[0]["data"].get("query", "a task that decomp did not write")
         raise UserError(

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from decomp.experiments.cli import app
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
+from decomp.experiments.status import driving
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets.synthetic.digits import Digits
 from decomp.platform.loop.asked import read_asked
@@ -230,3 +231,34 @@ def test_a_pool_that_has_changed_starts_anew_and_that_is_told(scenes):
     assert "cycle 1: 0 of 6 regions" in out
     assert "the data changed: 1 run(s) start anew" in out
     assert len(list((scenes / "runs" / "mine" / "annotation").glob("*/cycle-0001"))) == 2
+
+
+def test_a_run_that_begins_beside_others_is_told_once(scenes):
+    file = write_experiment(scenes, dataset={"codes": CODES})
+    sentence = "this is another run than those annotated before, so it begins with its first cycle"
+    other = "budgets=[{n_image: 1, n_region: 2, region: [16, 16], cycles: 3}]"
+    printed = [decomp("annotate", file, *changed)[1] for changed in ([], [other], [other], ["samplers=[rand]"])]
+    assert [sentence in out for out in printed] == [False, True, False, False]
+
+
+def test_a_pool_in_which_nothing_is_left_to_select_ends_the_run(scenes):
+    file = write_experiment(
+        scenes, dataset={"codes": CODES}, budgets=[{"n_image": 6, "n_region": 9, "region": [32, 32], "cycles": 3}]
+    )
+    truth = build_dataset(make_plan(load_experiment(file)).experiment.dataset.with_options({"labelled": True})).labels
+    printed = annotate_all(file, truth, cycles=1)
+    assert "no region of the pool is left to select after cycle 1 of 3, so the run is finished" in printed[-1]
+
+
+def test_other_commands_name_annotate(scenes):
+    file = write_experiment(scenes, dataset={"codes": CODES})
+    assert " annotate' first." in decomp("report", file)[1]
+    assert "type 'decomp annotate' instead" in decomp("submit", file, "--dry-run")[1]
+
+
+def test_status_tells_that_the_command_is_at_work(scenes):
+    file = write_experiment(scenes, dataset={"codes": CODES})
+    decomp("annotate", file)
+    assert "nobody works on it" in decomp("status", file)[1]
+    with driving(make_plan(load_experiment(file)).experiment.root):
+        assert "another command works on it" in decomp("status", file)[1]

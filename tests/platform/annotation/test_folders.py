@@ -147,6 +147,33 @@ def test_a_mistake_takes_nothing_from_other_answers(queries, folder):
     assert list(answers) == ["cycle-0001-002"]
 
 
+def test_a_broken_table_takes_nothing_from_the_masks(queries, folder):
+    put(folder, queries[0], LABELS)
+    (folder / "answers.csv").write_bytes(b"a,b\n")
+    told, answers = mistake(queries, folder)
+    assert "has no column 'query'" in told
+    assert list(answers) == ["cycle-0001-001"]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_a_palette_that_a_program_has_put_in_another_order_counts_by_its_colours(queries, folder, order):
+    mask = Image.fromarray(np.array(order, np.uint8)[LABELS], "P")
+    palette = np.zeros((256, 3), np.uint8)
+    palette[list(order)] = class_colours(3)
+    mask.putpalette(palette.ravel().tolist())
+    mask.save(folder / "masks" / f"{queries[0].id}.png")
+    assert np.array_equal(read(queries, folder)[queries[0].id].labels, LABELS)
+
+
+def test_a_palette_in_another_order_with_other_colours_is_told(queries, folder):
+    mask = Image.fromarray(np.where(LABELS == 0, 255, 3 - LABELS).astype(np.uint8), "P")
+    palette = np.zeros((256, 3), np.uint8)
+    palette[[2, 1]] = class_colours(3)[1:]
+    mask.putpalette(palette.ravel().tolist())
+    mask.save(folder / "masks" / f"{queries[0].id}.png")
+    assert "has a palette in another order" in mistake(queries, folder)[0]
+
+
 def test_writing_again_leaves_alone_what_the_annotator_has_done(queries, folder):
     fill_in(folder, queries[0], skipped="blurred")
     put(folder, queries[1], LABELS)

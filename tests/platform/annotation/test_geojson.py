@@ -6,6 +6,7 @@ import pytest
 from helpers.annotating import CLASSES, WITH_NONE, asked, check, query, spoiled
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from decomp.platform.annotation.geojson import GeoJson
 from decomp.platform.annotation.geojson_shapes import DESCRIPTION
@@ -186,6 +187,16 @@ def test_classes_that_are_called_as_the_states_of_a_query_are_refused(tmp_path, 
         GeoJson().write([QUERY], Classes(("a", taken)), tmp_path)
 
 
+def test_a_picture_that_qupath_shows_lying_on_its_side_is_refused(tmp_path):
+    exif = Image.Exif()
+    exif[0x112] = 6
+    file = tmp_path / "a.png"
+    Image.new("L", (20, 30)).save(file, exif=exif)
+    with pytest.raises(UserError, match=r"a.png: it is stored lying on its side.*; save it upright"):
+        GeoJson().write([replace(QUERY, files=(file,))], CLASSES, tmp_path)
+    assert not list(tmp_path.glob("*.geojson"))
+
+
 def test_volumes_are_refused(tmp_path):
     with pytest.raises(UserError, match="choose nifti"):
         GeoJson().write([query((4, 5, 6), ((0, 1), (0, 5), (0, 6)))], CLASSES, tmp_path)
@@ -202,7 +213,8 @@ def test_what_does_not_fit_is_told_in_a_sentence(tmp_path):
     assert "holds the window of no region of this cycle, such as cycle-0003-000" in told(ALL_ROAD)
     assert "is not where it was drawn" in told(shape("query", [box(3, 2, 7, 5)], name=QUERY.id), ALL_ROAD)
     line = {"type": "Feature", "geometry": {"type": "LineString", "coordinates": [[1, 2], [3, 4]]}, "properties": {}}
-    assert "is not a GeoJSON FeatureCollection of polygons" in told(WINDOW, line)
+    assert "an annotation of class None is a LineString, which marks no area; delete it." in told(WINDOW, line)
+    assert "is not a GeoJSON FeatureCollection of polygons" in told(WINDOW, {**line, "geometry": None})
     assert "is not a GeoJSON FeatureCollection" in told(WINDOW, shape("road", [[[1, 2], [float("nan"), 3], [4, 5]]]))
     assert "is not a GeoJSON FeatureCollection" in told(WINDOW, shape("road", [[[1, 2], [1e300, 3], [4, 5]]]))
 
@@ -316,6 +328,7 @@ def test_the_table_says_who_skipped_answered_and_how_long_it_took(tmp_path):
 
 def test_pictures_that_nnunet_reads_as_volumes_of_one_slice_are_pictures(tmp_path):
     prediction = np.random.default_rng(0).integers(0, 3, (1, 6, 8)).astype(np.uint8)
+    Image.new("L", (30, 20)).save(tmp_path / "a.png")
     one = query((1, 20, 30), ((0, 1), (4, 10), (6, 14)), files=[tmp_path / "a.png"], prediction=prediction)
     hand_back(tmp_path, written(tmp_path, [one])["features"])
     check(answers(tmp_path, [one]), [(one, prediction)])
