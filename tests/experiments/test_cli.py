@@ -177,8 +177,10 @@ def test_a_killed_driver_resumes_with_identical_results(finished, tmp_path):
     folder, _ = finished
     (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
     overrides = ("seeds=1", "learner.seconds=0.3")
+    plan = plan_of(tmp_path, *overrides)
+    stores = plan.stores(plan.specs)
     process = start("run", "toy.yaml", *overrides, cwd=tmp_path, start_new_session=True)
-    wait_for(lambda: len(list(tmp_path.glob("runs/toy/**/record.json"))) >= 4, process)
+    wait_for(lambda: sum(len(store.committed()) for store in stores) >= 4, process)
     workers = births([pid for pid in descendants([process.pid]) if is_ours(title_of(pid))])
     assert workers
     kill(process)
@@ -187,7 +189,6 @@ def test_a_killed_driver_resumes_with_identical_results(finished, tmp_path):
     status, _, err = decomp("run", "toy.yaml", *overrides, cwd=tmp_path)
     assert status == 0, err
     assert len(interrupted) < len(results(store_of(tmp_path)))
-    plan = plan_of(folder, *overrides)
     run_locally(tmp_path / "oracle", *plan.references, *plan.runs)
     assert results(store_of(tmp_path)) == results(tmp_path / "oracle")
 
@@ -294,7 +295,7 @@ def test_an_interruption_says_how_to_go_on(finished, tmp_path, number):
     (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
     heeding = {"start_new_session": True, "preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}
     process = start("run", "toy.yaml", "learner.seconds=60", cwd=tmp_path, **heeding)
-    wait_for(lambda: list(tmp_path.glob("runs/toy/**/.staging-*")), process)
+    wait_for(lambda: told_active(tmp_path), process)
     family = births(descendants([process.pid]))
     os.killpg(process.pid, number)  # as a lost terminal does; Ray answers SIGTERM by a stack of its own
     _, err = process.communicate(timeout=60)
@@ -302,7 +303,7 @@ def test_an_interruption_says_how_to_go_on(finished, tmp_path, number):
     assert err.splitlines()[-1] == "Stopped. Committed cycles are kept; the same command goes on from there."
     assert "Traceback" not in err
     assert "***" not in err
-    assert outliving(family, 30) == []
+    assert outliving(family, patience=60) == []
 
 
 def test_another_terminal_sees_a_sweep_and_stops_it(finished, tmp_path):
