@@ -23,12 +23,14 @@ class MeanRank:
 
     Attributes:
         sampler: its name.
+        blocks: those of all data sets in which every sampler has finished.
         rank: mean over blocks.
         interval: percentile interval of a bootstrap over blocks within data sets; None where no data set has two.
         gain: mean over the same blocks.
     """
 
     sampler: str
+    blocks: int
     rank: float
     interval: tuple[float, float] | None
     gain: float
@@ -61,7 +63,8 @@ def mean_ranks(pooled: Pooled) -> tuple[MeanRank, ...]:
     ranks = [rankdata(-table, axis=1) for table in tables]
     means, gains = np.concatenate(ranks).mean(axis=0), np.concatenate(tables).mean(axis=0)
     intervals = bootstrap(ranks) if max(map(len, ranks)) > 1 else [None] * len(samplers)
-    listed = [MeanRank(name, float(means[k]), intervals[k], float(gains[k])) for k, name in enumerate(samplers)]
+    n = sum(map(len, tables))
+    listed = [MeanRank(name, n, float(means[k]), intervals[k], float(gains[k])) for k, name in enumerate(samplers)]
     return tuple(sorted(listed, key=lambda each: each.rank))
 
 

@@ -91,12 +91,13 @@ def contribution_table(pooled: Pooled) -> Table:
 
 def rank_table(pooled: Pooled) -> Table:
     """Mean ranks of the samplers that all data sets have."""
-    rows: list[Row] = [(r.sampler, r.rank, *(r.interval or (None, None)), r.gain) for r in mean_ranks(pooled)]
+    rows: list[Row] = [(r.sampler, r.blocks, r.rank, *(r.interval or (None, None)), r.gain) for r in mean_ranks(pooled)]
     note = (
         f"Of the samplers that all data sets have, in the blocks that all of these have finished; 1 is the best, "
         f"equals share a rank. Interval ({COVER}): bootstrap over blocks within data sets. {GAIN}"
     )
-    return Table("mean_ranks", "Mean ranks", ("sampler", "mean_rank", "low", "high", "mean_gain"), tuple(rows), note)
+    heads = ("sampler", "blocks", "mean_rank", "low", "high", "mean_gain")
+    return Table("mean_ranks", "Mean ranks", heads, tuple(rows), note)
 
 
 def win_table(pooled: Pooled) -> Table:

@@ -14,6 +14,7 @@ def test_mean_ranks_are_over_all_blocks_and_equals_share_theirs(two):
     assert ranks["uncert"].rank == pytest.approx((4 * 2 + 3 * 1) / 7)
     assert ranks["rand"].rank == 3
     assert [each.sampler for each in mean_ranks(pool(two))] == ["decomp", "uncert", "rand"]
+    assert {each.blocks for each in ranks.values()} == {7}
     assert ranks["decomp"].gain == pytest.approx((4 * 0.25 + 3 * 0.375) / 7)
     # Blocks of a data set do not differ, so drawing them anew changes nothing.
     assert ranks["decomp"].interval == pytest.approx((10 / 7, 10 / 7))
