@@ -150,9 +150,9 @@ def advance(plan: Plan, run: RunSpec, *, leave_out: bool = False, status: "Statu
             Loop(store, dataset, LocalWorkers(shard), watching, oracle).run()
         except Pending as pending:
             return pending
-        except (UserError, StorageError):
-            raise
         except Exception as error:
+            if isinstance(error, UserError | StorageError) or (isinstance(error, OSError) and error.filename):
+                raise  # which is told in a sentence
             from decomp.actors.coordinator import reason, write_traceback
 
             details = write_traceback(error, store.path)
