@@ -108,7 +108,7 @@ def advance(plan: Plan, run: RunSpec, *, leave_out: bool = False, status: "Statu
         The regions that wait for people; None if the run is finished.
     """
     from decomp.platform.annotation.answered import Answers, with_answers
-    from decomp.platform.components import build_dataset, build_format, build_learner
+    from decomp.platform.components import build_dataset, build_learner
     from decomp.platform.loop.live import LiveOracle, Pending
     from decomp.platform.loop.loop import Loop, Observer
     from decomp.platform.loop.pool_state import observe
@@ -119,7 +119,6 @@ def advance(plan: Plan, run: RunSpec, *, leave_out: bool = False, status: "Statu
     answers, learner = Answers(), build_learner(run.learner)
     dataset = learner.prepare(with_answers(build_dataset(run.dataset), answers))
     shard = PoolShard(dataset, learner, "cuda" if plan.experiment.resources.gpus else "cpu")
-    annotation_format = build_format(plan.experiment.annotation)
 
     @dataclass
     class Watching(Observer):
@@ -142,7 +141,7 @@ def advance(plan: Plan, run: RunSpec, *, leave_out: bool = False, status: "Statu
     for spec in (run.first, run):
         store = RunStore(plan.experiment.root, spec)
         oracle = LiveOracle(
-            store, shard, answers, annotation_format, plan.experiment.folder / FOLDER, leave_out=leave_out
+            store, shard, answers, plan.experiment.annotation, plan.experiment.folder / FOLDER, leave_out=leave_out
         )
         watching = Watching(store)
         try:
@@ -150,9 +149,9 @@ def advance(plan: Plan, run: RunSpec, *, leave_out: bool = False, status: "Statu
             Loop(store, dataset, LocalWorkers(shard), watching, oracle).run()
         except Pending as pending:
             return pending
-        except (UserError, StorageError):
-            raise
         except Exception as error:
+            if isinstance(error, UserError | StorageError) or (isinstance(error, OSError) and error.filename):
+                raise  # which is told in a sentence
             from decomp.actors.coordinator import reason, write_traceback
 
             details = write_traceback(error, store.path)

@@ -69,7 +69,7 @@ def annotations(file: Path, queries: Sequence[Query]) -> Iterator[tuple[Query, A
     """
     by_id = {query.id: query for query in queries}
     tasks = read_json(file, _EXPORT, "an export of Label Studio in its format JSON")
-    asked = [task for task in tasks if str(task["data"].get("query")) in by_id]
+    asked = [task for task in tasks if task["data"].get("query") in by_id]
     if tasks and not asked:
         other = tasks[0]["data"].get("query", "a task that decomp did not write")
         raise UserError(

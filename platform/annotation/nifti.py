@@ -210,6 +210,12 @@ def _check_outside(file: Path, labels: npt.NDArray[np.integer[Any]], queries: Se
     painted = (labels != OUTSIDE) & ~asked
     if not painted.any():
         return
+    empty = [query.id for query in queries if (labels[query.slices][query.inside] == OUTSIDE).all()]
+    if empty:
+        raise UserError(
+            f"{file}: nothing is painted in the region of {empty[0]}, but voxels outside all regions are, as in the "
+            f"file of another cycle; save that of this one, or give label {OUTSIDE} to what lies outside."
+        )
     if (painted | asked).all():
         raise UserError(
             f"{file}: no voxel has label {OUTSIDE} any more, which all voxels outside the regions had, so the tool has "

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from decomp.platform.annotation.query import Answer, Query
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.loop.oracle import Selection
 from decomp.platform.regions import Region
@@ -77,10 +78,15 @@ def read_asked(store: RunStore, cycle: int, files: Files) -> Asked | None:
 
 @dataclass(frozen=True)
 class Answered:
-    """What came back while a cycle was pending, by query; complete, and final, once the cycle is trained on it."""
+    """What came back while a cycle was pending, by query; complete, and final, once the cycle is trained on it.
+
+    Attributes:
+        annotation: the format by which it was completed; None before.
+    """
 
     by_query: Mapping[str, Answer] = field(default_factory=dict)
     complete: bool = False
+    annotation: Component | None = None
 
 
 def write_answers(store: RunStore, cycle: int, answered: Answered) -> None:
@@ -96,7 +102,10 @@ def write_answers(store: RunStore, cycle: int, answered: Answered) -> None:
         }
         for answer in answered.by_query.values()
     ]
-    _write(store, ANSWERS, cycle, {"cycle": cycle, "complete": answered.complete, "answers": rows})
+    by = answered.annotation
+    annotation = None if by is None else {"name": by.name, "options": dict(by.options)}
+    content = {"cycle": cycle, "complete": answered.complete, "annotation": annotation, "answers": rows}
+    _write(store, ANSWERS, cycle, content)
 
 
 def read_answers(store: RunStore, cycle: int) -> Answered:
@@ -109,7 +118,9 @@ def read_answers(store: RunStore, cycle: int) -> Answered:
         if content is None:
             return Answered()
         answers = [Answer(**{**row, "labels": _unpacked(row["labels"], np.uint8)}) for row in content["answers"]]
-        return Answered({answer.query: answer for answer in answers}, content["complete"])
+        by = content.get("annotation")
+        annotation = None if by is None else Component(by["name"], by["options"])
+        return Answered({answer.query: answer for answer in answers}, content["complete"], annotation)
 
 
 def _row(annotation: Annotation, query: Query) -> dict[str, Any]:

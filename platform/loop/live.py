@@ -7,10 +7,12 @@ import numpy as np
 from typing_extensions import override
 
 from decomp.platform.annotation.answered import Answers
-from decomp.platform.annotation.formats import AnnotationFormat, checked_labels
+from decomp.platform.annotation.formats import checked_labels
 from decomp.platform.annotation.query import Answer, Classes, Query
+from decomp.platform.components import build_format
 from decomp.platform.datasets.base import IGNORE, Dataset
 from decomp.platform.errors import UserError
+from decomp.platform.grid import Component
 from decomp.platform.loop.asked import Answered, Asked, read_answers, read_asked, write_answers, write_asked
 from decomp.platform.loop.oracle import Oracle, Selection, Unanswered
 from decomp.platform.loop.shard import PoolShard
@@ -50,7 +52,8 @@ class LiveOracle(Oracle):
         store: the run.
         shard: its data set is one `with_answers`.
         answers: the answers of that data set.
-        annotation_format: what annotators' tools read and write.
+        annotation: the format that annotators' tools read and write; corrections of an earlier cycle are read in the
+            one by which that cycle was completed.
         folder: where the format's files of the experiment lie, on this machine.
         leave_out: whether those regions of the pending cycle that have no answer are skipped, as "left out", if at
             least one has come back.
@@ -61,13 +64,13 @@ class LiveOracle(Oracle):
         store: RunStore,
         shard: PoolShard,
         answers: Answers,
-        annotation_format: AnnotationFormat,
+        annotation: Component,
         folder: Path,
         *,
         leave_out: bool = False,
     ) -> None:
         self._store, self._shard, self._answers = store, shard, answers
-        self._format, self._folder, self._leave_out = annotation_format, folder, leave_out
+        self._annotation, self._folder, self._leave_out = annotation, folder, leave_out
 
     @override
     def selected(self, cycle: int) -> Selection | None:
@@ -100,7 +103,7 @@ class LiveOracle(Oracle):
         answers = self._read_again(cycle, asked, queries, latest, folder)
         pending = [query.id for query in asked.queries if query.id not in answers]
         if pending and not (self._leave_out and len(pending) < len(asked.queries)):
-            opened = self._format.write(asked.queries, self._classes, folder)
+            opened = build_format(self._annotation).write(asked.queries, self._classes, folder)
             own = [answers[query.id] for query in asked.queries if query.id in answers]
             skipped = sum(answer.labels is None for answer in own)
             raise Pending(cycle, opened, len(own) - skipped, skipped, len(asked.queries))
@@ -111,7 +114,7 @@ class LiveOracle(Oracle):
                 f"cycle {cycle}: no region is labelled yet, so there is nothing to train on; answer at least one in "
                 f"{folder}."
             )
-        write_answers(self._store, cycle, Answered(answers, complete=True))
+        write_answers(self._store, cycle, Answered(answers, complete=True, annotation=self._annotation))
         return answers
 
     def _before(self, cycle: int) -> tuple[dict[str, Query], dict[str, Answer]]:
@@ -150,12 +153,13 @@ class LiveOracle(Oracle):
         kept = read_answers(self._store, cycle).by_query
         answers = dict(kept)
         try:
-            for answer in self._read(asked.queries, folder):
+            for answer in self._read(self._annotation, asked.queries, folder):
                 answers[answer.query] = answer
             for store, number in cycles_of(self._store, cycle - 1):
                 earlier = annotators_folder(self._folder, store.spec, number)
                 of_cycle = [query for query in queries.values() if query.id.startswith(f"cycle-{number:04d}-")]
-                for answer in self._read(of_cycle, earlier) if earlier.is_dir() else ():
+                by = read_answers(store, number).annotation or self._annotation
+                for answer in self._read(by, of_cycle, earlier) if earlier.is_dir() else ():
                     before = answers.get(answer.query, latest.get(answer.query))
                     if before is None or not _same_labels(before, answer):
                         answers[answer.query] = answer
@@ -164,9 +168,9 @@ class LiveOracle(Oracle):
                 write_answers(self._store, cycle, Answered(answers))
         return answers
 
-    def _read(self, queries: Sequence[Query], folder: Path) -> Iterator[Answer]:
+    def _read(self, annotation: Component, queries: Sequence[Query], folder: Path) -> Iterator[Answer]:
         by_id = {query.id: query for query in queries}
-        for answer in self._format.read(queries, self._classes, folder):
+        for answer in build_format(annotation).read(queries, self._classes, folder):
             if answer.query not in by_id:
                 raise UserError(f"{folder}: there is an answer to {answer.query!r}, which is not asked there.")
             if answer.labels is not None:

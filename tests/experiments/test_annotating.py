@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from decomp.experiments.cli import app
+from decomp.experiments.console import clear_mistakes
 from decomp.experiments.plan import make_plan
 from decomp.experiments.schema import load_experiment
 from decomp.experiments.status import driving
@@ -262,3 +263,15 @@ def test_status_tells_that_the_command_is_at_work(scenes):
     assert "nobody works on it" in decomp("status", file)[1]
     with driving(make_plan(load_experiment(file)).experiment.root):
         assert "another command works on it" in decomp("status", file)[1]
+
+
+def test_a_folder_that_cannot_be_written_is_told_by_its_name(scenes, capsys):
+    file = write_experiment(scenes, dataset={"codes": CODES})
+    place = scenes / "runs" / "mine" / "annotation"
+    place.parent.mkdir(parents=True)
+    place.write_text("a file in the way")
+    with pytest.raises(SystemExit), clear_mistakes():
+        app(["annotate", str(file)], standalone_mode=False)
+    out = capsys.readouterr().err
+    assert f"{place}/first-cycle-" in out
+    assert "Not a directory; mend that, then type the same command again." in out

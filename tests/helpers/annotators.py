@@ -12,7 +12,6 @@ from PIL import Image
 
 from decomp.platform.annotation.answered import Answers, with_answers
 from decomp.platform.annotation.crops import Slices
-from decomp.platform.annotation.folders import Folders
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets.base import IGNORE
 from decomp.platform.datasets.folder import Folder
@@ -100,6 +99,9 @@ def fill_in(folder, asked, **cells):
         writer.writerows(rows)
 
 
+FOLDERS = Component("folders")
+
+
 @dataclass
 class LiveRun:
     """A run whose pool people label, and the same run on a labelled pool.
@@ -117,7 +119,7 @@ class LiveRun:
     learner: Component
     budget: Budget
     cycles: int
-    annotation_format: object = Folders()
+    annotation_format: Component = FOLDERS
     write: object = staticmethod(answer_folders)
 
     def __post_init__(self):

@@ -211,6 +211,15 @@ def test_a_slice_mistaken_for_its_neighbour_is_told(scan, cycle):
     assert "48 voxel(s) outside all regions were painted, the first of them voxel 3, 4, 6" in refused(cycle, asked)
 
 
+@pytest.mark.parametrize("left", [4, 14])  # far from this cycle's region, and beside it
+def test_the_volume_of_another_cycle_is_told_and_skips_nothing(scan, cycle, left):
+    asked = [in_slice(scan)]
+    labels = np.full_like(written(cycle, asked)[1], OUTSIDE)
+    labels[2, 12 if left == 4 else 4, left : left + 4] = 1
+    hand_back(cycle, labels)
+    assert "nothing is painted in the region of cycle-0003-000" in refused(cycle, asked)
+
+
 def test_labels_that_the_tool_numbered_anew_are_told(scan, cycle):
     asked = [in_slice(scan, prediction=np.ones((1, 6, 8), np.uint8))]
     labels = written(cycle, asked)[1]
