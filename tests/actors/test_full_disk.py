@@ -27,6 +27,7 @@ def disk(tmp_path):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.mark.slow  # half a minute
 def test_a_full_disk_ends_the_run_with_a_sentence_and_the_same_sweep_goes_on_later(cluster, disk, tmp_path):
     run_locally(tmp_path / "undisturbed", SPEC)
     run_locally(disk, SPEC.first)

@@ -104,6 +104,7 @@ def test_a_lost_progress_actor_costs_nothing(cluster, oracle, tmp_path, monkeypa
     assert same_results(tmp_path, slow, oracle)
 
 
+@pytest.mark.slow  # half a minute
 def test_a_coordinator_that_is_lost_in_every_cycle_gets_on_all_the_same(cluster, oracle, tmp_path, monkeypatch):
     monkeypatch.setattr(decomp.actors.scheduler, "RETRIES", 0)
     options = {"grave": str(tmp_path / "grave"), "call": 3, "again": True}
