@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from decomp.experiments.console import CONSOLE
 
@@ -20,6 +21,8 @@ WAKE = signal.SIGURG
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status of a command that Ctrl-C has ended."""
+
+_interrupted = threading.Event()
 
 LAST_SECONDS = 18.0
 """Seconds that Ray has to end after an interruption: it waits a minute for processes that the signal has ended, too,
@@ -61,10 +64,16 @@ def signals_as_interruptions() -> Iterator[None]:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Say how to go on after an interruption."""
+    """Say how to go on after an interruption.
+
+    An error that follows one is its consequence: what extension modules call may turn `KeyboardInterrupt` into another.
+    """
+    _interrupted.clear()
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as error:
+        if not (isinstance(error, KeyboardInterrupt) or _interrupted.is_set()):
+            raise
         CONSOLE.print("Stopped. Committed cycles are kept; the same command goes on from there.")
         sys.exit(INTERRUPTED)
 
@@ -82,9 +91,16 @@ def _stand_apart() -> None:
 
 def interrupter() -> Callable[[], None]:
     """Called in the main thread; the result interrupts it from any other thread, as Ctrl-C does."""
-    signal.signal(WAKE, signal.default_int_handler)
+    for number in (WAKE, signal.SIGINT):
+        if number == WAKE or signal.getsignal(number) is signal.default_int_handler:  # else it is ignored
+            signal.signal(number, _interrupt)
     main = threading.get_ident()
     return lambda: signal.pthread_kill(main, WAKE)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _interrupted.set()
+    signal.default_int_handler(number, frame)
 
 
 def _leave_lost_terminal() -> None:

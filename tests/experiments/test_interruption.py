@@ -45,6 +45,20 @@ def test_signals_end_a_command_as_ctrl_c_does_and_its_status_tells_which(number)
     assert out == f"child {-signal.SIGTERM}\n"  # a child ends by the signal as usual
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interruption_that_an_extension_module_turns_into_its_own_error_is_one(number):
+    turned = "        time.sleep(100)\n    except KeyboardInterrupt:\n        raise ValueError('no matrix') from None\n"
+    program = PROGRAM.replace("        time.sleep(100)\n", turned)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_all
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert err == "Stopped. Committed cycles are kept; the same command goes on from there.\n"
+
+
 def test_a_signal_to_the_whole_group_is_left_to_the_command():
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True, preexec_fn=_heed_all, start_new_session=True
