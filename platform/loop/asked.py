@@ -22,11 +22,10 @@ from decomp.platform.annotation.query import Answer, Query
 from decomp.platform.errors import UserError
 from decomp.platform.grid import Component
 from decomp.platform.ledger import Annotation, Ledger
+from decomp.platform.loop.beside import file_beside, read_beside, write_beside
 from decomp.platform.loop.oracle import Selection
 from decomp.platform.regions import Region
-from decomp.platform.storage.location import Location
 from decomp.platform.storage.runs import RunStore
-from decomp.platform.storage.seals import check_seal, seal
 
 QUERY, ANSWERS = "query", "answers"
 
@@ -54,7 +53,7 @@ def write_asked(store: RunStore, cycle: int, asked: Asked) -> None:
         "class_weights": None if weights is None else weights.tolist(),
         "regions": [_row(annotation, query) for annotation, query in rows],
     }
-    _write(store, QUERY, cycle, content)
+    write_beside(store, QUERY, cycle, content)
 
 
 def read_asked(store: RunStore, cycle: int, files: Files) -> Asked | None:
@@ -105,7 +104,7 @@ def write_answers(store: RunStore, cycle: int, answered: Answered) -> None:
     by = answered.annotation
     annotation = None if by is None else {"name": by.name, "options": dict(by.options)}
     content = {"cycle": cycle, "complete": answered.complete, "annotation": annotation, "answers": rows}
-    _write(store, ANSWERS, cycle, content)
+    write_beside(store, ANSWERS, cycle, content)
 
 
 def read_answers(store: RunStore, cycle: int) -> Answered:
@@ -175,33 +174,14 @@ def _floats(values: list[float] | None) -> npt.NDArray[np.float64] | None:
     return None if values is None else np.array(values, np.float64)
 
 
-def _write(store: RunStore, what: str, cycle: int, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, sort_keys=True, indent=1) + "\n"
-    _file(store, what, cycle).write_atomically(seal(text.encode(), _place(store, what, cycle)))
-
-
 @contextmanager
 def _reading(store: RunStore, what: str, cycle: int) -> Iterator[dict[str, Any] | None]:
     """The content of a file, None if there is none; any error of who reads it means that it is damaged."""
-    file = _file(store, what, cycle)
     try:
-        content = file.read_bytes()
-    except FileNotFoundError:
-        yield None
-        return
-    try:
-        check_seal(content, _place(store, what, cycle), ())
-        yield json.loads(content)
+        content = read_beside(store, what, cycle)
+        yield None if content is None else json.loads(content)
     except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise UserError(
-            f"{file} is damaged ({error}); restore it from a copy, or move it away: then what lies in the folder "
-            f"of the annotators is asked and read again."
+            f"{file_beside(store, what, cycle)} is damaged ({error}); restore it from a copy, or move it away: then "
+            f"what lies in the folder of the annotators is asked and read again."
         ) from error
-
-
-def _file(store: RunStore, what: str, cycle: int) -> Location:
-    return store.path / f"{what}-{cycle:04d}.json"
-
-
-def _place(store: RunStore, what: str, cycle: int) -> str:
-    return f"{store.spec.key}/{what}-{cycle:04d}"

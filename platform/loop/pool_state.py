@@ -1,6 +1,5 @@
 """How the predictions on the pool change from cycle to cycle, for people who must decide when to stop."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -8,15 +7,16 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from decomp.platform.errors import UserError
+from decomp.platform.loop.beside import file_beside, read_beside, write_beside
 from decomp.platform.loop.loop import model_of
 from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.tasks import Checkpoint, PassStreams
 from decomp.platform.predictions import Wanted
 from decomp.platform.randomness import stream
 from decomp.platform.spec import RunSpec
-from decomp.platform.storage.location import Location
 from decomp.platform.storage.runs import CycleFolder, DamagedCycle, RunStore
-from decomp.platform.storage.seals import check_seal, seal
+
+STATE = "pool"
 
 SAMPLE = 24
 """Images of the pool that are looked at, at most; the same ones in every cycle."""
@@ -76,15 +76,14 @@ def observe(store: RunStore, shard: PoolShard) -> None:
     A model that is damaged is left to the loop, which mends it.
     """
     committed = store.committed()
-    if not committed or _file(store, len(committed)).exists():
-        return
     cycle = len(committed)
+    if not committed or file_beside(_owner(store, cycle), STATE, cycle).exists():
+        return
     models = [model_of(folder, folder.record) for folder in reversed(committed[-2:]) if _is_intact(folder)]
     if not models or not _is_intact(committed[-1]):
         return
     state = _state(shard, store.spec, cycle, models)
-    content = (json.dumps(asdict(state), sort_keys=True, indent=1) + "\n").encode()
-    _file(store, cycle).write_atomically(seal(content, _place(store, cycle)))
+    write_beside(_owner(store, cycle), STATE, cycle, asdict(state))
 
 
 def read_states(store: RunStore) -> list[PoolState]:
@@ -95,15 +94,12 @@ def read_states(store: RunStore) -> list[PoolState]:
     """
     states = []
     for cycle in range(1, len(store.committed()) + 1):
-        file = _file(store, cycle)
+        owner = _owner(store, cycle)
         try:
-            content = file.read_bytes()
-        except FileNotFoundError:
-            continue
-        try:
-            check_seal(content, _place(store, cycle), ())
-            states.append(_STATE.validate_json(content))
+            content = read_beside(owner, STATE, cycle)
+            states += [] if content is None else [_STATE.validate_json(content)]
         except ValueError as error:
+            file = file_beside(owner, STATE, cycle)
             raise UserError(f"{file} is damaged; delete it, and only this cycle's point is missing.") from error
     return states
 
@@ -141,14 +137,6 @@ def _is_intact(folder: CycleFolder) -> bool:
     except DamagedCycle:
         return False
     return True
-
-
-def _file(store: RunStore, cycle: int) -> Location:
-    return _owner(store, cycle).path / f"pool-{cycle:04d}.json"
-
-
-def _place(store: RunStore, cycle: int) -> str:
-    return f"{_owner(store, cycle).spec.key}/pool-{cycle:04d}"
 
 
 def _owner(store: RunStore, cycle: int) -> RunStore:
