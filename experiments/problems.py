@@ -7,7 +7,7 @@ from decomp.experiments.schema import Experiment
 from decomp.platform.components import build_format, build_learner, build_measure, build_partition, build_selectors
 from decomp.platform.datasets import Dataset
 from decomp.platform.datasets.base import pool_ids
-from decomp.platform.errors import UserError, nearest
+from decomp.platform.errors import UserError, nearest, sized
 from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.predictions import Measure
 from decomp.platform.samplers import RegionSelector
@@ -207,14 +207,14 @@ def _region_problems(key: str, region: tuple[int, ...], dataset: Dataset, pool: 
     first = shapes[too_small[0]]
     if len(first) != len(region):
         return [
-            f"{key}.region: a region of {_shape(region)} has {len(region)} axes, but image {too_small[0]!r} of "
-            f"{_shape(first)} has {len(first)}; give one extent per axis ([1, height, width] is a window in a slice of "
+            f"{key}.region: a region of {sized(region)} has {len(region)} axes, but image {too_small[0]!r} of "
+            f"{sized(first)} has {len(first)}; give one extent per axis ([1, height, width] is a window in a slice of "
             f"a volume)."
         ]
     if len(first) == 1:
         return [f"{key}.region: image {too_small[0]!r} is a set of ROIs, so a region is [1], not [{region[0]}]."]
     return [
-        f"{key}.region: a region of {_shape(region)} does not fit into image {too_small[0]!r} of {_shape(first)} "
+        f"{key}.region: a region of {sized(region)} does not fit into image {too_small[0]!r} of {sized(first)} "
         f"({len(too_small)} image(s) too small); make it smaller."
     ]
 
@@ -223,7 +223,3 @@ def _fits(region: Sequence[int], shape: Sequence[int]) -> bool:
     if len(shape) == 1:
         return tuple(region) == (1,)
     return len(shape) == len(region) and all(n >= k for n, k in zip(shape, region, strict=True))
-
-
-def _shape(sizes: Sequence[int]) -> str:
-    return " x ".join(map(str, sizes))

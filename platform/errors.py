@@ -1,7 +1,7 @@
 """Mistakes of the user, told in one sentence."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -29,3 +29,8 @@ def shown(value: Any) -> str:
     """A value that the user wrote, for a message: on one line, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:90]} ..."
+
+
+def sized(sizes: Iterable[int]) -> str:
+    """Sizes per axis, for a message: ``256 x 256``."""
+    return " x ".join(map(str, sizes))

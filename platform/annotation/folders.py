@@ -20,7 +20,7 @@ from decomp.platform.datasets.base import IGNORE
 from decomp.platform.datasets.formats.codes import Codes
 from decomp.platform.datasets.formats.header import BrokenFile
 from decomp.platform.datasets.formats.rasters import inspect, read_mask
-from decomp.platform.errors import UserError
+from decomp.platform.errors import UserError, sized
 
 IMAGES, CONTEXT, PREDICTIONS, MASKS = "images", "context", "predictions", "masks"
 CLASSES, README = "classes.csv", "README.txt"
@@ -127,7 +127,7 @@ def _read(file: Path, inside: npt.NDArray[np.bool_], query: Query, classes: Clas
     except BrokenFile as error:
         raise UserError(f"{file} {error.what}; {error.mend}.") from error
     if values.shape[:2] != inside.shape:
-        here, there = (" x ".join(map(str, size)) for size in (values.shape[:2], inside.shape))
+        here, there = map(sized, (values.shape[:2], inside.shape))
         raise UserError(
             f"{file}: it has {here} pixels, but the window of {query.id} has {there}; save the mask in the size of "
             f"{IMAGES}/{file.name}."

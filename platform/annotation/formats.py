@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decomp.platform.annotation.query import Answer, Classes, Query
-from decomp.platform.errors import UserError
+from decomp.platform.errors import UserError, sized
 
 
 class AnnotationFormat(ABC):
@@ -78,8 +78,8 @@ def checked_labels(
     """
     if labels.shape != query.size:
         raise UserError(
-            f"{file}: it is {_times(labels.shape)} pixels in size, but the window of {query.id} is "
-            f"{_times(query.size)}; give back the whole window in its own resolution."
+            f"{file}: it is {sized(labels.shape)} pixels in size, but the window of {query.id} is "
+            f"{sized(query.size)}; give back the whole window in its own resolution."
         )
     known = classes.labels
     unknown = [int(value) for value in np.unique(labels[query.inside]) if int(value) not in known]
@@ -89,7 +89,3 @@ def checked_labels(
             f"{', '.join(f'{label} ({name})' for label, name in known.items())}."
         )
     return labels.astype(np.uint8)
-
-
-def _times(size: Sequence[int]) -> str:
-    return " x ".join(map(str, size))

@@ -31,7 +31,7 @@ from decomp.platform.annotation.query import Answer, Classes, Query
 from decomp.platform.datasets.formats.grid import DamageError, Grid, axes_of, same_place
 from decomp.platform.datasets.formats.nifti import read_header, read_voxels
 from decomp.platform.datasets.formats.nnunet_reader import NnUNetReader, reader_for
-from decomp.platform.errors import UserError
+from decomp.platform.errors import UserError, sized
 
 OUTSIDE, OPEN = 255, 254
 """Labels of voxels that are not asked for, and of those that are asked for and have no prediction."""
@@ -139,7 +139,7 @@ def _original(query: Query) -> tuple[Grid, Any]:
         raise UserError(f"{file}: it {error}; {error.mend or 'restore it'}.") from error
     if grid.shape != query.shape:
         raise UserError(
-            f"{file}: it has {_times(grid.shape)} voxels, and {query.image} had {_times(query.shape)} when its regions "
+            f"{file}: it has {sized(grid.shape)} voxels, and {query.image} had {sized(query.shape)} when its regions "
             "were selected; restore it."
         )
     return grid, header
@@ -179,7 +179,7 @@ def _labels(file: Path, query: Query) -> npt.NDArray[np.integer[Any]]:
     turned = apply_orientation(voxels, turn)
     if turned.shape != image.shape:
         raise UserError(
-            f"{file}: it has {_times(turned.shape)} voxels, and {query.image} has {_times(image.shape)}; save the "
+            f"{file}: it has {sized(turned.shape)} voxels, and {query.image} has {sized(image.shape)}; save the "
             "labels in the grid of the image, which 3D Slicer calls its reference volume."
         )
     if not same_place(image, Grid(image.shape, affine, image.spacing, axes_of(affine))):
@@ -264,7 +264,3 @@ def _table(classes: Classes) -> list[tuple[int, tuple[int, int, int], float, str
         (OPEN, (255, 255, 0), 1.0, NAMES[OPEN]),
         (OUTSIDE, (0, 0, 0), 0.4, NAMES[OUTSIDE]),
     ]
-
-
-def _times(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from decomp.platform.datasets.formats.header import BrokenFile
 from decomp.platform.datasets.formats.rasters import Pixels, inspect, read_image
-from decomp.platform.errors import UserError
+from decomp.platform.errors import UserError, sized
 
 DARKEST, BRIGHTEST = 0.1, 99.9
 """Percentiles of the pixels of an image of 16 bits that are shown black and white."""
@@ -32,7 +32,7 @@ def browser_picture(file: Path, shape: tuple[int, ...]) -> tuple[str, bytes]:
     try:
         header = inspect(file)
         if header.shape != shape:
-            here, there = (" x ".join(map(str, size)) for size in (header.shape, shape))
+            here, there = map(sized, (header.shape, shape))
             raise BrokenFile(f"has {here} pixels, and had {there} when its regions were selected", "restore it")
         if header.container in CONTAINERS and header.bits <= 8 and header.orientation == 1 and header.colours != "many":
             return CONTAINERS[header.container], file.read_bytes()

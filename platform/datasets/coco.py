@@ -19,7 +19,7 @@ from decomp.platform.datasets.formats.header import BrokenFile, Header, expanded
 from decomp.platform.datasets.paired import PairedFiles, entries
 from decomp.platform.datasets.pairs import Listing, Pair
 from decomp.platform.datasets.problems import Problem, sentences, some
-from decomp.platform.errors import UserError
+from decomp.platform.errors import UserError, sized
 from decomp.platform.marks import NotIdentity
 
 BACKGROUND = "background"
@@ -123,7 +123,7 @@ class Coco(PairedFiles):
     @override
     def other_size(self, pair: Pair, shape: tuple[int, ...], header: Header) -> Problem:
         """The problem of an image whose size is not that of its annotations."""
-        here, there = (" x ".join(map(str, axes)) for axes in (header.shape, shape))
+        here, there = map(sized, (header.shape, shape))
         what = f"has {here} pixels, but {there} by its annotations"
         return Problem(pair.image, what, "annotate the image as it is, upright, or take the one that was annotated")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from decomp.platform.datasets.base import Split
 from decomp.platform.datasets.formats.header import Header
 from decomp.platform.datasets.problems import ONE_BY_ONE, Problem, some
+from decomp.platform.errors import sized
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def mixed(images: Mapping[Path, bool], with_it: str, without: str) -> Iterator[s
 
 def other_size(mask: Path, shape: tuple[int, ...], header: Header) -> Problem:
     """The problem of a mask of another shape (H, W) than its image."""
-    here, there = (" x ".join(map(str, axes)) for axes in (shape, header.shape))
+    here, there = map(sized, (shape, header.shape))
     what, mend = (
         f"has {here} pixels and its image {there}",
         "copy the pair again or scale the mask without interpolation",
