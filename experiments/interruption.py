@@ -91,9 +91,9 @@ def _stand_apart() -> None:
 
 def interrupter() -> Callable[[], None]:
     """Called in the main thread; the result interrupts it from any other thread, as Ctrl-C does."""
-    for number in (WAKE, signal.SIGINT):
-        if number == WAKE or signal.getsignal(number) is signal.default_int_handler:  # else it is ignored
-            signal.signal(number, _interrupt)
+    signal.signal(WAKE, _interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, _interrupt)
     main = threading.get_ident()
     return lambda: signal.pthread_kill(main, WAKE)
 

@@ -18,7 +18,7 @@ they are read as they are, and continued.
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from itertools import count, takewhile
@@ -172,16 +172,13 @@ class RunStore:
     def own_cycles(self, after: int) -> list[CycleFolder]:
         """Committed cycles in the run's own folder that follow a cycle without a gap."""
         folders = self.path.published(CYCLE)
-        names = takewhile(folders.__contains__, map(_name, count(after + 1)))
-        return [CycleFolder(folders[name]) for name in names]
+        return [CycleFolder(folders[name]) for name in _without_gap(folders, after)]
 
     def stranded(self) -> list[CycleFolder]:
         """Cycles after a gap, where a damaged one was deleted or set aside; they do not count as committed."""
         published = self.path.published(CYCLE)  # one listing: another process may commit meanwhile
-        names = map(_name, count(2 if self.spec.kind == "run" else 1))
-        return [
-            CycleFolder(published[name]) for name in sorted({*published} - {*takewhile(published.__contains__, names)})
-        ]
+        counted = _without_gap(published, after=1 if self.spec.kind == "run" else 0)
+        return [CycleFolder(published[name]) for name in sorted(published.keys() - {*counted})]
 
     def ledger(self, folders: list[CycleFolder]) -> Ledger:
         """All regions annotated in the given cycles."""
@@ -289,3 +286,8 @@ def _names(of: type[CycleRecord | Timing]) -> set[str]:
 
 def _name(cycle: int) -> str:
     return f"{CYCLE}{cycle:04d}"
+
+
+def _without_gap(published: Container[str], after: int) -> Iterator[str]:
+    """Names of the cycles that follow a cycle without a gap."""
+    return takewhile(published.__contains__, map(_name, count(after + 1)))
