@@ -9,6 +9,7 @@ What is read and compared:
     design                  which pairs are tested, and which repeats are independent blocks
     joint_budgets           which budgets are compared as one
     comparison              all samplers of a budget compared over the repeats that they share
+    incomplete              what is said of repeats that are not finished
     statistics              means and intervals, the sign-flip test, Holm's correction, effect sizes
     power                   what a number of repeats can show, and how many would do
     pairs                   every pair of samplers: differences, win matrix, verdicts

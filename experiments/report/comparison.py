@@ -19,6 +19,7 @@ from decomp.experiments.report.axes import Axis, axes_of
 from decomp.experiments.report.cohorts import finished_references
 from decomp.experiments.report.design import Design
 from decomp.experiments.report.imported import imported_notes
+from decomp.experiments.report.incomplete import repeat_name, unfinished_sentences, unranked_sentences
 from decomp.experiments.report.joint_budgets import joint_budgets
 from decomp.experiments.report.learning_curves import (
     JoinedCurves,
@@ -116,7 +117,7 @@ class BudgetResult:
         samplers: a result for each sampler, in order of their first run.
         repeats: seeds and folds that all samplers which keep up have finished, sorted.
         span: least and most annotation that all finished curves cover; None without such a range.
-        missing: one sentence for each repeat that is not compared to its end.
+        missing: what is not compared to its end, see `unfinished_sentences`.
     """
 
     budget: str
@@ -132,17 +133,13 @@ class BudgetResult:
 
     @property
     def aside(self) -> tuple[str, ...]:
-        """A sentence for each sampler that cannot be ranked, while others have finished repeats."""
+        """What is said of samplers that cannot be ranked, while others have finished repeats."""
         if not any(sampler.repeats for sampler in self.samplers):
             return ()
         if not self.repeats:
             return ("No repeat is finished by all samplers, so each is summed up over its own and none is ranked.",)
-        compared = f"of the {len(self.repeats)} repeat(s) that the others are compared over, and is not ranked."
-        return tuple(
-            f"{s.sampler} {f'is summed up over {len(s.repeats)}' if s.repeats else 'has finished none'} {compared}"
-            for s in self.samplers
-            if s not in self.ranked
-        )
+        behind = {each.sampler: len(each.repeats) for each in self.samplers if each not in self.ranked}
+        return unranked_sentences(behind, len(self.repeats))
 
 
 @dataclass(frozen=True)
@@ -175,7 +172,7 @@ class Comparison:
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """One sentence for everything that is not compared to its end."""
+        """What is not compared to its end, in sentences."""
         return (*self.missing, *(f"budget {b.budget}, {line}" for b in self.budgets for line in b.missing))
 
     @property
@@ -225,7 +222,7 @@ def compare(
         FULL_SHARE * reference.mean if reference else None,
         (),
         curves,
-        tuple(f"full annotation: {_name(run.repeat)} is not finished." for run in references if not run.finished),
+        tuple(f"full annotation: {repeat_name(run.repeat)} is not finished." for run in references if not run.finished),
         design or Design(),
         tuple(imported_notes(histories)),
         joint,
@@ -257,13 +254,14 @@ def compare_budget(curves: Sequence[LearningCurve], axis: Axis, target: float | 
         curves_of = {r: joined.curves[sampler, r] for r in finished[sampler]}
         result = SamplerResult(sampler, cycles[sampler], repeats)
         results.append(_summarised(result, curves_of, axis, span, target))
-    unfinished = [
-        _missing(sampler, repeat, joined.curves.get((sampler, repeat)))
+    cycles_of = {key: len(curve.scores) for key, curve in joined.curves.items()}
+    unfinished = {
+        (sampler, repeat): cycles_of.get((sampler, repeat))
         for sampler in joined.samplers
         for repeat in joined.planned
-        if (sampler, repeat) not in joined.curves or not joined.curves[sampler, repeat].finished
-    ]
-    return BudgetResult(curves[0].budget, tuple(results), shared(finished), span, tuple(unfinished))
+        if repeat not in finished[sampler]
+    }
+    return BudgetResult(curves[0].budget, tuple(results), shared(finished), span, unfinished_sentences(unfinished))
 
 
 def _cycles(joined: JoinedCurves, axis: Axis) -> dict[str, tuple[CycleResult, ...]]:
@@ -298,16 +296,6 @@ def _summarised(
         amounts = [amount_needed(x, y, target) for x, y in summed]
         result = replace(result, needed=Needed.of(amounts, sum(bool(y[0] >= target) for _, y in summed)))
     return result
-
-
-def _missing(sampler: str, repeat: Repeat, curve: LearningCurve | None) -> str:
-    if curve is None:
-        return f"{sampler}: {_name(repeat)} is missing."
-    return f"{sampler}: {_name(repeat)} has {len(curve.scores)} cycle(s) and is not finished."
-
-
-def _name(repeat: Repeat) -> str:
-    return f"seed {repeat[0]} fold {repeat[1]}"
 
 
 def _check_unique(keys: Sequence[object]) -> None:

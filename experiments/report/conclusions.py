@@ -6,6 +6,7 @@ from itertools import groupby
 
 from decomp.experiments.report.axes import Axis, score_name
 from decomp.experiments.report.comparison import FULL_SHARE, BudgetResult, Comparison
+from decomp.experiments.report.incomplete import listed
 from decomp.experiments.report.pairs import Pair, Verdict, family_notes, pairs_overall
 
 SUBJECT = "decomp"
@@ -182,8 +183,3 @@ def _places(ordered: Sequence[tuple[str, float, str]]) -> list[Place]:
 def _better(pair: Pair) -> tuple[str, str]:
     """The better sampler of a pair, then the worse one."""
     return (pair.first, pair.second) if pair.paired.difference.mean > 0 else (pair.second, pair.first)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names with commas and a last "and"."""
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from decomp.experiments.report.axes import Axis, score_name
 from decomp.experiments.report.comparison import FULL_SHARE, BudgetResult, Comparison, Needed, SamplerResult
+from decomp.experiments.report.incomplete import shortened
 from decomp.experiments.report.pairs import Pair, Verdict, family_notes, pairs_overall
 from decomp.experiments.report.statistics import COVER, Spread
 from decomp.experiments.report.tables import UNDEFINED
@@ -49,8 +50,7 @@ def console_tables(comparison: Comparison) -> RenderableType:
     shown += [Text(f"Budget {result.budget}: {note}") for result in comparison.budgets for note in result.aside]
     if comparison.unfinished:
         shown += [Text("Not complete, so the comparison is over fewer repeats:")]
-        shown += [Text(f"  {line}") for line in comparison.unfinished[:12]]
-        shown += [Text(f"  and {len(comparison.unfinished) - 12} more.")] if len(comparison.unfinished) > 12 else []
+        shown += [Text(f"  {line}") for line in shortened(comparison.unfinished)]
     return Group(*shown)
 
 

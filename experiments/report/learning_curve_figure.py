@@ -83,10 +83,15 @@ def _draw_panel(panel: Axes, comparison: Comparison, result: BudgetResult, chose
     _draw_reference(panel, comparison)
     if comparison.reference is not None and comparison.target is not None:
         _mark_crossings(panel, comparison.axis, comparison.target, result.samplers, chosen)
-    repeats = {cycle.score.n for sampler in result.samplers for cycle in sampler.cycles}
-    over = f", {max(repeats)} repeat{'s' * (max(repeats) > 1)}" if repeats else ""
+    counts = [cycle.score.n for sampler in result.samplers for cycle in sampler.cycles]
+    over = f", {_repeats(min(counts), max(counts))}" if counts else ""
     panel.set_title(f"budget {result.budget}{over}", fontsize=11, loc="left")
-    _label(panel, comparison, max(repeats, default=1))
+    _label(panel, comparison, max(counts, default=1))
+
+
+def _repeats(fewest: int, most: int) -> str:
+    """How many repeats the points of the curves are means over, in words."""
+    return f"{'' if fewest == most else f'{fewest} to '}{most} repeat{'s' * (most > 1)}"
 
 
 def _draw_reference(panel: Axes, comparison: Comparison) -> None:

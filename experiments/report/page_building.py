@@ -14,6 +14,7 @@ from decomp.experiments.report.cohorts import Cohort, finished_references, join_
 from decomp.experiments.report.comparison import Comparison
 from decomp.experiments.report.conclusions import conclusions
 from decomp.experiments.report.figures import Drawing, by_budget
+from decomp.experiments.report.incomplete import shortened
 from decomp.experiments.report.page import Section, bullets, page
 from decomp.experiments.report.pictures import picture_of_samplers
 from decomp.experiments.report.report import Report
@@ -24,9 +25,6 @@ from decomp.platform.components import reads_truth
 from decomp.platform.datasets.base import Dataset
 from decomp.platform.grid import Component
 from decomp.platform.passes import Passes
-
-MISSING = 12
-"""Most sentences about what is missing."""
 
 FIRST_TABLES = ("summary",)
 """Tables that stand at the top of the page."""
@@ -125,9 +123,7 @@ def result_section(comparison: Comparison, tables: Sequence[Table], drawings: Se
         blocks.append(bullets(sentences))
     blocks += comparison.caveats
     if comparison.unfinished:
-        more = len(comparison.unfinished) - MISSING
-        lines = [*comparison.unfinished[:MISSING], *([f"and {more} more."] if more > 0 else [])]
-        blocks += ["Not complete, so the comparison is over fewer repeats:", bullets(lines)]
+        blocks += ["Not complete, so the comparison is over fewer repeats:", bullets(shortened(comparison.unfinished))]
     return Section("Result", "\n\n".join(blocks), tuple(tables), tuple(drawings))
 
 

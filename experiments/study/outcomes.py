@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from decomp.experiments.report.conclusions import listed
+from decomp.experiments.report.incomplete import listed
 from decomp.experiments.report.pairs import Pair, Verdict
 from decomp.experiments.report.statistics import LEVEL, smallest_p
 from decomp.experiments.report.tables import Row, Table

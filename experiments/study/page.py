@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from decomp.experiments.report.conclusions import conclusions, listed
+from decomp.experiments.report.conclusions import conclusions
 from decomp.experiments.report.figures import Drawing
+from decomp.experiments.report.incomplete import listed
 from decomp.experiments.report.learning_curve_figure import learning_curve_drawing
 from decomp.experiments.report.page import bullets
 from decomp.experiments.report.statistics import COVER, LEVEL, Spread

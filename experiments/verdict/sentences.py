@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from decomp.experiments.report.conclusions import listed
+from decomp.experiments.report.incomplete import listed
 from decomp.experiments.report.pairs import Verdict
 from decomp.experiments.report.power import least_corrected_p, repeats_needed
 from decomp.experiments.verdict.pooled import Pooled, PooledPair

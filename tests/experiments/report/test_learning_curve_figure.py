@@ -33,6 +33,12 @@ def test_where_all_repeats_reach_the_target_is_marked(runs):
     assert "reaches 95%" not in drawing_of([*runs[:2], runs[-1]]).svg  # rand, once
 
 
+def test_a_panel_says_over_how_many_repeats_its_points_are(runs, tmp_path):
+    budget = f"budget {BASE.budget.label}"
+    assert f"{budget}, 2 repeats" in drawing_of(runs).svg
+    assert f"{budget}, 1 to 2 repeats" in drawing_of([runs[0], *runs[2:], fake_run(tmp_path, [0.2], seed=1)]).svg
+
+
 def test_all_budgets_share_one_panel(runs, tmp_path):
     assert all_budgets_drawing(compare(read_histories(runs), "miou")) is None
     images = Budget(1, 1, Component("image"))

@@ -123,10 +123,10 @@ def test_what_is_missing_is_said_at_the_top(tmp_path, runs):
 
 
 def test_a_long_list_of_what_is_missing_is_cut(tmp_path, runs):
-    planned = [RunStore(tmp_path, spec("decomp", seed=seed)) for seed in range(7, 27)]
+    planned = [RunStore(tmp_path, spec(f"own-{seed}", seed=seed)) for seed in range(7, 27)]
     lines = result_section(compared([*runs, *planned]), [], []).text.splitlines()
-    assert sum("decomp: seed" in line or "rand: seed" in line for line in lines) == 12
-    assert lines[-1] == "- and 28 more."
+    assert sum(": seed" in line or " repeats, seed" in line for line in lines) == 12
+    assert lines[-1] == "- and 29 more."
 
 
 def test_without_a_reference_the_page_says_what_it_lacks(runs):
