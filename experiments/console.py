@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from decomp.platform.errors import StorageError, UserError
+from decomp.platform.errors import StorageError, UserError, printable
 
 CONSOLE = Console(stderr=True)
 """Messages and progress; standard output is for results."""
@@ -56,7 +56,7 @@ def clear_mistakes() -> Iterator[None]:
         else:
             raise  # a fault of this program
         for line in sentences.splitlines():
-            CONSOLE.print(f"error: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+            CONSOLE.print(f"error: {printable(line)}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
 
 

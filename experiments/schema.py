@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from decomp.actors.resources import Resources
 from decomp.experiments.windows import has_lengths, window_of
 from decomp.experiments.written import interpolated, mistakes_of, override, read_file
-from decomp.platform.errors import UserError, describe, nearest, shown
+from decomp.platform.errors import UserError, describe, nearest, printable, shown
 from decomp.platform.grid import Budget, Component, RegionShape, Sampler, Start
 from decomp.platform.names import check_name
 from decomp.platform.passes import Passes
@@ -42,7 +42,7 @@ class BudgetOfCycles(Budget):
         return Budget(self.n_image, self.n_region, self.region, total=self.total)
 
 
-Seconds = Annotated[StrictFloat, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[StrictFloat, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -71,6 +71,9 @@ class AnnotationSeconds:
 Contrasts = tuple[tuple[str, str], ...]
 """Pairs of names of samplers."""
 
+FOLDERS = ("first-cycle", "full-annotation", "report", "annotation", "slurm")
+"""What lies in an experiment's folder beside the folders of its samplers."""
+
 MOST_SEEDS = 10_000
 """Most repeats of an experiment."""
 
@@ -98,7 +101,7 @@ class Experiment(pydantic.BaseModel):
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1, max_length=MOST_SEEDS)]
     """Seeds of the repeats; a number n in the file stands for 0 ... n-1."""
 
-    folds: list[NonNegativeInt] | None = None
+    folds: Annotated[list[NonNegativeInt], Field(min_length=1)] | None = None
     """Cross-validation folds; all of the data set's by default."""
 
     start: Start | None = None
@@ -143,11 +146,21 @@ class Experiment(pydantic.BaseModel):
     @pydantic.field_validator("seeds", mode="before")
     @classmethod
     def _count_of_seeds(cls, value: Any) -> Any:
-        if not isinstance(value, int) or isinstance(value, bool):
+        if isinstance(value, list):
             return value
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError("give the number of repeats, like 5, or a list of seeds, like [0, 3]")
         if value > MOST_SEEDS:
             raise ValueError(f"there are at most {MOST_SEEDS:,} seeds; to use this one alone write [{value}]")
         return list(range(value))
+
+    @pydantic.field_validator("samplers")
+    @classmethod
+    def _folders_of_their_own(cls, samplers: list[Sampler]) -> list[Sampler]:
+        for sampler in samplers:
+            if sampler.name in FOLDERS:
+                raise ValueError(f"{sampler.name!r} is a folder of other results; give the sampler another name")
+        return samplers
 
     @pydantic.field_validator("contrasts", mode="plain")
     @classmethod
@@ -244,8 +257,8 @@ def _read(file: Path, readers: tuple[Path, ...] = ()) -> dict[Any, Any]:
 
 def _sentence(problem: Any) -> str:
     location = problem["loc"]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{_printable(part)}" for part in location).lstrip(".")
-    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{printable(str(part))}" for part in location).lstrip(".")
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument", "invalid_key"):
         known = _keys_at(location[:-1])
         return f"unknown key {key!r}{nearest(str(location[-1]), known)}; keys here are {', '.join(known)}."
     if problem["type"] == "missing":
@@ -269,10 +282,6 @@ def _keys_at(location: Sequence[Any]) -> dict[str, Any]:
     if not location:
         return dict(Experiment.model_fields)
     return get_type_hints(sections[location[0]]) if location[0] in sections else {}
-
-
-def _printable(text: Any) -> str:
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
 
 
 def _distinct(key: str, values: Sequence[Any]) -> None:

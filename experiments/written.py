@@ -247,8 +247,9 @@ def interpolated(file: Path, values: dict[Any, Any]) -> Any:
     try:
         return OmegaConf.to_container(OmegaConf.create(values), resolve=True)
     except (OmegaConfBaseException, ValueError, TypeError, KeyError, AttributeError, AssertionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file}: an interpolation ${{...}} cannot be replaced: {reason}.") from error
+        key, (reason, *_) = getattr(error, "full_key", None), str(error).splitlines() or [type(error).__name__]
+        where = f"{key}: " if key else ""
+        raise UserError(f"{file}: {where}an interpolation ${{...}} cannot be replaced: {reason}.") from error
 
 
 class _Growth:

@@ -46,13 +46,19 @@ PLACES: Mapping[Place, tuple[str, Mapping[str, str], type]] = {
 
 
 def build_dataset(component: Component) -> Dataset:
-    """Make the data set; `UserError` for an unknown name, wrong options (listing all) or a wrong number of classes."""
+    """Make the data set; `UserError` for an unknown name, wrong options (listing all), or wrong classes."""
     dataset = cast(Dataset, _build("dataset", component))
     if not 0 < len(dataset.classes) <= IGNORE:
         raise UserError(
             f"dataset: {component.name} has {len(dataset.classes)} classes, but labels are 0 to {IGNORE - 1}, since "
             f"{IGNORE} means that a pixel is ignored; give 1 to {IGNORE} classes."
         )
+    for number, name in enumerate(dataset.classes):
+        if not name.strip() or not name.isprintable() or name in dataset.classes[:number]:
+            raise UserError(
+                f"dataset: {component.name} calls class {number} {name!r}; give each class a name of its own, on one "
+                f"line."
+            )
     return dataset
 
 

@@ -31,6 +31,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:90]} ..."
 
 
+def printable(text: str) -> str:
+    """A text that changes nothing but what is shown: control characters, and bytes that are no text, as escapes."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def sized(sizes: Iterable[int]) -> str:
     """Sizes per axis, for a message: ``256 x 256``."""
     return " x ".join(map(str, sizes))

@@ -77,8 +77,10 @@ class Sampler:
     """This project's own variation: the threshold of Eq. 1 is this quantile of the confidences of all unannotated
     pixels of the candidates, and so follows the model from cycle to cycle; None for `tau`."""
 
-    emphasis: Mapping[str, Annotated[StrictFloat, Field(gt=0, allow_inf_nan=False)]] = field(default_factory=dict)
-    """Factor on 1 - delta_c by class name; 1 for the classes that are not named."""
+    emphasis: Mapping[str, Annotated[StrictFloat, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]] = field(
+        default_factory=dict
+    )
+    """Factor on 1 - delta_c by class name, of a millionth to a million; 1 for the classes that are not named."""
 
     background: str | None = None
     """Class that is never sampled, or None."""

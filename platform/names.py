@@ -58,7 +58,7 @@ SOURCES: Mapping[str, str] = {
 }
 """Where samplers come from; those at random come from nowhere."""
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """Names become folders and MLflow names."""
 
 
@@ -75,5 +75,5 @@ def pair_name(images: str, regions: str) -> str:
 def check_name(name: str) -> str:
     """The name itself; `ValueError` if it does not match `NAME`."""
     if not NAME.fullmatch(name):
-        raise ValueError("use letters, digits, '.', '_' and '-' only, beginning with a letter or digit")
+        raise ValueError("use up to 200 letters, digits, '.', '_' and '-' only, beginning with a letter or digit")
     return name

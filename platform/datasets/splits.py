@@ -1,4 +1,4 @@
-"""Whether the splits of a data set can be learned from and scored."""
+"""Whether the splits of a data set can be learned from and scored, and whether its images can be written down."""
 
 import functools
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ USES: dict[Split, str] = {"train": "annotate", "test": "score", "validation": "c
 
 def unusable(dataset: Dataset, folds: Iterable[int]) -> list[str]:
     """A sentence for every split that has no labelled pixel or, except for validation, no images; where people label
-    the pool, the test split may be empty.
+    the pool, the test split may be empty. Another one for images whose names are no text, as some systems allow.
 
     Labels are read until a labelled pixel is found, usually in the first image of a split.
 
@@ -45,4 +45,11 @@ def unusable(dataset: Dataset, folds: Iterable[int]) -> list[str]:
                     lacks, mend = "no images", "add some"
                 yield f"dataset: the {split} split{where} has {lacks}, so there is nothing to {use}; {mend}."
 
-    return list(told())
+    return [*_nameless({image for fold in folds for split in USES for image in dataset.ids(split, fold)}), *told()]
+
+
+def _nameless(images: Iterable[str]) -> Iterator[str]:
+    nameless = sorted(image for image in images if image != image.encode(errors="replace").decode())
+    if nameless:
+        many = f", and so are those of {len(nameless) - 1} more" if nameless[1:] else ""
+        yield f"dataset: the name of image {nameless[0]!r} is no text in UTF-8{many}; rename the files."

@@ -17,7 +17,7 @@ def parse_location(storage: str) -> Location:
     Raises:
         UserError: where it is a URL of something else.
     """
-    if "://" not in storage:
+    if "://" not in storage and not storage.startswith(tuple(f"{scheme}:" for scheme in SCHEMES)):
         return FilePath(storage).expanduser().absolute()
     if not BUCKET.fullmatch(storage):
         raise UserError("give a folder that all nodes see, or s3://bucket/prefix (gs://, az://)")

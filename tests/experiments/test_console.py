@@ -11,6 +11,7 @@ from decomp.platform.errors import StorageError, UserError
     ("error", "sentence"),
     [
         (UserError("a: b.\nc: d."), "error: a: b.\nerror: c: d.\n"),
+        (UserError("a\x1b[31m/\udcff: b."), "error: a\\x1b[31m/\\udcff: b.\n"),
         (StorageError("s3://x is away."), "error: storage: s3://x is away.\n"),
         (PermissionError(13, "Permission denied", "/x/[y]"), "error: /x/[y]: Permission denied; mend that, then type "),
         (OSError(5, "Input/output error", b"/x"), "error: /x: Input/output error; mend that"),

@@ -85,6 +85,19 @@ def test_numbers_of_classes_that_labels_cannot_tell_are_refused(name, count):
         build_dataset(Component(f"{__name__}:{name}", {}))
 
 
+@dataclass(frozen=True)
+class Named(Blobs):
+    """Classes of any names."""
+
+    classes: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize("names", [("sky", ""), ("sky", " "), ("sky", "a\nb"), ("sky", "\x1b[31m"), ("sky", "sky")])
+def test_class_names_that_cannot_be_told_apart_are_refused(names):
+    with pytest.raises(UserError, match=r"Named calls class 1 .*; give each class a name of its own, on one line"):
+        build_dataset(Component(f"{__name__}:Named", {"classes": names}))
+
+
 def test_learners_are_built_without_importing_torch():
     code = (
         "import sys\n"

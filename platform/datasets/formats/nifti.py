@@ -127,8 +127,9 @@ def read_voxels(file: Path) -> Voxels:
         return voxels
     values = np.array(voxels, np.float32, order="K")
     if (header.slope, header.intercept) != (1, 0):
-        values *= np.float32(header.slope)
-        values += np.float32(header.intercept)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused
+            values *= np.float32(header.slope)
+            values += np.float32(header.intercept)
     if not np.isfinite(values).all():
         raise DamageError("has voxels that are not finite")
     return values

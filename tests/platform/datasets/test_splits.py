@@ -70,3 +70,10 @@ def test_people_may_label_the_pool_and_do_without_test_images():
     assert unusable(data, [0])[0].startswith("dataset: the train split has no images")
     data.splits |= {"train": {"a": [IGNORE]}, "test": {"b": [IGNORE]}}
     assert unusable(data, [0])[0].startswith("dataset: the test split has no labelled pixel")
+
+
+def test_images_whose_names_are_no_text_are_told():
+    data = tiny(train={"a\udcff": [0], "b\udcfe": [0]})
+    assert unusable(data, [0]) == [
+        "dataset: the name of image 'a\\udcff' is no text in UTF-8, and so are those of 1 more; rename the files."
+    ]

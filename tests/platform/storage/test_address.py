@@ -19,7 +19,7 @@ def test_a_user_names_a_bucket(scheme):
     assert parse_location(f"{scheme}://bucket").local is None
 
 
-@pytest.mark.parametrize("storage", ["ftp://host/a", "s3://", "s3://Upper/a", "memory:///a"])
+@pytest.mark.parametrize("storage", ["ftp://host/a", "s3://", "s3://Upper/a", "memory:///a", "s3:/bucket/a", "gs:a"])
 def test_another_address_is_refused_with_those_that_are_known(storage):
     with pytest.raises(UserError, match=r"give a folder that all nodes see, or s3://bucket/prefix"):
         parse_location(storage)
