@@ -229,7 +229,7 @@ def _slides(file: Path, mtime_ns: int) -> Mapping[str, tuple[Roi, ...]]:
 def _rows(file: Path) -> list[tuple[str, Split, str, str, str]]:
     try:
         with opened(file) as stream:
-            table = pq.read_table(stream)
+            table = pq.ParquetFile(stream).read()
         missing = [column for column in COLUMNS if column not in table.column_names]
         if missing:
             raise UserError(f"dataset.folder: {file} has no column {', '.join(missing)}; {REMEDY}.")

@@ -104,7 +104,7 @@ class CycleFolder:
         with _legible(self.regions_file) as content:
             if record.regions_sha256 not in (None, sha256(content)):
                 raise ValueError("it is not what was committed")
-            return Ledger(pq.read_table(pa.BufferReader(content)).cast(SCHEMA))
+            return Ledger(pq.ParquetFile(pa.BufferReader(content)).read().cast(SCHEMA))
 
     @property
     def regions_file(self) -> Location:

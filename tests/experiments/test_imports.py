@@ -12,7 +12,10 @@ from decomp.platform.datasets.synthetic.phantom import write_phantom
 from decomp.platform.datasets.synthetic.streets import write_streets
 
 ROOT = Path(__file__).parents[2]
-SLOW = ("torch", "torchvision", "ray", "mlflow", "nnunetv2", "segmentation_models_pytorch", "matplotlib")
+SLOW = (
+    *("torch", "torchvision", "ray", "mlflow", "nnunetv2", "segmentation_models_pytorch", "matplotlib"),
+    *("sklearn", "pandas", "scipy.stats"),
+)
 PROGRAM = f"""
 import sys
 from decomp.experiments.cli import app
