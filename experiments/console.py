@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from decomp.platform.errors import StorageError, UserError, printable
+from decomp.platform.storage.files import FULL
 
 CONSOLE = Console(stderr=True)
 """Messages and progress; standard output is for results."""
@@ -37,7 +38,7 @@ def prepare_environment(*, verbose: bool) -> None:
 def show(results: RenderableType) -> None:
     """Print on standard output."""
     # A file or pipe has no width, for which rich assumes 80 columns.
-    Console(width=None if sys.stdout.isatty() else 100).print(results)
+    Console(width=None if sys.stdout is not None and sys.stdout.isatty() else 100).print(results)
 
 
 @contextmanager
@@ -53,6 +54,10 @@ def clear_mistakes() -> Iterator[None]:
         elif error.filename is not None:
             name = os.fsdecode(error.filename)
             sentences = f"{name}: {error.strerror}; mend that, then type the same command again."
+        elif isinstance(error, FileNotFoundError):  # of os.getcwd
+            sentences = "The folder in which you are exists no more; change into another one."
+        elif error.errno in FULL:  # files have names, so it is the output's
+            sentences = f"The output cannot be written: {error.strerror}."
         else:
             raise  # a fault of this program
         for line in sentences.splitlines():

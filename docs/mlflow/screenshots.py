@@ -1,9 +1,10 @@
 """Takes the pictures of README.md from MLflow's own pages, in headless Chromium.
 
     pip install playwright        # drives a Chromium that is installed already, e.g. apt-get install chromium
-    decomp run experiments/digits.yaml seeds=2 learner.iterations=150 reference.iterations=1000 storage=STORAGE \
-        "budgets=[{n_image: 10, n_region: 12, region: [16, 16], cycles: 6}, \
-                  {n_image: 5, n_region: 24, region: [16, 16], cycles: 6}]"
+    decomp run experiments/digits.yaml dataset.train_scenes=60 dataset.test_scenes=24 seeds=2 \
+        learner.iterations=40 reference.iterations=150 storage=STORAGE \
+        "budgets=[{n_image: 10, n_region: 12, region: [16, 16], cycles: 5}, \
+                  {n_image: 5, n_region: 24, region: [16, 16], cycles: 5}]"
     decomp ui experiments/digits.yaml storage=STORAGE
     python docs/mlflow/screenshots.py http://127.0.0.1:5000
 

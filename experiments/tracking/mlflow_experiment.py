@@ -219,6 +219,9 @@ def _alone(uri: str) -> Iterator[None]:
         yield
         return
     file.parent.mkdir(parents=True, exist_ok=True)
+    if file.exists():
+        with file.open("r+b"):  # where it cannot be written, MLflow would try for minutes
+            pass
     with flock(file.with_name(f".{file.name}.lock"), wait=True):
         yield
 

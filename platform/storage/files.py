@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -49,8 +50,8 @@ class FilePath(PosixPath, Location):
 
     @override
     def read_bytes(self) -> bytes:
-        with self._permitted():
-            return super().read_bytes()
+        with self._permitted(), open(self, "rb", opener=_without_waiting) as stream:
+            return stream.read()
 
     @override
     def discard(self) -> None:
@@ -212,6 +213,16 @@ def flock(file: Path, *, wait: bool = False) -> Iterator[None]:
                 f"mount it with them (Lustre: -o flock), or name a folder elsewhere."
             ) from error
         yield
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a file; `OSError` for a pipe or a device, which would be waited for."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # a folder is refused by whoever reads it
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "It is a pipe or a device, not a file", path)
 
 
 def checksum(file: Path) -> str:

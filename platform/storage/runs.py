@@ -255,7 +255,7 @@ def read_identity(run: Location) -> dict[str, Any] | None:
     """
     try:
         content = (run / RUN).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # systems leave files of their own in folders that are looked at
         return None
     try:
         identity: dict[str, Any] = json.loads(content)

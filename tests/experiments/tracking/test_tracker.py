@@ -416,6 +416,15 @@ def test_an_unreachable_server_is_a_warning(tmp_path, monkeypatch):
     assert mirror.warning.endswith("nothing is lost: `decomp sync x.yaml` mirrors the records later.")
 
 
+def test_a_store_that_cannot_be_written_is_a_warning_at_once(tmp_path):
+    (tmp_path / "mlflow.db").mkdir()
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with MirrorThread(lambda: Tracker(uri, "x", metric="miou"), uri, Tiny(), "decomp sync x.yaml") as mirror:
+        mirror.submit(fake_run(tmp_path, [0.1]))
+        assert not mirror.close(20)
+    assert "mlflow.db cannot be written (IsADirectoryError: " in mirror.warning
+
+
 def test_thread_recovers_when_the_server_does(tmp_path):
     tracker = Mock()
     tracker.mirror.side_effect = [OSError("down"), None, None]

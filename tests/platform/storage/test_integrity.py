@@ -1,5 +1,6 @@
 """Damage of any file of a run is found and told with the mend, or changes nothing that is read."""
 
+import os
 from collections import Counter
 from contextlib import nullcontext
 
@@ -156,9 +157,18 @@ def test_a_file_that_may_not_be_read_is_not_taken_for_damaged(tmp_path, monkeypa
     def refuse(self, *arguments, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(StorageError, match=r"record.json cannot be read: permission denied; give yourself"):
         _ = store.committed()[0].record
     monkeypatch.setattr("os.scandir", refuse)
     with pytest.raises(StorageError, match="cannot be read: permission denied"):
         store.committed()
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path):
+    store = fake_run(tmp_path, [0.1])
+    file = file_of(store, RECORD)
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(OSError, match=r"It is a pipe or a device, not a file.*record\.json"):
+        _ = store.committed()[0].record

@@ -148,6 +148,8 @@ def test_other_runs_of_the_same_name_are_found_where_this_one_is_new(store):
     store.create()
     other = RunStore(store.root, replace(SPEC, fingerprint="beef"))
     assert (store.namesakes(), other.namesakes()) == ([], [store.path])
+    (store.path.parent / ".DS_Store").write_atomically(b"of a system that was used to look at the folder")
+    assert [identity and identity["seed"] for identity in map(read_identity, other.namesakes())] == [None, 3]
 
 
 @pytest.mark.parametrize(
