@@ -1,5 +1,6 @@
 """What the user sees while an experiment runs: one bar for all runs, one line for each active run."""
 
+import errno
 import os
 import sys
 import time
@@ -12,7 +13,6 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from decomp.platform.errors import StorageError, UserError, printable
-from decomp.platform.storage.files import FULL
 
 CONSOLE = Console(stderr=True)
 """Messages and progress; standard output is for results."""
@@ -56,7 +56,7 @@ def clear_mistakes() -> Iterator[None]:
             sentences = f"{name}: {error.strerror}; mend that, then type the same command again."
         elif isinstance(error, FileNotFoundError):  # of os.getcwd
             sentences = "The folder in which you are exists no more; change into another one."
-        elif error.errno in FULL:  # files have names, so it is the output's
+        elif error.errno == errno.ENOSPC:  # files have names, so it is the output's
             sentences = f"The output cannot be written: {error.strerror}."
         else:
             raise  # a fault of this program

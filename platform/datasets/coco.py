@@ -70,7 +70,7 @@ class Coco(PairedFiles):
             except BrokenFile as error:
                 problems.append(Problem(self._json(split), error.what, error.mend))
         if problems:
-            raise UserError(" ".join(sentences(problems)))
+            raise UserError("\n".join(sentences(problems)))
         names = _names(read["train"])
         for split, other in read.items():
             if other.panoptic != read["train"].panoptic:

@@ -232,6 +232,8 @@ def _read(file: Path, mtime_ns: int, size: int) -> Annotations:
     if strays:
         raise BrokenFile(f"annotates image {strays[0]!r}, which it does not list", "export it again")
     categories = {category["id"]: category["name"] for category in contents["categories"]}
+    if len(categories) < len(contents["categories"]):
+        raise BrokenFile("gives several categories one id", "export it again")
     described = _panoptic(contents, pictures) if panoptic else _instances(contents, pictures)
     by_name = {os.path.splitext(picture.file)[0]: picture for picture in described}
     if len(by_name) < len(described):
@@ -257,6 +259,8 @@ def _panoptic(contents: Any, images: Mapping[Any, Any]) -> tuple[Picture, ...]:
     entries = {entry["image_id"]: entry for entry in contents["annotations"]}
     if lacking := [image["file_name"] for identity, image in images.items() if identity not in entries]:
         raise BrokenFile(f"has no segments of {lacking[0]}", "export it again")
+    if len(entries) < len(contents["annotations"]):
+        raise BrokenFile("annotates an image twice", "export it again")
     return tuple(
         Picture(
             image["file_name"],

@@ -184,15 +184,21 @@ def test_damage_of_panoptic_files_is_told(panoptic):
     assert len(told.splitlines()) == 3
 
 
+def test_an_image_whose_segments_are_given_twice_is_told(panoptic):
+    entries = json.loads((panoptic / PANOPTIC["train"]).read_text())["annotations"]
+    change(panoptic, PANOPTIC["train"], annotations=[*entries, entries[0]])
+    assert "annotates an image twice; export it again" in error_of(panoptic, annotations=PANOPTIC)
+
+
 def test_a_json_file_that_is_none_of_cocos_is_told_with_its_mistakes(root):
     assert "instances_train2018.json is missing" in error_of(
         root, annotations={**PANOPTIC, "train": "instances_train2018.json"}
     )
     change(root, OF_TEST, annotations=[{"image_id": 4}, square(0, 0, 9, 10, 4, iscrowd="x")])
     (root / "annotations" / "instances_train2017.json").write_text("[")
-    told = error_of(root)
+    told, also_told = error_of(root).splitlines()
     assert "instances_train2017.json is not in COCO's format (Invalid JSON" in told
-    assert "instances_val2017.json is not in COCO's format (annotations.0.category_id: Field required" in told
+    assert "instances_val2017.json is not in COCO's format (annotations.0.category_id: Field required" in also_told
 
 
 def listed(number, name):
@@ -206,6 +212,10 @@ def listed(number, name):
         (
             {"categories": [{"id": 10, "name": "cube"}]},
             "has categories that train has not, cube; give all",
+        ),
+        (
+            {"categories": [{"id": 10, "name": name} for name in ("cat", "dog")]},
+            "instances_val2017.json gives several categories one id; export it again",
         ),
         ({"categories": []}, "is not in COCO's format (categories: List should have at least 1 item"),
         (
