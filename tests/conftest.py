@@ -12,6 +12,8 @@ from decomp.platform.storage import buckets
 from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.objects import ObjectPath
 
+# Else each of the many processes that tests start would compile the project anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Read when torch is imported. Tests run beside each other, a process per core, so that further threads wait for a core.
 os.environ["OMP_NUM_THREADS"] = "1"
 
