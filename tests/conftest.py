@@ -12,14 +12,29 @@ from decomp.platform.storage import buckets
 from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.objects import ObjectPath
 
-# Read when ray is imported: no message to anybody's server, no token file in anybody's home.
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_AUTH_MODE"] = "disabled"
+# Else each of the many processes that tests start would compile the project anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Read when torch is imported. Tests run beside each other, a process per core, so that further threads wait for a core.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+# Read when ray is imported or started.
+os.environ |= {
+    "RAY_USAGE_STATS_ENABLED": "0",  # no message to anybody's server
+    "RAY_AUTH_MODE": "disabled",  # no token file in anybody's home
+    "RAY_prestart_worker_first_driver": "0",  # no idle process for every core
+    "RAY_worker_niceness": "0",  # not 15, or the tests that wait for them would wait for those on the other cores
+    "RAY_raylet_start_wait_time_s": "300",  # half a minute is too short on a busy machine
+}
 os.environ["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
 
 # No test is about time, and other processes may be busy.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items):
+    """The site first, whose tests take longest in one file, so that no process waits for another one in the end."""
+    items.sort(key=lambda item: item.path.name != "test_docs.py")
 
 
 @pytest.fixture(scope="session")

@@ -14,25 +14,26 @@ SPEC = replace(DECOMP, learner=Component("unet", OPTIONS), cycles=3)
 TOGETHER = Resources(workers=2, training_workers=2, cpus=0.5, runs_at_once=1)
 
 
-def swept(root, spec):
+def swept(root, *specs):
     """Errors of the runs and the bytes of the last one."""
-    outcomes = Sweep(root, [spec.first, spec], TOGETHER).run(lambda report, ended: None)
-    return [outcome.error for outcome in outcomes], results(RunStore(root, spec).path)
+    outcomes = Sweep(root, specs, TOGETHER).run(lambda report, ended: None)
+    return [outcome.error for outcome in outcomes], results(RunStore(root, specs[-1]).path)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(cluster, tmp_path_factory):
     root = tmp_path_factory.mktemp("undisturbed")
-    errors, files = swept(root, SPEC)
+    errors, files = swept(root, SPEC.first, SPEC)
     assert errors == [None, None]
-    return root, files
+    return files
 
 
-def test_workers_that_train_together_learn_what_one_process_does(undisturbed, tmp_path):
-    run_locally(tmp_path, SPEC.first)
+def test_workers_that_train_together_learn_what_one_process_does(cluster, tmp_path):
+    assert swept(tmp_path / "together", SPEC.first)[0] == [None]
+    run_locally(tmp_path / "alone", SPEC.first)
     one, other = (
-        safetensors.torch.load_file(RunStore(root, SPEC.first).committed()[0].checkpoint)
-        for root in (tmp_path, undisturbed[0])
+        safetensors.torch.load_file(RunStore(tmp_path / name, SPEC.first).committed()[0].checkpoint)
+        for name in ("alone", "together")
     )
     assert max((one[name] - other[name]).abs().max().item() for name in one) < 1e-3
     assert any((one[name] != other[name]).any() for name in one)  # it was no single process
@@ -44,10 +45,11 @@ def test_a_worker_killed_in_a_joint_training_changes_nothing(undisturbed, tmp_pa
     graves = tmp_path / "graves"
     graves.mkdir()
     learner = Component("helpers.toys:Fallible", OPTIONS | {"fails": [[2, 0], [3, 1]], "graves": str(graves)})
-    errors, files = swept(tmp_path / "runs", replace(SPEC, learner=learner))
+    mortal = replace(SPEC, learner=learner)
+    errors, files = swept(tmp_path / "runs", mortal.first, mortal)
     assert errors == [None, None]
     assert len(list(graves.iterdir())) == 2
-    assert files == undisturbed[1]
+    assert files == undisturbed
 
 
 @pytest.mark.slow  # a minute
@@ -59,4 +61,4 @@ def test_an_error_in_one_of_the_workers_is_told_and_they_go_on_with_other_runs(u
     errors = {outcome.spec.key: outcome.error for outcome in outcomes}
     assert errors.pop(bad.key) == "RuntimeError: the learner has had enough"
     assert set(errors.values()) == {None}
-    assert results(RunStore(tmp_path, SPEC).path) == undisturbed[1]
+    assert results(RunStore(tmp_path, SPEC).path) == undisturbed

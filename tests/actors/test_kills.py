@@ -96,7 +96,7 @@ def test_a_lost_progress_actor_costs_nothing(cluster, oracle, tmp_path, monkeypa
     monkeypatch.setattr(decomp.actors.scheduler, "open_progress", lambda: actors.append(open_progress()) or actors[-1])
 
     def listen(report, ended):
-        if len(lost) < 2 and RunStore(tmp_path, slow).committed():
+        if not lost and RunStore(tmp_path, slow).committed():
             lost.append(ray.kill(actors[0], no_restart=False))
 
     assert swept(tmp_path, slow, listen=listen) == [None, None]

@@ -36,7 +36,9 @@ def oracle(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize(
+    "workers", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_any_number_of_shards_gives_the_single_process_results(cluster, oracle, tmp_path, workers):
     specs = list({spec.key: spec for spec in (*SPECS, *ROI_SPECS, *RIVAL_SPECS)}.values())
     sweep = Sweep(tmp_path, specs, Resources(workers=workers, cpus=0.25, runs_at_once=3 // workers))

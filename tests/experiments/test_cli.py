@@ -1,3 +1,5 @@
+"""The commands on the toy experiment after it was computed, and their answers to mistakes."""
+
 import importlib.util
 import os
 import shutil
@@ -5,54 +7,27 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+from helpers.commands import TOY, decomp, decomp_apart, kill, plan_of, start, store_of, wait_for
 from helpers.toy_runs import results, run_locally
 from typer.testing import CliRunner
 
-from decomp.experiments.bench.processes import births, descendants, is_ours, outliving, title_of
 from decomp.experiments.cli import app
-from decomp.experiments.plan import make_plan
-from decomp.experiments.schema import load_experiment
-from decomp.experiments.status import Status
 from decomp.platform.errors import UserError
 from decomp.platform.version import package_version
 
 ROOT = Path(__file__).parents[2]
 
 
-def start(*arguments, cwd, **options):
-    command = [sys.executable, "-m", "decomp.experiments", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-
-
-def decomp(*arguments, cwd):
-    process = start(*arguments, cwd=cwd)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The toy experiment, run by the command in a folder of its own."""
     folder = tmp_path_factory.mktemp("finished")
-    (folder / "toy.yaml").write_text(
-        "name: toy\ndataset: helpers.toys:Blobs\nlearner: helpers.toys:Centroids\nsamplers: [rand, decomp]\nseeds: 2\n"
-        "budgets: [{n_image: 2, n_region: 3, region: [4, 4], cycles: 5}]\n"
-        "resources: {cpus: 1}\n"
-    )
-    return folder, decomp("run", "toy.yaml", cwd=folder)
-
-
-def store_of(folder):
-    return folder / "runs" / "toy"
-
-
-def plan_of(folder, *overrides):
-    return make_plan(load_experiment(folder / "toy.yaml", [f"storage={folder / 'runs'}", *overrides]))
+    (folder / "toy.yaml").write_text(TOY)
+    return folder, decomp_apart("run", "toy.yaml", cwd=folder)
 
 
 def test_a_run_ends_with_the_table_the_figure_and_the_way_to_mlflow(finished):
@@ -141,9 +116,8 @@ def test_report_compares_over_any_axis(finished):
     assert "did you mean 'clicks'" in err
 
 
-def test_a_report_of_nothing_says_so(finished, tmp_path):
-    folder, _ = finished
-    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
+def test_a_report_of_nothing_says_so(tmp_path):
+    (tmp_path / "toy.yaml").write_text(TOY)
     status, _, err = decomp("report", "toy.yaml", cwd=tmp_path)
     assert status == 2
     assert "nothing is computed yet" in err
@@ -173,70 +147,25 @@ def test_several_experiments_are_reported_in_one_go(finished, tmp_path):
     assert len([line for line in both.splitlines() if line.startswith("Report:")]) == 2
 
 
-def test_a_killed_driver_resumes_with_identical_results(finished, tmp_path):
-    folder, _ = finished
-    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
-    overrides = ("seeds=1", "learner.seconds=0.3")
-    plan = plan_of(tmp_path, *overrides)
-    stores = plan.stores(plan.specs)
-    process = start("run", "toy.yaml", *overrides, cwd=tmp_path, start_new_session=True)
-    wait_for(lambda: sum(len(store.committed()) for store in stores) >= 4, process)
-    workers = births([pid for pid in descendants([process.pid]) if is_ours(title_of(pid))])
-    assert workers
-    kill(process)
-    assert outliving(workers, patience=60) == []
-    interrupted = results(store_of(tmp_path))
-    status, _, err = decomp("run", "toy.yaml", *overrides, cwd=tmp_path)
-    assert status == 0, err
-    assert len(interrupted) < len(results(store_of(tmp_path)))
-    run_locally(tmp_path / "oracle", *plan.references, *plan.runs)
-    assert results(store_of(tmp_path)) == results(tmp_path / "oracle")
-
-
 @pytest.mark.slow  # a minute
 def test_a_killed_driver_resumes_from_a_bucket_with_identical_results(finished, tmp_path, bucket):
     folder, _ = finished
-    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
+    (tmp_path / "toy.yaml").write_text(TOY)
     storage = f"storage={bucket}"
     process = start("run", "toy.yaml", storage, cwd=tmp_path, start_new_session=True)
     wait_for(lambda: sum(entry.name == "published" for entry in bucket.walk()) >= 5, process)
     _, out, _ = decomp("status", "toy.yaml", storage, cwd=tmp_path)
     assert f"driven by process {process.pid}" in out
     kill(process)
-    status, out, err = decomp("run", "toy.yaml", storage, cwd=tmp_path)
+    status, out, err = decomp_apart("run", "toy.yaml", storage, cwd=tmp_path)
     assert status == 0, err
     assert out == finished[1][1].replace("ui toy.yaml", f"ui toy.yaml {storage}")
     assert results(bucket / "toy") == results(store_of(folder))
     assert (tmp_path / "runs" / "toy" / "report" / "summary.csv").exists()
 
 
-@pytest.mark.parametrize("where", ["folder", pytest.param("bucket", marks=pytest.mark.slow)])
-def test_drivers_share_the_runs_and_take_over_those_of_one_that_was_killed(finished, tmp_path, where, request):
-    folder, _ = finished
-    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
-    storage = tmp_path / "shared" if where == "folder" else request.getfixturevalue("bucket")
-    arguments = ("toy.yaml", f"storage={storage}", "learner.seconds=0.3", "resources.runs_at_once=1")
-    drivers = [start("run", *arguments, cwd=tmp_path, start_new_session=True) for _ in range(2)]
-    told = dict[int, set[str]]()
-
-    def active():
-        told.update({status.pid: set(status.active) for status in Status.read(storage / "toy").values()})
-        return set(told) == {driver.pid for driver in drivers} and all(told.values())
-
-    wait_for(active, drivers[0])
-    assert set.intersection(*told.values()) == set()
-    kill(drivers.pop(0))
-    out, err = drivers[0].communicate(timeout=300)
-    assert drivers[0].returncode == 0, err
-    assert "Report:" in out
-    plan = plan_of(folder, "learner.seconds=0.3")
-    run_locally(tmp_path / "oracle", *plan.references, *plan.runs)
-    assert results(storage / "toy") == results(tmp_path / "oracle")
-
-
-def test_a_bucket_that_is_missing_is_said_before_anything_is_computed(finished, tmp_path, bucket):
-    folder, _ = finished
-    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
+def test_a_bucket_that_is_missing_is_said_before_anything_is_computed(tmp_path, bucket):
+    (tmp_path / "toy.yaml").write_text(TOY)
     status, out, err = decomp("run", "toy.yaml", "storage=s3://no-such-bucket", cwd=tmp_path)
     assert (status, out) == (2, "")
     assert err.startswith("error: storage: s3://no-such-bucket/toy/")
@@ -262,7 +191,7 @@ def test_damaged_checkpoints_are_said_and_computed_again(finished, tmp_path):
         content = bytearray(file.read_bytes())
         content[-1] ^= 1
         file.write_bytes(content)
-    status, _, err = decomp("run", "toy.yaml", longer, cwd=tmp_path)
+    status, _, err = decomp_apart("run", "toy.yaml", longer, cwd=tmp_path)
     assert status == 0, err
     warnings = [line for line in err.splitlines() if line.startswith("warning: ") and "set aside" in line]
     for file in (*truncated, *flipped):
@@ -283,47 +212,10 @@ def test_a_damaged_record_is_told_with_the_mend_which_mends(finished, tmp_path):
     assert said.startswith(f"error: {damaged} is damaged")
     assert said.endswith("'decomp run' computes its cycle again.")
     assert "Traceback" not in err
-    status, _, err = decomp("run", "toy.yaml", cwd=tmp_path)
+    status, _, err = decomp_apart("run", "toy.yaml", cwd=tmp_path)
     assert status == 0, err
     assert f"warning: {damaged} is damaged" in err
     assert results(store_of(tmp_path)) == results(store_of(folder))
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
-def test_an_interruption_says_how_to_go_on(finished, tmp_path, number):
-    folder, _ = finished
-    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
-    heeding = {"start_new_session": True, "preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}
-    process = start("run", "toy.yaml", "learner.seconds=60", cwd=tmp_path, **heeding)
-    wait_for(lambda: told_active(tmp_path), process)
-    family = births(descendants([process.pid]))
-    os.killpg(process.pid, number)  # as a lost terminal does; Ray answers SIGTERM by a stack of its own
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
-    assert err.splitlines()[-1] == "Stopped. Committed cycles are kept; the same command goes on from there."
-    assert "Traceback" not in err
-    assert "***" not in err
-    assert outliving(family, patience=60) == []
-
-
-def test_another_terminal_sees_a_sweep_and_stops_it(finished, tmp_path):
-    folder, _ = finished
-    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
-    slow = "learner.seconds=60"
-    process = start("run", "toy.yaml", slow, cwd=tmp_path)
-    wait_for(lambda: any(label.startswith("first-cycle") for label in told_active(tmp_path)), process)
-    status, out, _ = decomp("status", "toy.yaml", slow, cwd=tmp_path)
-    assert status == 0
-    assert any("first-cycle" in line and "0 of 1" in line and "cycle 1" in line for line in out.splitlines())
-    assert "toy: 0 of 8 runs finished" in out
-    assert f"driven by process {process.pid}" in out
-    status, out, _ = decomp("stop", "toy.yaml", slow, cwd=tmp_path)
-    assert status == 0
-    assert process.wait(timeout=60) == 130
-    assert "the same command goes on from there" in process.communicate()[1]
-    status, _, err = decomp("stop", "toy.yaml", slow, cwd=tmp_path)
-    assert status == 2
-    assert "there is nothing to stop" in err
 
 
 def test_check_refuses_a_store_of_mlflow_that_a_run_could_not_write(finished, monkeypatch):
@@ -349,31 +241,10 @@ def test_status_and_stop_name_the_folder_that_they_looked_into(finished, tmp_pat
     assert told in " ".join(out.split())
 
 
-def told_active(folder):
-    return {label for told in Status.read(store_of(folder)).values() for label in told.active}
-
-
-def kill(process):
-    """With SIGKILL; its output is not waited for, since Ray's agents hold it open for a while."""
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    process.stderr.close()
-
-
-def wait_for(condition, process, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.05)
-
-
 @pytest.mark.slow  # a minute
-def test_a_failing_learner_is_shown_and_told_by_the_exit_status(finished, tmp_path):
-    folder, _ = finished
-    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
-    status, out, err = decomp("run", "toy.yaml", "seeds=1", "learner.fail_at_cycle=3", cwd=tmp_path)
+def test_a_failing_learner_is_shown_and_told_by_the_exit_status(tmp_path):
+    (tmp_path / "toy.yaml").write_text(TOY)
+    status, out, err = decomp_apart("run", "toy.yaml", "seeds=1", "learner.fail_at_cycle=3", cwd=tmp_path)
     assert status == 1
     assert "the learner has had enough" in err
     assert "failure.txt" in err
@@ -389,9 +260,8 @@ def test_a_changed_key_makes_new_runs_and_is_named(finished):
     assert "learner.jitter changed from unset to 0.2: 8 run(s) start anew" in " ".join(out.split())
 
 
-def test_check_prints_the_plan_and_computes_nothing(tmp_path, finished):
-    folder, _ = finished
-    (tmp_path / "toy.yaml").write_text((folder / "toy.yaml").read_text())
+def test_check_prints_the_plan_and_computes_nothing(tmp_path):
+    (tmp_path / "toy.yaml").write_text(TOY)
     status, out, _ = decomp("check", "toy.yaml", cwd=tmp_path)
     assert status == 0
     assert "20" in out.split("total")[1].splitlines()[0]  # 2 first cycles, 2 references, 4 x 4 further cycles
@@ -407,9 +277,10 @@ def test_mistakes_end_with_a_sentence_and_status_2(command, tmp_path):
     assert "Traceback" not in err
 
 
+@pytest.mark.slow  # Ray starts for it; tests/actors/test_sweep.py shows the refusal itself
 def test_more_gpus_than_the_cluster_has_are_refused(finished):
     folder, _ = finished
-    status, _, err = decomp("run", "toy.yaml", "seeds=5", "resources.gpus=64", cwd=folder)
+    status, _, err = decomp_apart("run", "toy.yaml", "seeds=5", "resources.gpus=64", cwd=folder)
     assert status == 2
     assert "64 GPU each, but the cluster has" in " ".join(err.split())
 
@@ -433,7 +304,7 @@ def test_a_cluster_that_asks_for_a_token_is_said(finished, tmp_path, monkeypatch
     monkeypatch.setenv("HOME", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as head:
         address = f"127.0.0.1:{head.getsockname()[1]}"
-        status, _, err = decomp("run", "toy.yaml", "seeds=5", "--address", address, cwd=folder)
+        status, _, err = decomp_apart("run", "toy.yaml", "seeds=5", "--address", address, cwd=folder)
     assert status == 2
     assert f"error: --address {address}: the cluster cannot be joined" in err
     assert "~/.ray/auth_token here is the head's" in err
@@ -455,17 +326,17 @@ def test_a_look_at_the_plan_imports_nothing_heavy(command, tmp_path):
 
 
 def test_list_names_everything_and_says_nothing_else():
-    status, out, err = decomp("list", cwd=ROOT)
+    status, out, err = decomp_apart("list", cwd=ROOT)
     assert (status, err) == (0, "")  # every learner is imported, with libraries that like to warn
     for name in ("rand", "badge", "decomp", "core-set", "slic", "digits", "bracs", "unet", "hactnet"):
         assert any(name in line.split() for line in out.splitlines())
 
 
 def test_list_shows_the_options_of_a_name_at_100_columns(tmp_path):
-    (tmp_path / "mine.py").write_text("from helpers.toys import Centroids\n\nclass Mine(Centroids):\n    'Mine.'\n")
-    status, out, err = decomp("list", "mine:Mine", cwd=tmp_path)
+    (tmp_path / "listed.py").write_text("from helpers.toys import Centroids\n\nclass Mine(Centroids):\n    'Mine.'\n")
+    status, out, err = decomp("list", "listed:Mine", cwd=tmp_path)
     assert (status, err) == (0, "")
-    assert "learner mine:Mine" in out
+    assert "learner listed:Mine" in out
     assert "jitter" in out
     status, out, err = decomp("list", "nnunett", cwd=tmp_path)
     assert (status, out) == (2, "")

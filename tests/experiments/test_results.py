@@ -3,7 +3,6 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from helpers.toy_runs import run_locally
 
 from decomp.experiments.archives.exporting import export
 from decomp.experiments.description import Description
@@ -17,11 +16,9 @@ NOTEBOOK = Path(__file__).parents[2] / "docs" / "results.ipynb"
 
 
 @pytest.fixture
-def plan(toy_file):
+def plan(toy_file, compute):
     """The toy experiment, computed."""
-    plan = make_plan(load_experiment(toy_file, ["budgets.0.cycles=3"]))
-    run_locally(plan.experiment.root, *plan.references, *plan.runs)
-    return plan
+    return compute(make_plan(load_experiment(toy_file, ["budgets.0.cycles=3"])))
 
 
 @pytest.fixture

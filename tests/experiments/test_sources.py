@@ -2,7 +2,6 @@ import gc
 from pathlib import Path
 
 import pytest
-from helpers.toy_runs import run_locally
 from typer.testing import CliRunner
 
 from decomp.experiments.archives.exporting import export
@@ -16,9 +15,8 @@ from decomp.platform.errors import UserError
 
 
 @pytest.fixture
-def archive(toy_file, tmp_path):
-    plan = make_plan(load_experiment(toy_file, ["budgets.0.cycles=3", "contrasts={against: decomp}"]))
-    run_locally(plan.experiment.root, *plan.references, *plan.runs)
+def archive(toy_file, compute, tmp_path):
+    plan = compute(make_plan(load_experiment(toy_file, ["budgets.0.cycles=3", "contrasts={against: decomp}"])))
     return export(Description.of(plan), plan.histories(), tmp_path / "toy.zip").archive.path
 
 

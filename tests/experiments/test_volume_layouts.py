@@ -35,7 +35,11 @@ TINY = (
 )
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+ALIKE = {*DOCUMENTED, "liver"}
+"""Of these the documented experiments are run below, or another one has one channel, CT and exclusive classes too."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in LAYOUTS])
 def test_a_public_layout_is_checked_learned_and_scored(tmp_path, name):
     layout = LAYOUTS[name]
     experiment = Experiment.model_validate(

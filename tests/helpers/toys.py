@@ -1,4 +1,7 @@
-"""A data set and a learner that cost milliseconds, for tests of everything around them."""
+"""A data set and a learner that cost milliseconds, for tests of everything around them.
+
+As learners do, these load PyTorch, which takes seconds, no sooner than they predict.
+"""
 
 import os
 import signal
@@ -8,14 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
-import torch
 
 from decomp.platform.datasets import IGNORE, Dataset
 from decomp.platform.errors import UserError
 from decomp.platform.learners import Learner, Predictor
-from decomp.platform.learners.inference.bottleneck import Bottleneck
-from decomp.platform.learners.inference.decode import decode
-from decomp.platform.learners.inference.passes import ForwardPredictor
 from decomp.platform.learners.unet import UNet
 from decomp.platform.predictions import PoolCounts
 from decomp.platform.randomness import stream
@@ -234,22 +233,9 @@ class Droppers(Centroids):
         passes.check(dropout=self.dropout, flips=4)
 
     def load(self, checkpoint, dataset, device):
+        from helpers.toy_passes import ForwardMean
+
         return ForwardMean(super().load(checkpoint, dataset, device).means, self.dropout)
-
-
-class ForwardMean(ForwardPredictor):
-    """As `NearestMean`, with dropout of pixels, and not the same for flipped images."""
-
-    def __init__(self, means, dropout):
-        super().__init__(torch.nn.Dropout(dropout).eval(), torch.device("cpu"), 1)
-        self.means = torch.from_numpy(means.astype(np.float32))
-
-    def forward(self, image, regions=False):
-        pixels = self.network(torch.from_numpy(np.moveaxis(image, -1, 0).astype(np.float32)))
-        slope = torch.linspace(0, 0.2, pixels.shape[2])
-        logits = -3.0 * (pixels + slope - self.means.reshape(-1, 1, 1)) ** 2
-        cells = torch.nn.functional.avg_pool2d(pixels, 4)
-        return logits, Bottleneck(torch.cat([cells, cells**2]), (4, 4))
 
 
 @dataclass(frozen=True)
@@ -259,6 +245,11 @@ class NearestMean(Predictor):
     means: np.ndarray
 
     def predict(self, image, wanted):
+        import torch
+
+        from decomp.platform.learners.inference.bottleneck import Bottleneck
+        from decomp.platform.learners.inference.decode import decode
+
         distances = (np.moveaxis(image, -1, 0) - self.means.reshape(-1, 1, 1)) ** 2
         logits = torch.from_numpy((-3.0 * distances).astype(np.float32))
         cells = torch.nn.functional.avg_pool2d(torch.from_numpy(np.moveaxis(image, -1, 0)), 4)

@@ -1,19 +1,11 @@
 """Trainings of a tiny learner on a tiny data set, and what is told from the bytes of their checkpoints."""
 
 import hashlib
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 from decomp.platform.learners import Training
 from decomp.platform.randomness import stream
-
-PROGRAM = """
-import hashlib, runpy, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[3])
-print(hashlib.sha256(runpy.run_path(sys.argv[1])["fitted"](Path(sys.argv[2]))).hexdigest())
-"""
 
 
 def trained(learner, dataset, ledger, file, seed=0, **options):
@@ -41,8 +33,9 @@ def scrambled(dataset, ledger):
     return Scrambled(**vars(dataset))
 
 
-def same_bytes_in_another_process(module, folder, content):
-    """Whether the function `fitted` of a test module, given a file, returns this content in another process too."""
-    command = [sys.executable, "-c", PROGRAM, module, str(folder / "elsewhere"), str(Path(__file__).parents[1])]
-    digest = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    return digest == hashlib.sha256(content).hexdigest()
+def digests(folder, *modules):
+    """Of the checkpoints that the functions `fitted` of test modules write below a new folder."""
+    folder = Path(folder)
+    folder.mkdir()
+    contents = [runpy.run_path(str(module))["fitted"](folder / Path(module).stem) for module in modules]
+    return [hashlib.sha256(content).hexdigest() for content in contents]

@@ -18,6 +18,7 @@ import pyarrow.dataset  # noqa: F401  as above
 from helpers.annotators import kept, of_scenes
 from helpers.programs import forked
 
+import decomp.platform.learners.inference.decode  # noqa: F401  PyTorch is loaded once instead of in every fork
 from decomp.platform.ledger import Ledger
 
 MOMENTS = 10

@@ -15,6 +15,7 @@ import pyarrow.dataset  # noqa: F401  as above
 from helpers.programs import forked
 from helpers.toy_runs import DECOMP, run_locally
 
+import decomp.platform.learners.inference.decode  # noqa: F401  PyTorch is loaded once instead of in every fork
 from decomp.platform.ledger import Ledger
 from decomp.platform.loop.loop import Observer
 from decomp.platform.storage.files import FilePath

@@ -25,6 +25,7 @@ import pyarrow.dataset  # noqa: F401  as above
 import yaml
 from helpers.toy_runs import results, run_alone, run_locally
 
+import decomp.platform.learners.inference.decode  # noqa: F401  PyTorch is loaded once instead of in every fork
 from decomp.actors import scheduler
 from decomp.actors.coordinator import Outcome
 from decomp.actors.progress import Activity, ProgressReport

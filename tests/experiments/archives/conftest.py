@@ -1,5 +1,4 @@
 import pytest
-from helpers.toy_runs import run_locally
 
 from decomp.experiments.archives.archive import Archive
 from decomp.experiments.archives.exporting import export
@@ -17,11 +16,9 @@ def planned(toy_file):
 
 
 @pytest.fixture
-def computed(planned, tmp_path):
+def computed(planned, compute, tmp_path):
     """The toy experiment, computed."""
-    plan = planned(tmp_path / "theirs")
-    run_locally(plan.experiment.root, *plan.references, *plan.runs)
-    return plan
+    return compute(planned(tmp_path / "theirs"))
 
 
 @pytest.fixture

@@ -143,7 +143,7 @@ def test_mirroring_goes_on_where_it_stopped(tracker, uri, experiment, client, tm
 def test_mirroring_that_is_killed_again_and_again_is_completed_without_duplicates(uri, tmp_path, monkeypatch):
     import mlflow
 
-    run = fake_run(tmp_path, [0.1, 0.2, 0.3], sampler="decomp")
+    run = fake_run(tmp_path, [0.1, 0.2], sampler="decomp", cycles=2)
     report = compile_report(read_histories([run]), tmp_path / "report", "miou").write()
     calls = ("create_run", "log_batch", "log_artifact", "set_terminated", "delete_run")
     real = {name: getattr(mlflow.MlflowClient, name) for name in calls}

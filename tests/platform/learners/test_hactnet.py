@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 from helpers.toy_graphs import NO_EDGES, published, random_graph
-from helpers.trainings import same_bytes_in_another_process, scrambled, trained
+from helpers.trainings import scrambled, trained
 
 import decomp.experiments
 from decomp.experiments.schema import load_experiment
@@ -138,10 +138,6 @@ def test_same_inputs_give_the_same_bytes(tmp_path):
     torch.manual_seed(2)
     assert fitted(tmp_path / "b") == first
     assert fitted(tmp_path / "c", seed=1) != first
-
-
-def test_another_process_gives_the_same_bytes(tmp_path):
-    assert same_bytes_in_another_process(__file__, tmp_path, fitted(tmp_path / "here"))
 
 
 def test_labels_of_other_rois_never_matter(tmp_path):

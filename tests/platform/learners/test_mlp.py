@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import safetensors.torch
 import torch
-from helpers.trainings import same_bytes_in_another_process, scrambled, trained
+from helpers.trainings import scrambled, trained
 from torch.nn import functional
 
 from decomp.platform.components import build_learner
@@ -136,10 +136,6 @@ def test_same_inputs_give_the_same_bytes(tmp_path):
     torch.manual_seed(2)
     assert fitted(tmp_path / "b") == first
     assert fitted(tmp_path / "c", seed=1) != first
-
-
-def test_another_process_gives_the_same_bytes(tmp_path):
-    assert same_bytes_in_another_process(__file__, tmp_path, fitted(tmp_path / "here"))
 
 
 def test_labels_of_other_rois_never_matter(tmp_path):

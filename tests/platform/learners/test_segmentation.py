@@ -3,7 +3,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
-from helpers.trainings import same_bytes_in_another_process, scrambled, trained
+from helpers.trainings import scrambled, trained
 
 from decomp.platform.components import build_learner
 from decomp.platform.datasets import IGNORE, Dataset
@@ -115,10 +115,6 @@ def test_same_inputs_give_the_same_bytes_whatever_the_workers(tmp_path):
     torch.manual_seed(2)
     assert fitted(tmp_path / "b", replace(TINY, workers=1, cache=0.0)) == first
     assert fitted(tmp_path / "c", seed=1) != first
-
-
-def test_another_process_gives_the_same_bytes(tmp_path):
-    assert same_bytes_in_another_process(__file__, tmp_path, fitted(tmp_path / "here"))
 
 
 def test_checkpointing_gives_the_same_bytes(tmp_path):

@@ -6,7 +6,7 @@ import numpy.typing as npt
 import pytest
 import safetensors.torch
 import torch
-from helpers.trainings import same_bytes_in_another_process, scrambled, trained
+from helpers.trainings import scrambled, trained
 
 from decomp.platform.components import build_learner
 from decomp.platform.datasets import IGNORE, Dataset, Split
@@ -105,10 +105,6 @@ def test_dropout_is_drawn_from_the_trainings_stream_and_leaves_the_crops_alone(t
         learner.fit(Blobs(), Training(LEDGER, rng), tmp_path / "c")
     assert (tmp_path / "c").read_bytes() == (tmp_path / "a").read_bytes() != fitted(tmp_path / "d")
     assert drawn[0].random() == drawn[1].random()
-
-
-def test_another_process_gives_the_same_bytes(tmp_path):
-    assert same_bytes_in_another_process(__file__, tmp_path, fitted(tmp_path / "here"))
 
 
 def test_labels_outside_the_annotated_regions_never_matter(tmp_path):

@@ -3,7 +3,8 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from helpers.toys import Blobs, ForwardMean, NearestMean
+from helpers.toy_passes import ForwardMean
+from helpers.toys import Blobs, NearestMean
 from torch import nn
 
 from decomp.platform.learners.inference.bottleneck import Bottleneck

@@ -193,7 +193,6 @@ def test_batches_from_several_processes_give_the_same_bytes_every_time(
     several = replace(brief, loaders=2, iterations_per_epoch=5)
     first, second = (digest(several, volumes, tmp_path / name) for name in "ab")
     assert first == second
-    assert digest(several, volumes, tmp_path / "c", seed=1) != first
     assert not multiprocessing.active_children()
 
 
