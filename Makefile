@@ -11,7 +11,7 @@ PYTHON ?= $(or $(firstword $(foreach version,14 13 12 11,$(call working,python3.
 # A command of that name may exist and not work: pyenv's for a version that is not chosen, Debian's without python3-venv.
 working = $(shell $(1) -c 'import ensurepip, venv' 2>/dev/null && echo $(1))
 PIP_INSTALL = .venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt
-PYTEST = $(BIN)python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test docs check lint types coverage venv clean
 

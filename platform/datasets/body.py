@@ -5,7 +5,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 AIR = -400.0
 """HU between air, or the foam of a mattress, and tissue."""
@@ -98,6 +97,8 @@ def _padding(hu: npt.NDArray[Any]) -> Mask:
     value = corners.flat[0]
     if not (corners == value).all() or value <= AIR:
         return np.zeros(hu.shape, np.bool_)
+    from scipy import ndimage  # takes a while to import
+
     parts, _ = ndimage.label(hu == value)
     touching = np.unique(parts[:, [0, 0, -1, -1], [0, -1, 0, -1]])
     return np.isin(parts, touching)
@@ -120,6 +121,8 @@ def _sliced(operation: int, mask: Mask, disc: npt.NDArray[np.uint8]) -> Mask:
 
 def _largest(mask: Mask) -> Mask:
     """The largest connected part in three dimensions."""
+    from scipy import ndimage  # takes a while to import
+
     parts, count = ndimage.label(mask)
     if count == 0:
         return mask

@@ -18,7 +18,6 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 from typing_extensions import override
 
 from decomp.platform.datasets.base import IGNORE, Dataset, Split
@@ -223,6 +222,8 @@ def _classes(codes: Volume, atlas: Path) -> Volume:
 
 def _inside(intensities: Volume) -> npt.NDArray[np.bool_]:
     """The largest part that is brighter than Otsu's threshold, and what it encloses within a slice."""
+    from scipy import ndimage  # takes a while to import
+
     threshold, _ = cv2.threshold(intensities.reshape(len(intensities), -1), 0, 255, cv2.THRESH_OTSU)
     parts, _ = ndimage.label(intensities > threshold)
     sizes = np.bincount(parts.ravel())

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from decomp.platform.datasets.synthetic.volume_canvas import Canvas, Mask
 from decomp.platform.randomness import stream
@@ -228,6 +227,8 @@ def _draw_couch(canvas: Canvas, trunk: _Trunk, rng: np.random.Generator) -> None
 
 def _scanned(canvas: Canvas, field: float, rng: np.random.Generator) -> npt.NDArray[np.int16]:
     """Blur, noise and the round field of view."""
+    from scipy import ndimage  # takes a while to import
+
     hu = ndimage.gaussian_filter(canvas.hu, BLUR)
     noise = rng.standard_normal(canvas.shape, np.float32)
     hu += np.float32(rng.uniform(*NOISE)) * noise
