@@ -196,7 +196,7 @@ def test_an_imported_run_can_be_exported_again(archive, planned, tmp_path):
     [
         ("seeds=3", "an import takes storage=FOLDER and name=EXPERIMENT alone"),
         ("toy.yaml", "an import takes storage=FOLDER and name=EXPERIMENT alone"),
-        ("name=../../x", "name '../../x': use letters"),
+        ("name=../../x", "name '../../x': use up to 200 letters"),
         ("storage=http://x", "storage 'http://x'"),
     ],
 )
