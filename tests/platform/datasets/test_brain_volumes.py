@@ -1,10 +1,14 @@
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.head import MIDDLE, Y, head, save, write_head
+from helpers.toy_runs import run_locally
 
+from decomp.experiments.plan import make_plan
+from decomp.experiments.schema import load_experiment
 from decomp.platform import testing
 from decomp.platform.components import build_dataset
 from decomp.platform.datasets import IGNORE
@@ -92,3 +96,19 @@ def test_nnunet_scores_every_class_but_the_background_and_standardises_the_volum
     intensities = prepared.image("right")
     assert abs(intensities.mean()) < 0.1
     assert abs(intensities.std() - 1) < 0.1
+
+
+def test_the_experiment_that_comes_along_runs_on_it(root, tmp_path):
+    preset = Path(__file__).parents[3] / "experiments" / "brain-3d.yaml"
+    grid = ["dataset.depth=2", "learner.spacing=[1, 2, 2]", "learner.patch=[2, 16, 8]", "learner.features=[4, 8]"]
+    short = ["learner.iterations_per_epoch=1", "learner.min_epochs=1", "reference.min_epochs=1"]
+    small = ["budgets=[{n_image: 1, n_region: 2, region: [1, 8 mm, 8 mm], cycles: 2}]", "seeds=1", "samplers=[rand]"]
+    places = [f"dataset.root={root}", f"storage={tmp_path / 'runs'}", f"learner.cache={tmp_path / 'cache'}"]
+    plan = make_plan(load_experiment(preset, [*grid, *short, *small, *places, "contrasts=null"]))
+    assert plan.data_problems() == []
+    run_locally(plan.experiment.root, *plan.references, *plan.runs)
+    assert all(store.finished for store in plan.compared)
+    (store,) = plan.stores(plan.runs)
+    record = store.committed()[-1].record
+    assert 0 <= record.metrics["dice"] <= 1
+    assert record.annotated.pixels == 2 * 2 * 16
