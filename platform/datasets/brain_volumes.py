@@ -33,11 +33,6 @@ LOBES = MappingProxyType(
 )
 """The classes of `brain` in each class: its lobes, the insula, the subcortical grey nuclei and the cerebellum."""
 
-# Of each label of `brain`.
-_LOBE_OF = np.full(256, IGNORE, np.uint8)
-for _lobe, _parts in enumerate(LOBES.values()):
-    _LOBE_OF[[Brain.classes.index(part) for part in _parts]] = _lobe
-
 
 @dataclass(frozen=True)
 class BrainVolumes(Volumes):
@@ -87,7 +82,7 @@ class BrainVolumes(Volumes):
     @override
     def labels(self, image: str) -> npt.NDArray[np.uint8]:
         """True class of every voxel, shape (z, y, x), uint8; `IGNORE` for the vermis."""
-        return _LOBE_OF[np.stack([self._slices.labels(name) for name in self._stacked(image)])]
+        return _lobes(np.stack([self._slices.labels(name) for name in self._stacked(image)]))
 
     @override
     def body(self, image: str) -> npt.NDArray[np.bool_]:
@@ -118,3 +113,11 @@ class BrainVolumes(Volumes):
             raise KeyError(f"There is no volume {image!r}; ids look like left-012, and the test's is {TEST}.")
         lowest = slices.index(image)
         return slices[lowest : lowest + self.depth]
+
+
+def _lobes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The place among `LOBES` of each label of `brain`."""
+    table = np.full(256, IGNORE, np.uint8)
+    for lobe, parts in enumerate(LOBES.values()):
+        table[[Brain.classes.index(part) for part in parts]] = lobe
+    return table[labels]
