@@ -6,6 +6,7 @@ DATASETS = {
     "digits": "decomp.platform.datasets.synthetic.digits:Digits",
     "slides": "decomp.platform.datasets.synthetic.slides:Slides",
     "brain": "decomp.platform.datasets.brain:Brain",
+    "brain-3d": "decomp.platform.datasets.brain_volumes:BrainVolumes",
     "bracs": "decomp.platform.datasets.bracs:Bracs",
     "cityscapes": "decomp.platform.datasets.cityscapes:Cityscapes",
     "folder": "decomp.platform.datasets.folder:Folder",

@@ -30,6 +30,7 @@ from decomp.platform.marks import NotIdentity
 VERSION = 1
 """Part of the fingerprint; to be raised with every change here that changes a pixel or a label."""
 
+FOLDER = "/usr/share/mricron/templates"
 IMAGE, ATLAS = "ch2.nii.gz", "aal.nii.gz"
 
 CODES = MappingProxyType(
@@ -100,7 +101,7 @@ class Brain(Dataset):
     tell how well one brain's other half is labelled, not how well another person's brain would be.
     """
 
-    root: Annotated[str, NotIdentity()] = "/usr/share/mricron/templates"
+    root: Annotated[str, NotIdentity()] = FOLDER
     """The folder with ``ch2.nii.gz`` and ``aal.nii.gz``, by default where Debian's package mricron-data puts them."""
 
     classes = tuple(CODES)

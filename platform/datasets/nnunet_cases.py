@@ -50,7 +50,7 @@ def misplaced(root: Path, labelled: bool = True) -> Iterator[Problem]:
         yield Problem(root / DESCRIPTION, what, "add the missing ones, or correct the number")
     known = {path for case in cases.values() for path in (*case.images, case.labels)}
     folders = [TRAINING] if description.files is None else []
-    for images, labels in [*folders, TEST] if has_test else folders:
+    for images, labels in [*folders, TEST] if _files(root / TEST[1], description.ending) else folders:
         for path in _files(root / images, description.ending):
             if path not in known:
                 numbers = f"_0000 to _{len(description.channels) - 1:04d}"

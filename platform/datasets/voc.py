@@ -102,6 +102,10 @@ class Voc(PairedFiles):
                 others.append(Problem(file, error.what, error.mend))
                 continue
             for image in names:
+                if key(image) not in images and (len(image.split()) > 1 or image.lower().endswith(SUFFIXES)):
+                    what = f"lists {image!r}, which is no name of an image"
+                    others.append(Problem(file, what, "write names alone, without suffix or further columns", "names"))
+                    continue
                 if image in pairs:
                     where = f"{self._lists[pairs[image].split]}.txt"
                     what = f"lists {image}, which stands in {where} already"

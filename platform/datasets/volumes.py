@@ -259,7 +259,8 @@ class FileVolumes(Volumes):
         names = self.channels if len(files) == 1 else (self.channels[files.index(file)],)
         channels = self.format.voxels(file)
         if len(channels) != len(names):
-            raise DamageError(f"has {len(channels)} channel(s), but {len(names)} are expected ({', '.join(names)})")
+            has = f"has {len(channels)} channel(s), but {len(names)} are expected ({', '.join(names)})"
+            raise DamageError(has, "save a file for each channel, or name the channels that there are")
         for name, channel in zip(names, channels, strict=True):
             if self.hounsfield and is_ct(name) and (wrong := misfit(channel)):
                 raise DamageError(wrong, RESCALE)

@@ -31,6 +31,7 @@ SMALL = {
         "budgets=[{n_image: 1, n_region: 2, region: [1], cycles: 2}]",
     ),
     "brain": ("dataset.root=head", "budgets=[{n_image: 2, n_region: 6, region: [16, 16], cycles: 10}]"),
+    "brain-3d": ("dataset.root=head", "budgets=[{n_image: 1, n_region: 2, region: [1, 8, 8], cycles: 2}]", LEARNER),
     "cityscapes": ("dataset.root=streets", "budgets=[{n_image: 2, n_region: 2, region: [32, 32], cycles: 3}]"),
     "digits": (),
     "kits23": ("dataset.root=volumes", "budgets=[{n_image: 2, n_region: 2, region: [1, 8, 8], cycles: 2}]", LEARNER),
@@ -45,8 +46,8 @@ SMALL = {
 
 
 def family_of(preset):
-    """The data set's name, by which presets begin, but for those of the study."""
-    return preset.stem.removeprefix("study-").split("-")[0]
+    """The data set's name, by which presets begin, but for those of the study and the one in three dimensions."""
+    return "brain-3d" if preset.stem == "brain-3d" else preset.stem.removeprefix("study-").split("-")[0]
 
 
 def imported_by_check_and_status(folder, family):
@@ -59,7 +60,7 @@ def imported_by_check_and_status(folder, family):
 
 
 FAMILIES = sorted({family_of(path) for path in (ROOT / "experiments").glob("*.yaml")})
-ALIKE = {"brain", "phantom", "slides"}
+ALIKE = {"brain", "brain-3d", "phantom", "slides"}
 """Their learners, or lighter ones, are also those of other families."""
 
 
@@ -67,12 +68,12 @@ ALIKE = {"brain", "phantom", "slides"}
 def test_check_and_status_of_the_presets_import_no_slow_library(tmp_path, family):
     if family == "cityscapes":
         write_streets(tmp_path / "streets", {"train": 16, "val": 2}, (96, 192))
-    if family == "brain":
+    if family in ("brain", "brain-3d"):
         (tmp_path / "head").mkdir()
         write_head(tmp_path / "head")
     if family == "kits23":
         write_phantom(tmp_path / "volumes", 10, size=(20, 32, 32))
-    if family in ("kits23", "phantom"):
+    if family in ("brain-3d", "kits23", "phantom"):
         imported_by_check_and_status(tmp_path, family)  # nnU-Net plans the grid, once per data set and machine
     assert imported_by_check_and_status(tmp_path, family) == "imported: []"
 

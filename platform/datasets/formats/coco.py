@@ -40,6 +40,7 @@ class Object:
         crowd: whether it is a region of many objects that are not told apart.
         polygons: its outlines, each x and y by turns in pixels from the upper left corner, shape (2 n,), float64.
         runs: in their place, how many pixels, column by column, are outside, inside, outside and so on.
+        shape: height and width that the runs are for, where they are given.
     """
 
     id: int
@@ -47,6 +48,7 @@ class Object:
     crowd: bool
     polygons: tuple[Polygon, ...] = ()
     runs: Runs | None = None
+    shape: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -149,7 +151,7 @@ def _unknown(picture: Picture, labels: Mapping[int, int]) -> tuple[int, ...]:
 def _filled(thing: Object, height: int, width: int) -> Runs:
     """The object's pixels as `Object.runs`; its outlines are checked, since the library trusts them with its memory."""
     if thing.runs is not None:
-        if thing.runs.sum() != height * width or thing.runs.min() < 0:
+        if thing.shape not in (None, (height, width)) or thing.runs.sum() != height * width or thing.runs.min() < 0:
             raise _broken(thing, "whose runs are not those of its image")
         return thing.runs
     if not thing.polygons:
@@ -181,6 +183,7 @@ class _Category(TypedDict):
 
 
 class _Runs(TypedDict):
+    size: NotRequired[tuple[int, int]]
     counts: list[int] | str
 
 
@@ -246,8 +249,9 @@ def _instances(contents: Any, images: Mapping[Any, Any]) -> tuple[Picture, ...]:
     for number, entry in enumerate(contents["annotations"]):
         outline = entry.get("segmentation") or []
         polygons = tuple(np.array(polygon, np.float64) for polygon in outline) if isinstance(outline, list) else ()
-        runs = None if isinstance(outline, list) else _runs(outline["counts"])
-        thing = Object(entry.get("id", number), entry["category_id"], entry.get("iscrowd", False), polygons, runs)
+        runs, shape = (None, None) if isinstance(outline, list) else (_runs(outline["counts"]), outline.get("size"))
+        crowd = entry.get("iscrowd", False)
+        thing = Object(entry.get("id", number), entry["category_id"], crowd, polygons, runs, shape)
         objects[entry["image_id"]].append(thing)
     return tuple(
         Picture(image["file_name"], (image["height"], image["width"]), tuple(objects[identity]))

@@ -179,6 +179,8 @@ def _label_mistakes(labels: dict[str, tuple[int, ...]], order: Any) -> Iterator[
     ignore = labels.get("ignore")
     named = {name: values for name, values in labels.items() if name not in ("background", "ignore")}
     used = sorted({label for values in named.values() for label in values})
+    if meant := [name for name in named if name.casefold() == "ignore"]:
+        yield f"labels: {meant[0]!r} would be a class; write it in small letters if it is the ignored label"
     if not used or used != list(range(1, len(used) + 1)):
         yield f"labels: must be 1 to {max(1, len(used))} without gaps, not {', '.join(map(str, used)) or 'none'}"
     elif ignore not in (None, (len(used) + 1,)):

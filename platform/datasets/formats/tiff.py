@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from decomp.platform.datasets.formats.header import SAVE_AS, BrokenFile, Colours, Header
+from decomp.platform.datasets.formats.header import BrokenFile, Colours, Header
 
 if TYPE_CHECKING:
     from tifffile import TiffPage, TiffPageSeries  # imported only for such files: it takes a tenth of a second
@@ -24,6 +24,7 @@ WHITE_IS_ZERO, GREY, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6
 ALPHA = (1, 2)  # of ExtraSamples: multiplied into the colours, or not
 UNSIGNED = 1
 CHANNELS = "CYX"  # axes of a series whose pages are channels
+SAVE_AS = "save it as TIFF, uncompressed or by Deflate, of unsigned numbers of 8 or 16 bits"
 
 
 class Picture(NamedTuple):
@@ -97,7 +98,10 @@ def _picture(stream: BinaryIO) -> Iterator[Picture]:
             if n_pictures != 1 and (stack is None or stack.axes != CHANNELS):
                 if told.get("channels") == n_pictures:
                     raise BrokenFile("is cut off")
-                raise BrokenFile(f"holds {n_pictures} pictures", "save the one that is meant as a file of its own")
+                raise BrokenFile(
+                    f"holds {n_pictures} pictures",
+                    "save the one that is meant as a file of its own or, if these are channels, save it as OME-TIFF",
+                )
             yield Picture(pages[0], stack)
     except BrokenFile:
         raise

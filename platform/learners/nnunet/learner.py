@@ -74,9 +74,9 @@ class NnUNet(Learner):
     """Whether the Dice of the loss is that of a batch instead of the mean of its patches', which says nothing about a
     rare class that most patches lack; None for the planned way."""
 
-    augmentation: Literal["full", "light"] = "full"
+    augmentation: Literal["full", "light", "intensity"] = "full"
     """``full`` for nnU-Net's, ``light`` for mirroring, brightness and contrast alone, with which short trainings get
-    further."""
+    further, ``intensity`` for brightness and contrast alone, where classes are told apart by where they lie."""
 
     window: tuple[Annotated[float, Field(allow_inf_nan=False)], Annotated[float, Field(allow_inf_nan=False)]] = WINDOW
     """Least and greatest Hounsfield units of the voxels that the intensity statistics of CT come from, since the

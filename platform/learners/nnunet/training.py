@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,7 @@ class Schedule:
         momentum: Nesterov momentum of the stochastic gradient descent.
         weight_decay: its weight decay.
         loaders: processes that make batches; 0 for none.
-        augmentation: ``full`` or ``light``, see `LIGHT`.
+        augmentation: ``full`` or one of `KEPT`.
     """
 
     epochs: int
@@ -54,14 +55,14 @@ class Schedule:
     augmentation: str = "full"
 
 
-LIGHT = (
+INTENSITY = (
     MultiplicativeBrightnessTransform,
     ContrastTransform,
-    MirrorTransform,
     RemoveLabelTansform,
     ConvertSegmentationToRegionsTransform,
 )
-"""What a light augmentation keeps of nnU-Net's transforms: cheap ones, and those that are not augmentation."""
+KEPT = MappingProxyType({"intensity": INTENSITY, "light": (*INTENSITY, MirrorTransform)})
+"""What lighter augmentations keep of nnU-Net's transforms: cheap ones, and those that are not augmentation."""
 
 
 class SeededBatches:
@@ -149,8 +150,8 @@ class RegionTrainer(nnUNetTrainer):  # type: ignore[misc]  # untyped
     def get_training_transforms(self, *args: Any, **options: Any) -> Any:
         """nnU-Net's or some of them, but voxels beyond the volume (-1) become ignored instead of background."""
         composed = nnUNetTrainer.get_training_transforms(*args, **options)
-        if self._is_light:
-            composed.transforms = [one for one in composed.transforms if isinstance(_inner(one), LIGHT)]
+        if kept := KEPT.get(self.schedule.augmentation):
+            composed.transforms = [one for one in composed.transforms if isinstance(_inner(one), kept)]
         for place, transform in enumerate(composed.transforms):
             if isinstance(transform, RemoveLabelTansform):
                 composed.transforms[place] = RemoveLabelTansform(-1, options["ignore_label"])
@@ -159,11 +160,8 @@ class RegionTrainer(nnUNetTrainer):  # type: ignore[misc]  # untyped
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> tuple[Any, ...]:
         """nnU-Net's; without rotations there is no need for larger patches to rotate."""
         rotation, flat, size, axes = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        return rotation, flat, self.configuration_manager.patch_size if self._is_light else size, axes
-
-    @property
-    def _is_light(self) -> bool:
-        return self.schedule.augmentation == "light"
+        is_whole = self.schedule.augmentation not in KEPT
+        return rotation, flat, size if is_whole else self.configuration_manager.patch_size, axes
 
     def print_to_log_file(self, *args: Any, **options: Any) -> None:
         """Say nothing."""

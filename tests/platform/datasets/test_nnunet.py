@@ -101,6 +101,13 @@ def test_a_labelled_test_set_is_the_test_split(tmp_path):
     assert {image for fold in (0, 1) for image in raw(folder).ids("test", fold)} == {*cases}
 
 
+def test_labels_of_a_test_set_without_images_are_told(tmp_path):
+    folder = write_layout(tmp_path, LAYOUTS["acdc"])
+    (folder / "imagesTs").rename(folder / "imagesTest")
+    (problem,) = raw(folder).problems()
+    assert "labelsTs/case_4.nii.gz has no image in imagesTs; add the image, or move it elsewhere." in problem
+
+
 @pytest.mark.parametrize("cases", [5, 7])
 def test_folds_are_those_that_nnunet_would_make(tmp_path, cases):
     from nnunetv2.utilities.crossval_split import generate_crossval_split
@@ -206,6 +213,9 @@ def test_colour_images_are_volumes_of_one_slice(tmp_path):
     assert data.problems() == []
     assert data.shape("case_0") == (1, 12, 20)
     assert np.array_equal(data.image("case_0")[0], pixels)
+    cv2.imwrite(str(folder / "imagesTr" / "case_0_0000.png"), pixels[..., 0])
+    (problem,) = raw(folder).problems()
+    assert "case_0_0000.png has 1 channel(s), but 3 are expected (R, G, B); save a file for each channel, or" in problem
 
 
 @pytest.mark.parametrize(
@@ -284,6 +294,7 @@ MISTAKES = [
     ({"labels": {"background": 0, "liver": 2}}, "labels: must be 1 to 1 without gaps, not 2"),
     ({"labels": {"background": 0}}, "labels: must be 1 to 1 without gaps, not none"),
     ({"labels": {"background": 0, "liver": 1, "ignore": 5}}, "'ignore' must be 2, one more than the greatest label"),
+    ({"labels": {"background": 0, "liver": 1, "Ignore": 2}}, "'Ignore' would be a class; write it in small letters if"),
     ({"labels": {"background": 0, "liver": 1, "lobe": 1}}, "two classes have the same label"),
     ({"labels": {"background": 0, "a": [1, 2], "b": 2}}, "regions_class_order: give a label for each of the 2 regions"),
     (

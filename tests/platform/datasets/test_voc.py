@@ -66,6 +66,13 @@ def test_lists_that_are_missing_are_told_with_what_was_expected(root):
         Voc(str(root), classes=("background", "disc", "disc"))
 
 
+@pytest.mark.parametrize("line", ["2007_000000.jpg", "2007_000000 -1"])
+def test_lists_of_more_than_names_are_told_as_that(root, line):
+    (root / "ImageSets" / "Segmentation" / "train.txt").write_text(f"{line}\n2007_000001\n")
+    (problem,) = Voc(str(root)).problems()
+    assert f"train.txt lists '{line}', which is no name of an image; write names alone, without suffix or" in problem
+
+
 def test_all_damage_is_told_at_once(root):
     (root / "JPEGImages" / "2007_000000.jpg").unlink()
     mask_file(root, 1).unlink()

@@ -200,7 +200,10 @@ REFUSED_IMAGES = {
         (lambda: tiff_bytes(FOUR[..., :2], photometric="minisblack", planarconfig="contig"), "have fewer, such as"),
     ],
     SEVERAL: [
-        (lambda: tiff_bytes(np.stack([GREY, GREY])), "holds 2 pictures; save the one that is meant"),
+        (
+            lambda: tiff_bytes(np.stack([GREY, GREY])),
+            "holds 2 pictures; save the one that is meant as a file of its own or, if",
+        ),
         (lambda: slices(), "holds 4 pictures; save the one that is meant"),
         (lambda: png(GREY, before=[(b"acTL", struct.pack(">II", 2, 0))]), "is animated; save the picture that is"),
     ],
@@ -209,7 +212,7 @@ REFUSED_IMAGES = {
         (lambda: cmyk_jpeg(), "is in CMYK, the colours of print; save it as RGB"),
     ],
     "TIFF of signed or floating-point numbers, or of 32 bits": [
-        (lambda: tiff_bytes(GREY.astype(np.float32)), "holds floating-point numbers of 32 bits; save it as PNG"),
+        (lambda: tiff_bytes(GREY.astype(np.float32)), "holds floating-point numbers of 32 bits; save it as TIFF"),
         (lambda: tiff_bytes(GREY.astype(np.int16)), "holds signed numbers of 16 bits"),
         (lambda: tiff_bytes(GREY.astype(np.uint32)), "holds unsigned numbers of 32 bits"),
     ],

@@ -128,8 +128,10 @@ def test_patches_lie_within_volumes_that_are_large_enough(learner: NnUNet, volum
     assert not any(target[:, -1].any() for target in batches(volumes, light, ledger, 20))
 
 
-@pytest.mark.parametrize(("augmentation", "expected"), [("full", True), ("light", False)])
-def test_a_light_augmentation_rotates_and_blurs_nothing(augmentation: str, expected: bool) -> None:
+@pytest.mark.parametrize(
+    ("augmentation", "rotates", "mirrors"), [("full", True, True), ("light", False, True), ("intensity", False, False)]
+)
+def test_lighter_augmentations_rotate_blur_or_mirror_nothing(augmentation: str, rotates: bool, mirrors: bool) -> None:
     from decomp.platform.learners.nnunet.training import RegionTrainer, Schedule, _inner
 
     trainer = RegionTrainer.__new__(RegionTrainer)
@@ -138,8 +140,9 @@ def test_a_light_augmentation_rotates_and_blurs_nothing(augmentation: str, expec
         (16, 24, 24), (-0.5, 0.5), None, (0, 1, 2), False, regions=[(1, 2), (2,)], ignore_label=3
     )
     names = {type(_inner(transform)).__name__ for transform in composed.transforms}
-    assert {"MirrorTransform", "ContrastTransform", "ConvertSegmentationToRegionsTransform"} <= names
-    assert ("SpatialTransform" in names) == ("GaussianBlurTransform" in names) == expected
+    assert {"ContrastTransform", "RemoveLabelTransform", "ConvertSegmentationToRegionsTransform"} <= names
+    assert ("SpatialTransform" in names) == ("GaussianBlurTransform" in names) == rotates
+    assert ("MirrorTransform" in names) == mirrors
 
 
 def test_regions_of_one_slice_are_in_every_patch(learner: NnUNet, volumes: PreparedVolumes) -> None:
