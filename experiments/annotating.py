@@ -49,6 +49,8 @@ def annotate(
         with driving(plan.experiment.root), CONSOLE.status("Reading") as status:
             pending = advance(plan, run, leave_out=go_on, status=status)
             page = write_page(plan, run)
+    if go_on and pending is not None and not pending.answered + pending.skipped:
+        CONSOLE.print("--continue: nothing of this cycle has come back yet, so it waits; annotate or skip one region.")
     for line in sentences(plan, pending, again):
         typer.echo(line)
     if page is not None:

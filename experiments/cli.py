@@ -132,7 +132,7 @@ def stop(
         str | None, typer.Option(metavar="HOST:PROCESS", help="Stop one of several drivers, as 'status' names it.")
     ] = None,
 ) -> None:
-    """End a running sweep from another terminal. Committed cycles are kept; `decomp run` goes on from there."""
+    """End a running command from another terminal. Committed cycles are kept; the same command goes on from there."""
     from decomp.experiments.watching import stop_and_tell
 
     stop_and_tell(file, load_experiment(file, overrides or []), only)

@@ -33,6 +33,9 @@ def show_status(plan: Plan) -> None:
         f"{plan.experiment.name}: {done}, {count['waiting']} waiting in {root}{if_missing(plan.experiment)}; "
         f"{cycles}; {by}."
     )
+    if not plan.dataset.labelled:
+        for sentence in _waiting_for_people(plan):
+            typer.echo(sentence)
 
 
 def stop_and_tell(file: Path, experiment: Experiment, only: str | None) -> None:
@@ -45,6 +48,24 @@ def stop_and_tell(file: Path, experiment: Experiment, only: str | None) -> None:
             f"{experiment.root}{if_missing(experiment)}; there is nothing to stop."
         )
     if heard:
-        typer.echo("Stopped. Committed cycles are kept; 'decomp run' goes on from there.")
+        typer.echo("Stopped. Committed cycles are kept; the command that was stopped goes on from there.")
     else:
         typer.echo("It ended by itself before it heard of this; 'decomp status' tells how far it came.")
+
+
+def _waiting_for_people(plan: Plan) -> list[str]:
+    """A sentence for each cycle that people annotate, with what had come back when `decomp annotate` last looked."""
+    from decomp.platform.loop.asked import read_answers, read_asked
+
+    sentences = []
+    stores = plan.stores([spec for run in plan.runs for spec in (run.first, run)])
+    for store in {str(store.path): store for store in stores}.values():
+        cycle = len(store.committed()) + 1
+        if asked := read_asked(store, cycle, plan.dataset.original_files):
+            answers = read_answers(store, cycle).by_query
+            come = sum(query.id in answers for query in asked.queries)
+            sentences.append(
+                f"{store.spec.label}: cycle {cycle} waits for people; when 'decomp annotate' last looked, "
+                f"{come} of {len(asked.queries)} regions had come back."
+            )
+    return sentences

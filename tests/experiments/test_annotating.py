@@ -251,16 +251,28 @@ def test_a_pool_in_which_nothing_is_left_to_select_ends_the_run(scenes):
     assert "no region of the pool is left to select after cycle 1 of 3, so the run is finished" in printed[-1]
 
 
+def test_a_cycle_of_which_nothing_has_come_back_waits_and_says_why(scenes):
+    file = write_experiment(scenes, dataset={"codes": CODES})
+    assert decomp("annotate", file)[0] == 0
+    code, said = decomp("annotate", file, "--continue")
+    assert code == 0
+    assert "nothing of this cycle has come back yet" in said
+    assert "cycle 1: 0 of 6 regions are annotated" in said
+
+
 def test_other_commands_name_annotate(scenes):
     file = write_experiment(scenes, dataset={"codes": CODES})
     assert " annotate' first." in decomp("report", file)[1]
     assert "type 'decomp annotate' instead" in decomp("submit", file, "--dry-run")[1]
 
 
-def test_status_tells_that_the_command_is_at_work(scenes):
+def test_status_tells_who_is_at_work_and_what_waits_for_people(scenes):
     file = write_experiment(scenes, dataset={"codes": CODES})
+    assert "waits" not in decomp("status", file)[1]
     decomp("annotate", file)
-    assert "nobody works on it" in decomp("status", file)[1]
+    told = decomp("status", file)[1]
+    assert "nobody works on it" in told
+    assert "cycle 1 waits for people; when 'decomp annotate' last looked, 0 of 6 regions had come back." in told
     with driving(make_plan(load_experiment(file)).experiment.root):
         assert "another command works on it" in decomp("status", file)[1]
 
