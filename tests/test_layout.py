@@ -70,7 +70,7 @@ MAY_IMPORT = {
     "experiments.archives": "platform spec storage experiments.import_marks experiments.report.run_history "
     "experiments.report experiments.description",
     "experiments.arguments": "platform experiments.schema experiments.plan",
-    "experiments.watching": "platform experiments.console experiments.schema experiments.plan experiments.status "
+    "experiments.watching": "platform loop experiments.console experiments.schema experiments.plan experiments.status "
     "experiments.arguments experiments.lock",
     "experiments.submitting": "platform experiments.console experiments.plan experiments.arguments",
     "experiments.sources": "platform spec storage experiments.report.run_history experiments.report "
