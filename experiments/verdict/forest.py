@@ -22,6 +22,9 @@ POOLED = "#000000"
 LANE, ROW = 0.19, 0.34
 """Inches of a data set's lane and of a row without them."""
 
+FEW = 4
+"""Blocks from which an interval is narrow enough to be given room."""
+
 GAINS = "difference of gains (1: from the first cycle to full annotation); right of 0 the first is better"
 
 VERDICTS = {Verdict.SIGNIFICANT: "significant", Verdict.NOT_SIGNIFICANT: "undecided", Verdict.TOO_FEW: "too few blocks"}
@@ -109,10 +112,11 @@ def _draw_data_set(panel: Axes, each: PooledPair, name: str, y: float, look: tup
 
 
 def _limits(pairs: Sequence[PooledPair]) -> tuple[float, float]:
-    """All means and pooled intervals, zero, and room for most of the other intervals."""
+    """All means, zero, pooled intervals of at least `FEW` blocks, and room for most of the other intervals."""
     ends = [0.0]
     for each in pairs:
-        ends += [each.pair.paired.difference.mean, *(each.pair.paired.difference.interval or ())]
+        pooled = each.pair.paired.difference
+        ends += [pooled.mean, *((pooled.n >= FEW and pooled.interval) or ())]
         ends += [paired.difference.mean for paired in each.by_data_set.values()]
     margin = 0.2 * (max(ends) - min(ends)) or 0.01
     return min(ends) - margin, max(ends) + margin

@@ -79,7 +79,11 @@ class DataSet:
     @property
     def blocks(self) -> list[Block]:
         """All blocks that any sampler has finished under any budget."""
-        return sorted({b for gains in self.gains.values() for by_block in gains.values() for b in by_block})
+        return sorted(set().union(*map(self.blocks_of, self.gains)))
+
+    def blocks_of(self, sampler: str) -> set[Block]:
+        """Blocks that a sampler has finished under any budget."""
+        return {block for by_block in self.gains.get(sampler, {}).values() for block in by_block}
 
     def differences(self, first: str, second: str) -> dict[Block, float]:
         """First minus second in every block that both have, sorted."""

@@ -1,4 +1,8 @@
-"""Mean ranks of samplers over blocks, merged wins, and whether data sets rank the samplers alike."""
+"""Mean ranks of samplers over blocks, merged wins, and whether data sets rank the samplers alike.
+
+A sampler that has finished less than half as many blocks of a data set as the one with most is not ranked there, so
+that the others keep theirs.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kendalltau, rankdata
 
+from decomp.experiments.report.learning_curves import keeping_up
 from decomp.experiments.report.pairs import Wins, wins
 from decomp.experiments.report.statistics import LEVEL
 from decomp.experiments.verdict.pooled import DataSet, Pooled
@@ -23,7 +28,7 @@ class MeanRank:
 
     Attributes:
         sampler: its name.
-        blocks: those of all data sets in which every sampler has finished.
+        blocks: those of all data sets in which every ranked sampler has finished.
         rank: mean over blocks.
         interval: percentile interval of a bootstrap over blocks within data sets; None where no data set has two.
         gain: mean over the same blocks.
@@ -43,7 +48,7 @@ class Agreement:
     Attributes:
         first: name of a data set.
         second: name of another.
-        samplers: how many samplers both have.
+        samplers: how many samplers keep up in both.
         tau: from -1 to 1; None where it is not defined.
     """
 
@@ -54,8 +59,8 @@ class Agreement:
 
 
 def mean_ranks(pooled: Pooled) -> tuple[MeanRank, ...]:
-    """Mean ranks of the samplers that all data sets have, the best first; none where these are fewer than two."""
-    samplers = [name for name in pooled.samplers if all(name in data_set.gains for data_set in pooled.data_sets)]
+    """Mean ranks of the samplers that keep up in all data sets, the best first; none where these are fewer than two."""
+    samplers = _ranked(pooled, pooled.data_sets)
     tables = [np.array(list(data_set.means(samplers).values())) for data_set in pooled.data_sets]
     tables = [table for table in tables if len(table)]
     if len(samplers) < 2 or not tables:
@@ -87,12 +92,18 @@ def bootstrap(by_data_set: Sequence[npt.NDArray[np.float64]]) -> list[tuple[floa
 
 
 def agreements(pooled: Pooled) -> tuple[Agreement, ...]:
-    """Kendall's tau of every pair of data sets, over the samplers that both have, ranked by their mean gain."""
+    """Kendall's tau of every pair of data sets, over the samplers that keep up in both, ranked by their mean gain."""
     found = []
     for first, second in combinations(pooled.data_sets, 2):
-        samplers = [name for name in pooled.samplers if name in first.gains and name in second.gains]
+        samplers = _ranked(pooled, (first, second))
         found.append(Agreement(first.name, second.name, len(samplers), _tau(first, second, samplers)))
     return tuple(found)
+
+
+def _ranked(pooled: Pooled, data_sets: Sequence[DataSet]) -> list[str]:
+    """Samplers that keep up in each of the data sets."""
+    leading = [set(keeping_up({name: len(of.blocks_of(name)) for name in pooled.samplers})) for of in data_sets]
+    return [name for name in pooled.samplers if all(name in own for own in leading)]
 
 
 def _tau(first: DataSet, second: DataSet, samplers: Sequence[str]) -> float | None:

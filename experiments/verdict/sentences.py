@@ -87,7 +87,7 @@ def _undecided(pooled: Pooled) -> list[str]:
 def _ranks(pooled: Pooled) -> list[str]:
     ranks = mean_ranks(pooled)
     if not ranks:
-        return ["Fewer than two samplers are in all data sets, so none is ranked."]
+        return ["Fewer than two samplers have finished enough of all data sets, so none is ranked."]
     shown = [
         f"{each.sampler} {each.rank:.2f}"
         + (f" [{each.interval[0]:.2f}, {each.interval[1]:.2f}]" if each.interval else "")

@@ -90,11 +90,12 @@ def contribution_table(pooled: Pooled) -> Table:
 
 
 def rank_table(pooled: Pooled) -> Table:
-    """Mean ranks of the samplers that all data sets have."""
+    """Mean ranks of the samplers that keep up in all data sets."""
     rows: list[Row] = [(r.sampler, r.blocks, r.rank, *(r.interval or (None, None)), r.gain) for r in mean_ranks(pooled)]
     note = (
-        f"Of the samplers that all data sets have, in the blocks that all of these have finished; 1 is the best, "
-        f"equals share a rank. Interval ({COVER}): bootstrap over blocks within data sets. {GAIN}"
+        f"Of the samplers that have at least half as many blocks of every data set as the one with most, in the blocks "
+        f"that all of these have; 1 is the best, equals share a rank. Interval ({COVER}): bootstrap over blocks within "
+        f"data sets. {GAIN}"
     )
     heads = ("sampler", "blocks", "mean_rank", "low", "high", "mean_gain")
     return Table("mean_ranks", "Mean ranks", heads, tuple(rows), note)
@@ -126,7 +127,8 @@ def agreement_table(pooled: Pooled) -> Table:
     """Kendall's tau between data sets."""
     rows: list[Row] = [(each.first, each.second, each.samplers, each.tau) for each in agreements(pooled)]
     note = (
-        "Kendall's tau-b of the mean gains of the samplers that both have: 1 for the same ranking, -1 for the reverse."
+        "Kendall's tau-b of the mean gains of the samplers that are ranked in both: 1 for the same ranking, -1 for the "
+        "reverse."
     )
     return Table("agreement", "Do the data sets rank alike?", ("first", "second", "samplers", "tau"), tuple(rows), note)
 

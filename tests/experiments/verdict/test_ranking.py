@@ -20,6 +20,15 @@ def test_mean_ranks_are_over_all_blocks_and_equals_share_theirs(two):
     assert ranks["decomp"].interval == pytest.approx((10 / 7, 10 / 7))
 
 
+def test_a_sampler_that_has_only_begun_takes_no_blocks_from_the_others(source):
+    curves = {"rand": [[0.2, 0.2]] * 4, "decomp": [[0.2, 0.6]] * 4}
+    late = source("late", {**curves, "bald": [[0.2, 0.7]]})
+    ranks = mean_ranks(pool([late, source("whole", {**curves, "bald": [[0.2, 0.7]] * 4})]))
+    assert {each.sampler: (each.rank, each.blocks) for each in ranks} == {"decomp": (1, 8), "rand": (2, 8)}
+    (agreement,) = agreements(pool([late, source("other", {**curves, "bald": [[0.2, 0.7]] * 2})]))
+    assert (agreement.samplers, agreement.tau) == (2, pytest.approx(1))
+
+
 def test_equals_share_the_mean_of_their_ranks(source):
     made = source("d", {"a": [[0.1, 0.5]], "b": [[0.1, 0.5]], "c": [[0.1, 0.2]]})
     assert {each.sampler: each.rank for each in mean_ranks(pool([made]))} == {"a": 1.5, "b": 1.5, "c": 3.0}
