@@ -105,6 +105,7 @@ def test_nohup_is_respected():
 def test_a_lost_terminal_is_no_further_error():
     pid, terminal = pty.fork()
     if pid == 0:
+        _heed_all()
         os.execv(sys.executable, [sys.executable, "-c", PROGRAM])
     told = b""
     while not told.endswith(b"\n"):
