@@ -58,8 +58,7 @@ def _waiting_for_people(plan: Plan) -> list[str]:
     from decomp.platform.loop.asked import read_answers, read_asked
 
     sentences = []
-    stores = plan.stores([spec for run in plan.runs for spec in (run.first, run)])
-    for store in {str(store.path): store for store in stores}.values():
+    for store in plan.stores(plan.specs):
         cycle = len(store.committed()) + 1
         if asked := read_asked(store, cycle, plan.dataset.original_files):
             answers = read_answers(store, cycle).by_query
