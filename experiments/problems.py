@@ -133,6 +133,11 @@ def _fitting_problems(key: str, sampler: Sampler, regions: RegionSelector, budge
             f"{key}.images: {sampler.regions.name} gives no scores that can be compared between images, so it cannot "
             f"select in the whole pool; give an image selector, like {sampler.regions.name}."
         )
+    if sampler.reselect_below is not None and not regions.needs.predictions:
+        problems.append(
+            f"{key}.reselect_below: {sampler.regions.name} reads no predictions, of which a region's confidence is "
+            f"known; remove it, or choose other regions, like decomposition."
+        )
     return problems
 
 

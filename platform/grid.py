@@ -77,6 +77,10 @@ class Sampler:
     """This project's own variation: the threshold of Eq. 1 is this quantile of the confidences of all unannotated
     pixels of the candidates, and so follows the model from cycle to cycle; None for `tau`."""
 
+    reselect_below: Annotated[StrictFloat, Field(gt=0, le=1)] | None = field(default=None, kw_only=True)
+    """This project's own variation: an annotated region is offered again, as a whole, while the mean confidence of its
+    pixels (its ROI) is below this; None for never, as in the paper."""
+
     emphasis: Mapping[str, Annotated[StrictFloat, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]] = field(
         default_factory=dict
     )
@@ -174,6 +178,7 @@ class Sampler:
             words.append(f"tau-quantile-{self.tau_quantile:g}")
         elif thresholds != [0.7]:
             words.append("-".join(["tau", *map(str, thresholds)]))
+        words += [] if self.reselect_below is None else [f"reselect-below-{self.reselect_below:g}"]
         words += [f"{name}-x{factor:g}" for name, factor in sorted(self.emphasis.items())]
         words += [f"without-{self.background}"] if self.background else []
         if self.uncertainty:

@@ -14,7 +14,7 @@ from decomp.platform.passes import Passes
 
 Kind = Literal["first", "reference", "run"]
 
-LATER = ("total", "start", "passes", "tau_quantile")
+LATER = ("total", "start", "passes", "tau_quantile", "reselect_below")
 """Keys that the identity lacks where they are None, since runs began before there were such keys."""
 
 FORMAT = 4

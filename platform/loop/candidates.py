@@ -81,5 +81,5 @@ class Candidates:
     def _has_room(self, image: str) -> bool:
         shape, annotated = self.shapes[image], self._annotated.get(image, ())
         if isinstance(self.budget.region, Component):  # a partition: what is not annotated can still be
-            return sum(region.area for region in annotated) < math.prod(shape)
+            return sum(region.area for region in set(annotated)) < math.prod(shape)
         return Windows(image, shape, self.budget.region, annotated).any_free()

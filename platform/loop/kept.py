@@ -1,6 +1,6 @@
 """What a shard keeps in memory: what choosing regions will need of its predictions, and partitions of its images."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,20 +42,25 @@ class CompressedMap:
 
 @dataclass(frozen=True)
 class KeptMaps:
-    """The maps of a prediction that a region selector reads, compressed; fields as in `ImageView`."""
+    """The maps of a prediction that a region selector reads, compressed; fields as in `ImageView`.
+
+    Attributes:
+        again: annotated regions of the image that may be annotated again.
+    """
 
     labels: CompressedMap | None = None
     predicted: npt.NDArray[np.int64] | None = None
     levels: CompressedMap | None = None
     unit: float = 1.0
     confidence: npt.NDArray[np.float32] | None = None
+    again: tuple[Region, ...] = ()
 
     @classmethod
-    def of(cls, prediction: Prediction, needs: Need) -> "KeptMaps":
-        """Keep what `needs` declares."""
-        fields: dict[str, Any] = {}
+    def of(cls, prediction: Prediction, needs: Need, again: Sequence[Region]) -> "KeptMaps":
+        """Keep what `needs` declares, and which annotated regions may be annotated again."""
+        fields: dict[str, Any] = {"again": tuple(again)}
         if Need.LABELS in needs:
-            fields = {
+            fields |= {
                 "labels": CompressedMap.of(prediction.labels),
                 "predicted": prediction.predicted,
                 "confidence": prediction.confidence if prediction.labels.ndim == 1 else None,
@@ -135,20 +140,22 @@ class PartitionCache:
         self._component: Component | None = None
         self._partitions: dict[str, CompressedMap] = {}
 
-    def places(self, image: str, region_shape: RegionShape, annotated: Sequence[Region]) -> Places:
-        """The places of an image that are still free.
+    def places(
+        self, image: str, region_shape: RegionShape, annotated: Sequence[Region], again: Collection[Region] = ()
+    ) -> Places:
+        """The places of an image that are still free, and those of the annotated regions that are free `again`.
 
         Raises:
             ValueError: if a partition does not cover its image.
         """
         if not isinstance(region_shape, Component):
-            return Windows(image, self._dataset.shape(image), region_shape, annotated)
+            return Windows(image, self._dataset.shape(image), region_shape, annotated, again)
         if region_shape != self._component:
             self._component, self._partitions = region_shape, {}
         if image not in self._partitions:
             partition = build_partition(region_shape).of(self._dataset, image)
             self._partitions[image] = CompressedMap.of(self._checked(partition, image))
-        return Segments(image, self._partitions[image].array, annotated)
+        return Segments(image, self._partitions[image].array, annotated, again)
 
     def _checked(self, partition: npt.NDArray[Any], image: str) -> npt.NDArray[np.int32]:
         shape = self._dataset.shape(image)

@@ -75,7 +75,10 @@ class LiveOracle(Oracle):
     @override
     def selected(self, cycle: int) -> Selection | None:
         asked = read_asked(self._store, cycle, self._shard.dataset.original_files)
-        return None if asked is None else asked.selection
+        if asked is not None:
+            return asked.selection
+        self._put(*self._before(cycle))  # which regions may be annotated again depends on what has a label
+        return None
 
     @override
     def label(self, cycle: int, selection: Selection, model: Checkpoint | None) -> bool:
@@ -88,9 +91,12 @@ class LiveOracle(Oracle):
             write_asked(self._store, cycle, asked)
         queries |= {query.id: query for query in asked.queries}
         answers = self._completed(cycle, asked, queries, latest, folder)
-        for answer in [*latest.values(), *answers.values()]:
-            self._answers.put(queries[answer.query], answer)
-        return bool(answers.keys() - {query.id for query in asked.queries})
+        self._put(queries, latest)
+        self._put(queries, answers)
+        own = {query.id for query in asked.queries}
+        windows = {(query.image, query.window) for query in queries.values() if query.id not in own}
+        annotated_again = any((query.image, query.window) in windows for query in asked.queries)
+        return annotated_again or bool(answers.keys() - own)
 
     def _completed(
         self, cycle: int, asked: Asked, queries: Mapping[str, Query], latest: Mapping[str, Answer], folder: Path
@@ -117,13 +123,19 @@ class LiveOracle(Oracle):
         write_answers(self._store, cycle, Answered(answers, complete=True, annotation=self._annotation))
         return answers
 
+    def _put(self, queries: Mapping[str, Query], answers: Mapping[str, Answer]) -> None:
+        for answer in answers.values():
+            self._answers.put(queries[answer.query], answer)
+
     def _before(self, cycle: int) -> tuple[dict[str, Query], dict[str, Answer]]:
         """All queries of earlier cycles, and the latest answer to each."""
         queries, latest = dict[str, Query](), dict[str, Answer]()
         for store, number in cycles_of(self._store, cycle - 1):
             asked = read_asked(store, number, self._shard.dataset.original_files)
             queries |= {query.id: query for query in asked.queries} if asked else {}
-            latest |= read_answers(store, number).by_query
+            for query, answer in read_answers(store, number).by_query.items():
+                latest.pop(query, None)  # of two answers about one region, the later one counts
+                latest[query] = answer
         return queries, {query: answer for query, answer in latest.items() if query in queries}
 
     def _queries(self, cycle: int, selection: Selection, model: Checkpoint | None) -> Iterator[Query]:

@@ -122,6 +122,7 @@ class SelectionStep:
                 n_image=self.budget.n_image or len(candidates),
                 request=request,
                 passes=PassStreams.of(self.passes, "dropout", self.seed, self.fold, self.cycle),
+                reselect_below=self.sampler.reselect_below,
             )
             with timed("predict"):
                 pool = workers.predict(predict)
@@ -223,7 +224,8 @@ class SelectionStep:
 
 
 def _within(ledger: Ledger, images: Sequence[str]) -> dict[str, tuple[Region, ...]]:
-    return {image: ledger.by_image[image] for image in images if image in ledger.by_image}
+    """Annotated regions of those images that have any, each once."""
+    return {image: tuple(dict.fromkeys(ledger.by_image[image])) for image in images if image in ledger.by_image}
 
 
 def _unpredicted(images: Sequence[str], shapes: Mapping[str, Sequence[int]]) -> PoolCounts:

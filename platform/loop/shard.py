@@ -3,7 +3,7 @@
 Engine-free; `decomp.actors` runs shards in Ray actors, `decomp.platform.loop.workers` runs a single one in-process.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from decomp.platform.components import build_measure
-from decomp.platform.datasets.base import Dataset, is_finite, not_finite
+from decomp.platform.datasets.base import IGNORE, Dataset, is_finite, not_finite
 from decomp.platform.errors import UserError
 from decomp.platform.grid import Component
 from decomp.platform.learners.base import Learner, Predictor
@@ -76,8 +76,9 @@ class PoolShard:
             return pa.concat_tables([self._kept[image] for image in task.images])
         rows: list[Annotation] = []
         for image in task.images:
-            maps = self._kept[image].fields() if task.request.selector.needs.predictions else {}
-            rows += self._choose_in(image, task.annotated.get(image, ()), task.request, weights=task.weights, **maps)
+            kept = self._kept[image] if task.request.selector.needs.predictions else KeptMaps()
+            annotated, maps = task.annotated.get(image, ()), kept.fields()
+            rows += self._choose_in(image, annotated, kept.again, task.request, weights=task.weights, **maps)
         return Proposals(Ledger.of(rows)).to_arrow()
 
     def prediction(self, model: Checkpoint, image: str, wanted: Wanted, passes: PassStreams | None) -> Prediction:
@@ -126,7 +127,9 @@ class PoolShard:
             tau=task.tau,
             annotated=task.annotated.get(image, ()),
             measure=self._measure(task.measure) if Need.UNCERTAINTY in task.needs else None,
-            confidence=task.histogram or (len(self.dataset.shape(image)) == 1 and Need.LABELS in task.needs),
+            confidence=task.histogram
+            or task.reselect_below is not None
+            or (len(self.dataset.shape(image)) == 1 and Need.LABELS in task.needs),
             regions=bool((Need.FEATURES | Need.GRADIENTS) & task.needs),
             maps=Need.MAPS in task.needs,
         )
@@ -157,12 +160,14 @@ class PoolShard:
 
     def _reduce(self, image: str, prediction: Prediction, task: PredictTask) -> pa.Table | KeptMaps:
         """What choosing regions will need of a prediction: the choice itself if it can be made at once, or the maps."""
-        needs = task.request.selector.needs
+        needs, of_image = task.request.selector.needs, task.annotated.get(image, ())
+        again = self._uncertain(image, prediction, of_image, task.reselect_below)
         if not task.request.at_once:
-            return KeptMaps.of(prediction, needs)
+            return KeptMaps.of(prediction, needs, again)
         rows = self._choose_in(
             image,
-            task.annotated.get(image, ()),
+            of_image,
+            again,
             task.request,
             labels=prediction.labels,
             uncertainty=prediction.uncertainty,
@@ -180,17 +185,40 @@ class PoolShard:
             features, residuals = prediction.regions.gradients(regions)
         if Need.ANNOTATED in needs:
             assert prediction.regions is not None
-            annotated = prediction.regions.features(task.annotated.get(image, ()))
+            annotated = prediction.regions.features(of_image)
         if Need.LABELS in needs and isinstance(task.request.selector, JointRegionSelector):
             modes = [np.bincount(region.of(prediction.labels)).argmax() for region in regions]
             predicted_class = np.array(modes, np.int64)
         return Proposals(Ledger.of(rows), features, residuals, predicted_class, annotated).to_arrow(image)
 
+    def _uncertain(
+        self, image: str, prediction: Prediction, annotated: Sequence[Region], below: float | None
+    ) -> list[Region]:
+        """Annotated regions of whose labelled pixels the model is still so uncertain that they are offered again.
+
+        Where nothing has a label, as where annotators skip a region, a model learns nothing and stays uncertain.
+        """
+        if below is None or not annotated:
+            return []
+        assert prediction.confidence is not None
+        labels = self.dataset.labels(image)
+        uncertain = []
+        for region in annotated:
+            confidence = region.of(prediction.confidence)[region.of(labels) != IGNORE]
+            if len(confidence) and confidence.mean(dtype=np.float64) < below:
+                uncertain.append(region)
+        return uncertain
+
     def _choose_in(
-        self, image: str, annotated: Sequence[Region], request: RegionRequest, **of_prediction: Any
+        self,
+        image: str,
+        annotated: Sequence[Region],
+        again: Collection[Region],
+        request: RegionRequest,
+        **of_prediction: Any,
     ) -> list[Annotation]:
         """Choose regions in one image; `of_prediction` holds the predicted fields of `ImageView`."""
-        places = self._partitions.places(image, request.region_shape, annotated)
+        places = self._partitions.places(image, request.region_shape, annotated, again)
         body = partial(self.dataset.body, image)
         view = ImageView(
             places,
@@ -203,7 +231,7 @@ class PoolShard:
         )
         rng = stream(request.seed, "regions", fold=request.fold, cycle=request.cycle, image=image)
         window = None if isinstance(request.region_shape, Component) else request.region_shape
-        site = Site(self.dataset.shape(image), window, annotated)
+        site = Site(self.dataset.shape(image), window, annotated, again)
         n = request.n_candidates(len(self.dataset.classes))
         choices = choices_of(request.selector, view, n, rng, site)
         return [

@@ -120,6 +120,7 @@ class PredictTask:
         image_features: whether the image selector reads features of images.
         histogram: whether confidences are counted by class, for a threshold that is a quantile.
         passes: the passes in which each image is predicted; None for a single one.
+        reselect_below: mean confidence below which an annotated region is offered again; None for never.
     """
 
     model: Checkpoint
@@ -135,6 +136,7 @@ class PredictTask:
     image_features: bool = False
     histogram: bool = False
     passes: PassStreams | None = None
+    reselect_below: float | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ The loop asks through these functions, and so do the checks of `decomp.platform.
 selector that breaks its contract in the same words.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -72,11 +72,13 @@ class Site:
         shape: spatial shape of the image.
         region_shape: shape of a window, or None for irregular regions.
         annotated: regions of the image that are annotated.
+        again: those of them that may be annotated again.
     """
 
     shape: Sequence[int]
     region_shape: tuple[int, ...] | None
     annotated: Sequence[Region]
+    again: Collection[Region] = ()
 
 
 def choices_of(
@@ -93,7 +95,8 @@ def choices_of(
 
     Raises:
         UserError: if the selector reads what it does not declare, or chooses too many regions, one of another image,
-            shape or type, one that is not inside the image, or one that overlaps another or an annotated one.
+            shape or type, one that is not inside the image, or one that overlaps another or an annotated one, unless
+            it is that one and may be annotated again.
     """
     with _named(selector):
         choices = list(selector.choose(declared(view, selector.needs), n_region, rng))
@@ -161,7 +164,8 @@ def _fault(region: Region, image: str, site: Site, others: Sequence[Region]) -> 
         return f"a region at {region.start} of size {region.size}, outside of image {image!r} of shape {site.shape}"
     if site.region_shape is not None and region.size != site.region_shape:
         return f"a region of size {region.size} in image {image!r}, not {site.region_shape}"
-    if any(region.overlaps(other) for other in (*site.annotated, *others)):
+    annotated = [other for other in site.annotated if other != region or region not in site.again]
+    if any(region.overlaps(other) for other in (*annotated, *others)):
         return f"a region at {region.start} of image {image!r} that overlaps another one"
     return None
 

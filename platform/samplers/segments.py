@@ -1,6 +1,6 @@
 """Irregular regions: the segments of a given partition of the image, e.g. superpixels, as `Places`."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,16 @@ class Segments(Places):
         image: id of the image.
         partition: number of the segment of every pixel, from 0, shape (*axes), int32.
         annotated: regions that are annotated; segments that overlap them are taken.
+        again: those of them that may be annotated again: the very segment that is such a region is free.
     """
 
-    def __init__(self, image: str, partition: npt.NDArray[np.int32], annotated: Iterable[Region]) -> None:
+    def __init__(
+        self,
+        image: str,
+        partition: npt.NDArray[np.int32],
+        annotated: Iterable[Region],
+        again: Collection[Region] = (),
+    ) -> None:
         super().__init__(image)
         self._partition = partition
         self._numbers = partition.ravel()
@@ -28,7 +35,10 @@ class Segments(Places):
         # Numbers that no pixel has are not places.
         self.taken = [_block(int(k)) for k in np.flatnonzero(self._areas == 0)]
         for region in annotated:
-            self.taken += [_block(int(k)) for k in np.unique(region.of(partition))]
+            numbers = np.unique(region.of(partition))
+            is_segment = len(numbers) == 1 and region.area == self._areas[numbers[0]]
+            if not (is_segment and region in again):
+                self.taken += [_block(int(k)) for k in numbers]
 
     @override
     def uniform(self, body: npt.NDArray[np.bool_] | None = None) -> Peaks:

@@ -1,6 +1,7 @@
 """Tiny images of every region shape, pools and candidate regions with random predictions, to try selectors on."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -34,24 +35,26 @@ class TinyImage:
         region_shape: shape of a window; None for segments.
         partition: number of the segment of every pixel, shape (*axes), int32; None for windows.
         annotated: regions that are annotated.
+        again: those of them that may be annotated again.
     """
 
     shape: tuple[int, ...]
     region_shape: tuple[int, ...] | None = None
     partition: npt.NDArray[np.int32] | None = None
     annotated: tuple[Region, ...] = ()
+    again: tuple[Region, ...] = ()
 
     @property
     def site(self) -> Site:
         """Where regions may be chosen."""
-        return Site(self.shape, self.region_shape, self.annotated)
+        return Site(self.shape, self.region_shape, self.annotated, self.again)
 
     def places(self) -> Places:
         """The places that are free."""
         if self.partition is not None:
-            return Segments("a", self.partition, self.annotated)
+            return Segments("a", self.partition, self.annotated, self.again)
         assert self.region_shape is not None
-        return Windows("a", self.shape, self.region_shape, self.annotated)
+        return Windows("a", self.shape, self.region_shape, self.annotated, self.again)
 
     def regions(self) -> list[Region]:
         """Every region that the shape allows, annotated or not."""
@@ -66,6 +69,11 @@ class TinyImage:
             window = inside[tuple(slice(*limits) for limits in box)]
             regions.append(Region.of_mask("a", tuple(a for a, _ in box), window))
         return regions
+
+    def free(self, taken: Sequence[Region] = ()) -> list[Region]:
+        """The regions that may be annotated when those `taken` have been chosen."""
+        left = [*free(self.regions(), self.annotated), *self.again]
+        return free(left, taken)
 
     def view(self, rng: np.random.Generator, n_classes: int = N_CLASSES) -> ImageView:
         """Random predictions of everything that a selector may need, in arrays that cannot be written to."""
@@ -106,17 +114,18 @@ class TinyMaps(MapReader):
 
 
 def tiny_image(kind: Kind, rng: np.random.Generator) -> TinyImage:
-    """A random image for a shape of regions, with up to two annotated regions."""
+    """A random image for a shape of regions, with up to two annotated regions, some of them to be annotated again."""
     image = _segmented(rng) if kind == "segments" else _windowed(kind, rng)
     taken: list[Region] = []
     for _ in range(rng.integers(0, 3)):
         left = free(image.regions(), taken)
         if len(left) > 1:
             taken.append(left[rng.integers(len(left))])
-    return replace(image, annotated=tuple(taken))
+    again = tuple(region for region in taken if rng.random() < 0.3)
+    return replace(image, annotated=tuple(taken), again=again)
 
 
-def free(regions: list[Region], taken: list[Region] | tuple[Region, ...]) -> list[Region]:
+def free(regions: Sequence[Region], taken: Sequence[Region]) -> list[Region]:
     """Those that overlap none of `taken`."""
     return [region for region in regions if not any(region.overlaps(other) for other in taken)]
 

@@ -6,7 +6,7 @@ All maps of windows are indexed by the window's start, so a map over windows of 
 
 import math
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,10 +73,16 @@ class Windows(Places):
         shape: its spatial shape, one to three axes.
         region_shape: pixels of a window per axis; in a volume, 1 along the first axis means windows in axial slices.
         annotated: regions that are annotated; windows that overlap their bounding boxes are taken.
+        again: those of them that may be annotated again: the very window of such a region is free.
     """
 
     def __init__(
-        self, image: str, shape: Sequence[int], region_shape: Sequence[int], annotated: Iterable[Region]
+        self,
+        image: str,
+        shape: Sequence[int],
+        region_shape: Sequence[int],
+        annotated: Iterable[Region],
+        again: Collection[Region] = (),
     ) -> None:
         in_slices = len(shape) == 3 and region_shape[0] == 1
         super().__init__(image, shape[0] if in_slices else 1)
@@ -86,7 +92,12 @@ class Windows(Places):
         self._full_shape = (*self._row, *region_shape)
         self._starts = tuple(n - k + 1 for n, k in zip((*self._row, *shape), self._full_shape, strict=True))
         self._integral = _Integral()
-        self.taken = [self._block((*((0,) * len(self._row)), *r.start), (*self._row, *r.size)) for r in annotated]
+        self.taken = []
+        for region in annotated:
+            start = (*((0,) * len(self._row)), *region.start)
+            block = self._block(start, (*self._row, *region.size))
+            is_window = region.size == self._region_shape and region.mask is None
+            self.taken += _around(block, start) if is_window and region in again else [block]
 
     def any_free(self) -> bool:
         """Whether a place is left."""
@@ -158,6 +169,19 @@ class Windows(Places):
             slice(max(0, a - k + 1), min(a + n, limit))
             for a, n, k, limit in zip(start, size, self._full_shape, self._starts, strict=True)
         )
+
+
+def _around(block: Block, place: Place) -> list[Block]:
+    """All of a block but one place in it, as blocks that do not overlap."""
+    parts = []
+    for axis, at in enumerate(place):
+        parts += [(*block[:axis], side, *block[axis + 1 :]) for side in _sides(block[axis], at)]
+        block = (*block[:axis], slice(at, at + 1), *block[axis + 1 :])
+    return parts
+
+
+def _sides(extent: slice, at: int) -> list[slice]:
+    return [side for side in (slice(extent.start, at), slice(at + 1, extent.stop)) if side.start < side.stop]
 
 
 class _Integral:

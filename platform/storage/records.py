@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 @dataclass(frozen=True)
 class Annotated:
-    """How much is annotated after a cycle, over the whole ledger.
+    """How much is annotated after a cycle, over the whole ledger; what was annotated twice is counted twice.
 
     Attributes:
         images: images (slides) with at least one annotated region.

@@ -170,6 +170,10 @@ def test_a_change_of_a_result_relevant_key_is_named(toy_file):
         ),
         ("samplers=[{images: random, regions: {name: badge, seeding: x}}]", r"samplers\[0\].regions.seeding: "),
         (
+            "samplers=[{sampler: rand, reselect_below: 0.5}]",
+            r"samplers\[0\].reselect_below: random reads no predictions",
+        ),
+        (
             "samplers=[{sampler: decomp, emphasis: {tee: 2}}]",
             r"\[0\].emphasis: .* no class 'tee' \(did you mean 'tree'",
         ),

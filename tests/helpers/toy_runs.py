@@ -9,9 +9,11 @@ from pydantic import TypeAdapter
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.loop.loop import Loop
+from decomp.platform.loop.proposals import Proposals
 from decomp.platform.loop.shard import PoolShard
 from decomp.platform.loop.workers import LocalWorkers
 from decomp.platform.names import RIVALS, SAMPLERS
+from decomp.platform.predictions import PoolCounts
 from decomp.platform.spec import RunSpec
 from decomp.platform.storage.files import FilePath
 from decomp.platform.storage.runs import CHECKPOINT, RECORD, REGIONS, RunStore
@@ -76,6 +78,35 @@ def run_alone(root, spec, observer=None):
     dataset = learner.prepare(build_dataset(spec.dataset))
     workers = LocalWorkers(PoolShard(dataset, learner, "cpu"))
     Loop(RunStore(root, spec), dataset, workers, *([observer] if observer else [])).run()
+
+
+class Halves(LocalWorkers):
+    """Two shards in this process, whose answers come in the reverse order."""
+
+    def __init__(self, shards):
+        super().__init__(shards[0])
+        self.shards = shards
+
+    def _split(self, task):
+        for k, shard in reversed(list(enumerate(self.shards))):
+            images = tuple(image for image in task.images if int(image[-3:]) % 2 == k)
+            if images:
+                annotated = {image: regions for image, regions in task.annotated.items() if image in images}
+                yield shard, replace(task, images=images, annotated=annotated)
+
+    def predict(self, task):
+        return PoolCounts.from_arrow([shard.predict(part) for shard, part in self._split(task)])
+
+    def choose(self, task):
+        return Proposals.from_arrow([shard.choose(part) for shard, part in self._split(task)], task.images)
+
+
+def run_in_halves(root, spec):
+    """Compute one run in two shards, whose answers come in the reverse order; its first cycle must be there."""
+    learner = build_learner(spec.learner)
+    dataset = learner.prepare(build_dataset(spec.dataset))
+    workers = Halves([PoolShard(dataset, learner, "cpu") for _ in range(2)])
+    Loop(RunStore(root, spec), dataset, workers).run()
 
 
 SEAL = re.compile(rb',\n "of": "[^"]*",\n "sha256": "[0-9a-f]{64}"(?=\n}\n\Z)')

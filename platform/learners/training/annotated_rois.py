@@ -25,6 +25,8 @@ class Rois(NamedTuple):
 def annotated_rois(dataset: Dataset, training: Training, split: Split) -> Rois:
     """Read the annotated ROIs of a split, except those of no class, slide by slide in order of their ids.
 
+    Those that were annotated several times occur as often.
+
     Raises:
         UserError: if the data set has no ROIs, or a label is beyond its classes.
     """
@@ -37,7 +39,7 @@ def annotated_rois(dataset: Dataset, training: Training, split: Split) -> Rois:
         if not regions:
             continue
         places = np.arange(dataset.shape(slide)[0])
-        numbers = np.unique(np.concatenate([region.of(places) for region in regions]))
+        numbers = np.sort(np.concatenate([region.of(places) for region in regions]))
         true = dataset.labels(slide)[numbers].astype(np.int64)
         if ((true >= len(dataset.classes)) & (true != IGNORE)).any():
             raise UserError(

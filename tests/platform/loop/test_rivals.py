@@ -5,16 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.toy_runs import BASE, DECOMP, OF_POOL, RIVAL_RUNS, ROI_RIVAL_RUNS, results, run_locally
+from helpers.toy_runs import BASE, DECOMP, OF_POOL, RIVAL_RUNS, ROI_RIVAL_RUNS, results, run_in_halves, run_locally
 
-from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.ledger import Ledger
-from decomp.platform.loop.loop import Loop
 from decomp.platform.loop.proposals import Proposals
-from decomp.platform.loop.shard import PoolShard
-from decomp.platform.loop.workers import LocalWorkers
-from decomp.platform.predictions import PoolCounts
 from decomp.platform.samplers import JointImageSelector, Need
 from decomp.platform.storage.runs import RunStore
 
@@ -52,34 +47,10 @@ def test_an_image_is_selected_again_and_again_while_it_has_room(finished):
     assert max(visits.values()) > min(visits.values())
 
 
-class Halves(LocalWorkers):
-    """Two shards in this process, whose answers come in the reverse order."""
-
-    def __init__(self, shards):
-        super().__init__(shards[0])
-        self.shards = shards
-
-    def _split(self, task):
-        for k, shard in reversed(list(enumerate(self.shards))):
-            images = tuple(image for image in task.images if int(image[-3:]) % 2 == k)
-            if images:
-                annotated = {image: regions for image, regions in task.annotated.items() if image in images}
-                yield shard, replace(task, images=images, annotated=annotated)
-
-    def predict(self, task):
-        return PoolCounts.from_arrow([shard.predict(part) for shard, part in self._split(task)])
-
-    def choose(self, task):
-        return Proposals.from_arrow([shard.choose(part) for shard, part in self._split(task)], task.images)
-
-
 def test_results_do_not_depend_on_the_shards(finished, tmp_path):
-    learner = build_learner(BASE.learner)
-    dataset = learner.prepare(build_dataset(BASE.dataset))
     run_locally(tmp_path, *{run.spec.first.key: run.spec.first for run in finished}.values())
     for run in finished:
-        workers = Halves([PoolShard(dataset, learner, "cpu") for _ in range(2)])
-        Loop(RunStore(tmp_path, run.spec), dataset, workers).run()
+        run_in_halves(tmp_path, run.spec)
     assert results(tmp_path) == results(finished[0].root)
 
 
@@ -124,10 +95,7 @@ def test_whole_images_are_drawn_by_noisy_uncertainty_whatever_the_shards(tmp_pat
     spec = replace(BASE, sampler=sampler, budget=Budget(2, 1, Component("image")), cycles=4)
     run_locally(tmp_path / "one", spec)
     run_locally(tmp_path / "two", spec.first)
-    learner = build_learner(BASE.learner)
-    dataset = learner.prepare(build_dataset(BASE.dataset))
-    workers = Halves([PoolShard(dataset, learner, "cpu") for _ in range(2)])
-    Loop(RunStore(tmp_path / "two", spec), dataset, workers).run()
+    run_in_halves(tmp_path / "two", spec)
     assert results(tmp_path / "one") == results(tmp_path / "two")
     other = replace(spec, seed=2)
     run_locally(tmp_path / "one", other)
@@ -157,11 +125,8 @@ def test_a_threshold_that_is_a_quantile_follows_the_model(tmp_path):
     run_locally(tmp_path / "one", adapted)
     confidences = [folder.record.class_confidence for folder in RunStore(tmp_path / "one", adapted).committed()[1:]]
     assert all(0 < max(of_cycle) <= 1 for of_cycle in confidences)
-    learner = build_learner(BASE.learner)
-    dataset = learner.prepare(build_dataset(BASE.dataset))
     run_locally(tmp_path / "two", adapted.first)
-    workers = Halves([PoolShard(dataset, learner, "cpu") for _ in range(2)])
-    Loop(RunStore(tmp_path / "two", adapted), dataset, workers).run()
+    run_in_halves(tmp_path / "two", adapted)
     assert results(tmp_path / "one") == results(tmp_path / "two")
     run_locally(tmp_path / "constant", replace(DECOMP, cycles=3))
     constant = RunStore(tmp_path / "constant", replace(DECOMP, cycles=3)).committed()[1].record.class_confidence

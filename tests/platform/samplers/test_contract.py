@@ -15,7 +15,7 @@ from decomp.platform.grid import Component, Sampler
 from decomp.platform.regions import Region
 from decomp.platform.samplers import IMAGE_SELECTORS, REGION_SELECTORS, CandidateRegions, JointRegionSelector
 from decomp.platform.samplers.contract import choices_of, selected_of
-from decomp.platform.samplers.tiny import KINDS, N_CLASSES, TinyImage, free, tiny_image
+from decomp.platform.samplers.tiny import KINDS, N_CLASSES, TinyImage, tiny_image
 from decomp.platform.testing import check_image_selector, check_region_selector
 
 SELECTORS = {name: build_selectors(Sampler("", Component("random"), Component(name)))[1] for name in REGION_SELECTORS}
@@ -64,7 +64,7 @@ def test_chosen_regions_are_possible_apart_and_within_budget_and_fewer_only_when
     possible = image.regions()
     assert all(region in possible for region in regions)
     if len(regions) < n:
-        assert free(possible, (*image.annotated, *regions)) == []
+        assert image.free(regions) == []
 
 
 UNIFORM = {

@@ -13,7 +13,7 @@ from decomp.platform.regions import Region
 from decomp.platform.samplers import ImageView, class_confidence, class_weights
 from decomp.platform.samplers.contract import scores_of
 from decomp.platform.samplers.decomposition import DecompositionImages, DecompositionRegions
-from decomp.platform.samplers.tiny import KINDS, TinyImage, free, tiny_image
+from decomp.platform.samplers.tiny import KINDS, TinyImage, tiny_image
 
 
 @pytest.mark.parametrize(("cap", "most"), [(None, "0.1 of the image"), (0.3, "0.3 of the image"), (25, "25 pixels")])
@@ -65,9 +65,9 @@ def test_each_region_holds_most_of_its_class(shape, seed):
     rng = np.random.default_rng(seed)
     image = tiny_image(shape, rng)
     view = image.view(rng)
-    taken = list(image.annotated)
+    taken = []
     for choice in DecompositionRegions().choose(view, 3, rng):
-        rivals = free(image.regions(), taken)
+        rivals = image.free(taken)
         if len(image.shape) == 3 and image.region_shape[0] == 1:
             rivals = [region for region in rivals if region.start[0] == choice.region.start[0]]
         if shape == "roi":

@@ -60,14 +60,14 @@ def test_the_best_places_by_noisy_means_are_taken_greedily(selector, kind, seed,
     maps = view.uncertainty
     scores = selector.noisy(image.places().mean_values(maps), value_at(selector.beta, 2), np.random.default_rng(seed))
     choices = selector.choose(view, n, np.random.default_rng(seed))
-    taken = list(image.annotated)
+    taken = []
     by_region = {}
     for place in np.ndindex(scores.shape):
         places = image.places()
         if np.count_nonzero(image.partition == place[-1]) if kind == "segments" else True:
             by_region[places.take(place)] = scores[place]
     for choice in choices:
-        free = {r: s for r, s in by_region.items() if not any(r.overlaps(other) for other in taken)}
+        free = {region: by_region[region] for region in image.free(taken)}
         assert choice.score == max(free.values()) == free[choice.region]
         taken.append(choice.region)
 

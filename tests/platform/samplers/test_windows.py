@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decomp.platform.predictions import LEVELS, UncertaintyMap
+from decomp.platform.regions import Region
 from decomp.platform.samplers.places import MapPeaks
-from decomp.platform.samplers.tiny import KINDS, free, tiny_image
+from decomp.platform.samplers.tiny import KINDS, TinyImage, free, tiny_image
 from decomp.platform.samplers.uncertainty import UncertaintyRegions
 from decomp.platform.samplers.windows import Windows, window_sums
 
@@ -75,8 +76,30 @@ def test_places_are_free_unless_they_overlap(shape, seed):
     peaks, found = places.uniform(), []
     while (place := peaks.best(rng)) is not None:
         found.append(places.take(place))
-        assert found[-1] in free(image.regions(), (*image.annotated, *found[:-1]))
-    assert free(image.regions(), (*image.annotated, *found)) == []
+        assert found[-1] in image.free(found[:-1])
+    assert image.free(found) == []
+
+
+@settings(max_examples=100)
+@given(maps(np.uint8, 1), st.integers(0, 2**32))
+def test_of_regions_that_may_be_annotated_again_the_very_window_is_free(case, seed):
+    """Brute force over any annotated boxes, of the size of a window or not, reaching over each other or not."""
+    values, size = case
+    rng = np.random.default_rng(seed)
+    annotated = []
+    for _ in range(rng.integers(1, 4)):
+        start = tuple(int(rng.integers(n)) for n in values.shape)
+        extent = tuple(int(rng.integers(1, n - a + 1)) for n, a in zip(values.shape, start, strict=True))
+        fitting = all(a + k <= n for a, k, n in zip(start, size, values.shape, strict=True))
+        annotated.append(Region("a", start, size if fitting and rng.random() < 0.8 else extent))
+    again = [region for region in annotated if rng.random() < 0.7]
+    image = TinyImage(values.shape, size, annotated=tuple(annotated), again=tuple(again))
+    is_free = np.ones([n - k + 1 for n, k in zip(values.shape, size, strict=True)], bool)
+    for block in image.places().taken:
+        is_free[block] = False
+    for region in image.regions():
+        others = [other for other in annotated if other != region or other not in again]
+        assert is_free[region.start] == (free([region], others) == [region])
 
 
 @pytest.mark.parametrize("shape", [shape for shape in KINDS if shape != "segments"])
