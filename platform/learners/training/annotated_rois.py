@@ -25,7 +25,7 @@ class Rois(NamedTuple):
 def annotated_rois(dataset: Dataset, training: Training, split: Split) -> Rois:
     """Read the annotated ROIs of a split, except those of no class, slide by slide in order of their ids.
 
-    Those that were annotated several times occur as often.
+    Those of the train split that were annotated several times occur as often.
 
     Raises:
         UserError: if the data set has no ROIs, or a label is beyond its classes.
@@ -40,6 +40,8 @@ def annotated_rois(dataset: Dataset, training: Training, split: Split) -> Rois:
             continue
         places = np.arange(dataset.shape(slide)[0])
         numbers = np.sort(np.concatenate([region.of(places) for region in regions]))
+        if split == "validation":  # by which models are compared, not trained
+            numbers = np.unique(numbers)
         true = dataset.labels(slide)[numbers].astype(np.int64)
         if ((true >= len(dataset.classes)) & (true != IGNORE)).any():
             raise UserError(
