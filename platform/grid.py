@@ -115,7 +115,7 @@ class Sampler:
         if selectors != [None, None]:
             raise ValueError("give either sampler, or images and regions, not both")
         if fields["sampler"] in RIVALS:
-            return {**RIVALS[fields["sampler"]], **fields, "name": fields["name"] or _name_of_rival(fields)}
+            return {**RIVALS[fields["sampler"]], **fields}
         # An unknown sampler is refused at its own key, for which a pair of some kind is needed here.
         images, regions = SAMPLERS.get(str(fields["sampler"]), ("random", "random"))
         return {**fields, "images": images, "regions": regions}
@@ -163,15 +163,14 @@ class Sampler:
             )
         return Measure(measure)
 
-    @pydantic.model_validator(mode="after")
-    def _check_name(self) -> "Sampler":
-        object.__setattr__(self, "name", check_name(self.name or self._default_name()))
-        return self
+    def __post_init__(self, sampler: str | None) -> None:
+        object.__setattr__(self, "name", check_name(self.name or self._default_name(sampler)))
 
-    def _default_name(self) -> str:
+    def _default_name(self, sampler: str | None) -> str:
         """As the paper calls it, e.g. ``uncert_decomp``: images as UNCERT, regions as DECOMP; then what is special."""
-        words = [pair_name(self.images.name, self.regions.name)]
-        for selector in (self.images, self.regions):
+        rival = RIVALS.get(sampler or "")
+        words = [pair_name(self.images.name, self.regions.name) if rival is None else str(sampler)]
+        for selector in (self.images, self.regions) if rival is None else ():
             words += [f"{key}-{canonical(value)}" for key, value in sorted(selector.options.items())]
         thresholds = [tau for _, tau in self.tau]
         if self.tau_quantile is not None:
@@ -181,14 +180,9 @@ class Sampler:
         words += [] if self.reselect_below is None else [f"reselect-below-{self.reselect_below:g}"]
         words += [f"{name}-x{factor:g}" for name, factor in sorted(self.emphasis.items())]
         words += [f"without-{self.background}"] if self.background else []
-        if self.uncertainty:
+        if self.uncertainty and self.uncertainty != (rival or {}).get("uncertainty"):
             words.append(self.uncertainty.name if isinstance(self.uncertainty, Component) else self.uncertainty)
         return re.sub(r"[^A-Za-z0-9._-]", "-", "_".join(words).replace("+", "p"))
-
-
-def _name_of_rival(fields: Mapping[str, Any]) -> str:
-    background = fields.get("background")
-    return str(fields["sampler"]) + (f"_without-{background}" if background else "")
 
 
 RegionShape = tuple[int, ...] | Component

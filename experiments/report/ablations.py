@@ -16,9 +16,10 @@ from decomp.platform.grid import Component, Sampler
 class Varied(StrEnum):
     """What the samplers of an ablation differ in."""
 
-    IMAGES = "image selection"
     REGIONS = "region selection"
+    IMAGES = "image selection"
     TAU = "confidence threshold"
+    RESELECTION = "re-selection"
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,8 @@ def ablation_sections(cohorts: Sequence[Cohort], comparison: Comparison) -> list
 
 
 def find_ablations(samplers: Sequence[Sampler]) -> tuple[Ablation, ...]:
-    """All groups of at least two samplers that differ in their images, their regions or their thresholds alone."""
-    return (
-        *_groups(Varied.REGIONS, samplers, lambda s: (_images(s), *_rest(s), s.tau), _regions, _by_images),
-        *_groups(Varied.IMAGES, samplers, lambda s: (_regions(s), *_rest(s), s.tau), _images, _by_regions),
-        *_groups(Varied.TAU, samplers, lambda s: (_images(s), _regions(s), *_rest(s)), _tau, _by_both),
-    )
+    """All groups of at least two samplers that differ in one thing of `Varied` alone."""
+    return tuple(group for varied in Varied for group in _groups(varied, samplers))
 
 
 def ablation_table(groups: Sequence[tuple[Ablation, BudgetResult]]) -> Table:
@@ -104,20 +101,17 @@ def ablation_drawing(comparison: Comparison, ablation: Ablation, result: BudgetR
     return replace(drawing, name=f"ablation_{number}", title=title, note=f"{note} Differing: {what}.")
 
 
-def _groups(
-    varied: Varied,
-    samplers: Sequence[Sampler],
-    common: Callable[[Sampler], Hashable],
-    value: Callable[[Sampler], str],
-    fixed: Callable[[Sampler], str],
-) -> list[Ablation]:
+def _groups(varied: Varied, samplers: Sequence[Sampler]) -> list[Ablation]:
     groups: dict[Hashable, dict[str, Sampler]] = {}
     for sampler in samplers:
+        common = *(value(sampler) for each, value in _VALUES.items() if each is not varied), *_rest(sampler)
         # Two samplers that differ in nothing but their names show nothing; the first stands for both.
-        groups.setdefault(common(sampler), {}).setdefault(value(sampler), sampler)
+        groups.setdefault(common, {}).setdefault(_VALUES[varied](sampler), sampler)
     return [
         Ablation(
-            varied, fixed(next(iter(group.values()))), tuple((sampler.name, which) for which, sampler in group.items())
+            varied,
+            _in_common(next(iter(group.values())), varied),
+            tuple((sampler.name, which) for which, sampler in group.items()),
         )
         for group in groups.values()
         if len(group) > 1
@@ -136,33 +130,42 @@ def _regions(sampler: Sampler) -> str:
     return _selector(sampler.regions)
 
 
+def _reselection(sampler: Sampler) -> str:
+    return "none" if sampler.reselect_below is None else f"below {sampler.reselect_below:g}"
+
+
 def _tau(sampler: Sampler) -> str:
+    if sampler.tau_quantile is not None:
+        return f"quantile {sampler.tau_quantile:g}"
     if len(sampler.tau) == 1:
         return f"{sampler.tau[0][1]:g}"
     return ", ".join(f"{tau:g} from cycle {cycle}" for cycle, tau in sampler.tau)
 
 
-def _by_images(sampler: Sampler) -> str:
-    return f"images by {_images(sampler)}{_special(sampler)}{_threshold(sampler)}"
+_VALUES: Mapping[Varied, Callable[[Sampler], str]] = {
+    Varied.REGIONS: _regions,
+    Varied.IMAGES: _images,
+    Varied.TAU: _tau,
+    Varied.RESELECTION: _reselection,
+}
 
 
-def _by_regions(sampler: Sampler) -> str:
-    return f"regions by {_regions(sampler)}{_special(sampler)}{_threshold(sampler)}"
+def _in_common(sampler: Sampler, varied: Varied) -> str:
+    """What the samplers of an ablation have in common, in words; defaults go without saying."""
+    words = [] if varied is Varied.IMAGES else [f"images by {_images(sampler)}"]
+    words += [] if varied is Varied.REGIONS else [f"regions by {_regions(sampler)}"]
+    words += _special(sampler)
+    words += [] if varied is Varied.TAU or _tau(sampler) == "0.7" else [f"threshold {_tau(sampler)}"]
+    if varied is not Varied.RESELECTION and sampler.reselect_below is not None:
+        words.append(f"re-selection {_reselection(sampler)}")
+    return ", ".join(words)
 
 
-def _by_both(sampler: Sampler) -> str:
-    return f"images by {_images(sampler)}, regions by {_regions(sampler)}{_special(sampler)}"
-
-
-def _threshold(sampler: Sampler) -> str:
-    return "" if _tau(sampler) == "0.7" else f", threshold {_tau(sampler)}"
-
-
-def _special(sampler: Sampler) -> str:
+def _special(sampler: Sampler) -> list[str]:
     special = [f"{name} emphasised by {factor:g}" for name, factor in sorted(sampler.emphasis.items())]
     special += [f"{sampler.background} never drawn"] if sampler.background is not None else []
     special += [f"uncertainty by {sampler.uncertainty}"] if sampler.uncertainty is not None else []
-    return "".join(f", {each}" for each in special)
+    return special
 
 
 def _selector(component: Component) -> str:

@@ -50,6 +50,33 @@ def test_thresholds_are_compared_for_the_same_pair():
     ]
 
 
+def test_quantiles_are_thresholds():
+    assert groups("decomp", {"sampler": "decomp", "tau_quantile": 0.5}) == [
+        (
+            Varied.TAU,
+            "images by decomposition, regions by decomposition",
+            (("decomp", "0.7"), ("decomp_tau-quantile-0.5", "quantile 0.5")),
+        )
+    ]
+
+
+def test_re_selection_is_varied_alone():
+    again = {"sampler": "decomp", "reselect_below": 0.6}
+    assert groups("decomp", again, {"images": "decomposition", "regions": "uncertainty"}) == [
+        (
+            Varied.REGIONS,
+            "images by decomposition",
+            (("decomp", "decomposition"), ("decomp_uncert", "uncertainty")),
+        ),
+        (
+            Varied.RESELECTION,
+            "images by decomposition, regions by decomposition",
+            (("decomp", "none"), ("decomp_reselect-below-0.6", "below 0.6")),
+        ),
+    ]
+    assert groups("decomp", again | {"tau": 0.3}) == []
+
+
 def test_options_are_part_of_a_selector():
     kmeans = {"images": "uncertainty", "regions": {"name": "badge", "seeding": "kmeans++"}}
     ((varied, _, members),) = groups("badge", kmeans)

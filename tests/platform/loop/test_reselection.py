@@ -14,10 +14,7 @@ from decomp.platform.annotation.answered import with_answers
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.datasets.base import IGNORE
 from decomp.platform.grid import Budget, Component, Sampler
-from decomp.platform.learners.base import Training
 from decomp.platform.learners.training.annotated import AnnotatedPixels
-from decomp.platform.learners.training.annotated_rois import annotated_rois
-from decomp.platform.ledger import Annotation, Ledger
 from decomp.platform.loop.live import annotators_folder, answers_of
 from decomp.platform.predictions import Wanted
 from decomp.platform.regions import Region
@@ -129,14 +126,6 @@ def test_regions_that_were_annotated_twice_are_drawn_twice_as_often():
     drawn = pixels.draw(np.random.default_rng(0), 3000, 0.0)
     share = np.mean([labels[pixels.position(pixel, labels)] for pixel in drawn])
     assert share == pytest.approx(2 / 3, abs=0.03)
-
-
-def test_rois_that_were_annotated_twice_occur_twice():
-    dataset = build_dataset(ROI.dataset)
-    slide = dataset.ids("train", 0)[0]
-    ledger = Ledger.of(Annotation(Region(slide, (k,), (1,)), 1, 0) for k in (2, 0, 2))
-    rois = annotated_rois(dataset, Training(ledger, np.random.default_rng(0)), "train")
-    assert rois.labels.tolist() == dataset.labels(slide)[[0, 2, 2]].tolist()
 
 
 @pytest.fixture

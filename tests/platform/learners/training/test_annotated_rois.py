@@ -39,11 +39,16 @@ def test_no_batch_of_one_roi_is_left_over(n, batch, sizes):
     assert batch_sizes(n, batch) == sizes
 
 
-def test_annotated_rois_are_read_once_each_in_order():
+def test_rois_are_trained_on_in_order_as_often_as_they_were_annotated():
     regions = [Region("train-0-1", (3,), (1,)), Region("train-0-0", (2,), (2,)), Region("train-0-0", (3,), (2,))]
     ledger = Ledger.of(Annotation(region, 1, rank) for rank, region in enumerate(regions))
-    assert numbers(Slides(), ledger) == [2, 3, 4, 8]
+    assert numbers(Slides(), ledger) == [2, 3, 3, 4, 8]
     assert numbers(Slides(), ledger, "validation") == []
+
+
+def test_validation_rois_count_once_however_often_they_were_annotated():
+    ledger = whole("validation")
+    assert numbers(Slides(), ledger.extend(ledger), "validation") == numbers(Slides(), ledger, "validation")
 
 
 def test_fold_and_split_choose_the_rois():
