@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from decomp.experiments.report.cohorts import Cohort
-from decomp.experiments.report.figures import DPI, GREY, LEGEND_LINE, Style, marker_size, styles, tidy
+from decomp.experiments.report.figures import DPI, GREY, LEGEND_LINE, ORACLE, Style, marker_size, styles, tidy
+from decomp.platform.components import reads_truth
 
 ROW = 0.34
 """Inches per class."""
@@ -57,8 +58,10 @@ def legend_line(label: str) -> Line2D:
 def legend_beside(figure: Figure, cohort: Cohort, further: Sequence[Line2D]) -> None:
     """A legend of the samplers and of what else is drawn, on the right of the rows."""
     handles = [
-        Line2D([], [], label=name, color=style.colour, linewidth=1.2, **_marker(style))
-        for name, style in styles(cohort.names).items()
+        Line2D(
+            [], [], label=f"{name}{ORACLE * reads_truth(sampler)}", color=style.colour, linewidth=1.2, **_marker(style)
+        )
+        for sampler, (name, style) in zip(cohort.samplers, styles(cohort.names).items(), strict=True)
     ]
     figure.legend(handles=[*handles, *further], loc="outside right upper", frameon=False)
 

@@ -176,6 +176,12 @@ class Comparison:
         return (*self.missing, *(f"budget {b.budget}, {line}" for b in self.budgets for line in b.missing))
 
     @property
+    def oracles(self) -> tuple[str, ...]:
+        """Those of the samplers that are oracle baselines."""
+        samplers = {curve.sampler for curve in self.curves}
+        return tuple(name for name in self.design.oracles if name in samplers)
+
+    @property
     def caveats(self) -> tuple[str, ...]:
         """What limits every comparison of repeats, a sentence each."""
         repeats = {curve.repeat for curve in self.curves}

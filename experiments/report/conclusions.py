@@ -115,11 +115,10 @@ def _significance(pairs: Sequence[Pair]) -> str:
 
 def _oracles(comparison: Comparison) -> str:
     """Who is left out of all this."""
-    oracles = [name for name in comparison.design.oracles if any(curve.sampler == name for curve in comparison.curves)]
-    if not oracles:
+    if not comparison.oracles:
         return ""
-    verb = "are oracle baselines, which read" if len(oracles) > 1 else "is an oracle baseline, which reads"
-    return f"{listed(oracles)} {verb} the truth: shown, but neither ranked nor tested."
+    verb = "are oracle baselines, which read" if len(comparison.oracles) > 1 else "is an oracle baseline, which reads"
+    return f"{listed(comparison.oracles)} {verb} the truth: shown, but neither ranked nor tested."
 
 
 def _subject(comparison: Comparison, result: BudgetResult, pairs: Sequence[Pair]) -> str:

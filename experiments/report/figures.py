@@ -142,6 +142,10 @@ def tidy(panel: Axes, axis: Literal["both", "x", "y"]) -> None:
     panel.spines[["top", "right"]].set_visible(False)
 
 
+ORACLE = " (reads the truth)"
+"""What follows the name of an oracle baseline in a legend."""
+
+
 def legend_below(figure: Figure) -> None:
     """One legend of all panels, a label each, below them where it covers no data; the figure grows by its lines."""
     handles: dict[str, Artist] = {}

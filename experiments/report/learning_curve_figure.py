@@ -10,7 +10,18 @@ from matplotlib.figure import Figure
 
 from decomp.experiments.report.axes import Axis, axes_of, score_name
 from decomp.experiments.report.comparison import FULL_SHARE, BudgetResult, Comparison, SamplerResult
-from decomp.experiments.report.figures import DPI, GREY, LINES, Drawing, Style, legend_below, render, styles, tidy
+from decomp.experiments.report.figures import (
+    DPI,
+    GREY,
+    LINES,
+    ORACLE,
+    Drawing,
+    Style,
+    legend_below,
+    render,
+    styles,
+    tidy,
+)
 
 OPEN: dict[str, Any] = {"markersize": 7, "markerfacecolor": "white", "markeredgewidth": 1.3}
 
@@ -61,7 +72,7 @@ def all_budgets_drawing(comparison: Comparison) -> Drawing | None:
                 style = chosen[sampler.sampler]
                 if several[sampler.sampler] > 1:
                     style = replace(style, line=LINES[place % len(LINES)])
-                label = f"{sampler.sampler}, {result.budget}"
+                label = f"{_shown(sampler.sampler, comparison)}, {result.budget}"
                 _draw_curve(panel, sampler, comparison.axis, style, label)
     _draw_reference(panel, comparison)
     counts = [cycle.score.n for result in comparison.budgets for s in result.samplers for cycle in s.cycles]
@@ -79,7 +90,8 @@ def curves_name(metric: str, axis: Axis) -> str:
 def _draw_panel(panel: Axes, comparison: Comparison, result: BudgetResult, chosen: dict[str, Style]) -> None:
     for sampler in result.samplers:
         if sampler.cycles:
-            _draw_curve(panel, sampler, comparison.axis, chosen[sampler.sampler])
+            label = _shown(sampler.sampler, comparison)
+            _draw_curve(panel, sampler, comparison.axis, chosen[sampler.sampler], label)
     _draw_reference(panel, comparison)
     if comparison.reference is not None and comparison.target is not None:
         _mark_crossings(panel, comparison.axis, comparison.target, result.samplers, chosen)
@@ -121,7 +133,11 @@ def _label(panel: Axes, comparison: Comparison, repeats: int) -> None:
     tidy(panel, "both")
 
 
-def _draw_curve(panel: Axes, result: SamplerResult, axis: Axis, style: Style, label: str | None = None) -> None:
+def _shown(sampler: str, comparison: Comparison) -> str:
+    return sampler + ORACLE * (sampler in comparison.oracles)
+
+
+def _draw_curve(panel: Axes, result: SamplerResult, axis: Axis, style: Style, label: str) -> None:
     x = [axis.scale * cycle.amount.mean for cycle in result.cycles]
     y = [cycle.score.mean for cycle in result.cycles]
     sd = [cycle.score.sd or 0.0 for cycle in result.cycles]
@@ -130,7 +146,7 @@ def _draw_curve(panel: Axes, result: SamplerResult, axis: Axis, style: Style, la
     panel.plot(
         x,
         y,
-        label=label or result.sampler,
+        label=label,
         color=style.colour,
         linestyle=style.line,
         linewidth=2,

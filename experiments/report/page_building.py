@@ -23,7 +23,7 @@ from decomp.experiments.report.tables import Table
 from decomp.experiments.report.wall_times import wall_time_section
 from decomp.platform.components import reads_truth
 from decomp.platform.datasets.base import Dataset
-from decomp.platform.grid import Component
+from decomp.platform.grid import Component, Start
 from decomp.platform.passes import Passes
 
 FIRST_TABLES = ("summary",)
@@ -83,12 +83,18 @@ def about(plan: Plan, histories: Sequence[RunHistory]) -> dict[str, str]:
             sampler.name + " (oracle baseline: reads the truth)" * reads_truth(sampler)
             for sampler in experiment.samplers
         ),
+        **({"Start": _start(experiment.start)} if experiment.start else {}),
         **({"Passes": _in_words(experiment.passes)} if experiment.passes else {}),
         "Budgets": ", ".join(f"{budget.label} ({budget.cycles} cycles)" for budget in experiment.budgets),
         "Repeats": f"{seeds} seed(s), {folds} fold(s)",
         "Finished": f"{finished} of {len(histories)} runs, full annotations among them"
         + (f"; {imported} are imported" if imported else ""),
     }
+
+
+def _start(start: Start) -> str:
+    choice = "with all classes (reads the truth)" if start.choice == "all-classes" else start.choice
+    return choice + (f", {start.budget.label}" if start.budget else "")
 
 
 def _in_words(passes: Passes) -> str:

@@ -107,10 +107,11 @@ def pairs_by_cycle(comparison: Comparison) -> tuple[Pair, ...]:
 
 
 def wins(comparison: Comparison) -> tuple[Wins, ...]:
-    """The pairwise win matrix of every budget: the row beats the column."""
+    """The pairwise win matrix of every budget, oracle baselines left out: the row beats the column."""
     matrices = []
     for result in comparison.budgets:
-        joined = JoinedCurves.of(comparison.of_budget(result.budget))
+        curves = comparison.of_budget(result.budget)
+        joined = JoinedCurves.of([curve for curve in curves if curve.sampler not in comparison.oracles])
         cycles = range(2, 1 + max(len(sampler.cycles) for sampler in result.samplers))
         table = [
             [

@@ -4,9 +4,11 @@ import pytest
 from helpers.fake_runs import Tiny, fake_run
 
 from decomp.experiments.report.comparison import compare
+from decomp.experiments.report.comparison_tables import comparison_tables
 from decomp.experiments.report.conclusions import conclusions
 from decomp.experiments.report.design import Design, fold_groups
-from decomp.experiments.report.pairs import family_notes, pairs_by_cycle, pairs_overall
+from decomp.experiments.report.learning_curve_figure import learning_curve_drawing
+from decomp.experiments.report.pairs import family_notes, pairs_by_cycle, pairs_overall, wins
 from decomp.experiments.report.run_history import read_histories
 
 
@@ -80,3 +82,7 @@ def test_samplers_that_read_the_truth_are_neither_tested_nor_ranked(runs):
     assert "greatest for uncert" in sentences
     assert "decomp is an oracle baseline, which reads the truth: shown, but neither ranked nor tested." in sentences
     assert [sampler.sampler for sampler in comparison.budgets[0].samplers] == ["rand", "uncert", "decomp"]
+    assert wins(comparison)[0].samplers == ("rand", "uncert")
+    tables = comparison_tables([comparison])
+    assert all("Oracle baselines, which read the truth: decomp." in table.note for table in tables)
+    assert "decomp (reads the truth)" in learning_curve_drawing(comparison).svg

@@ -17,7 +17,7 @@ from decomp.experiments.report.page_building import about, analysis_sections, re
 from decomp.experiments.report.report import compile_report
 from decomp.experiments.report.run_history import read_histories
 from decomp.experiments.schema import load_experiment
-from decomp.platform.grid import Budget, Component
+from decomp.platform.grid import Budget, Component, Start
 from decomp.platform.passes import Passes
 from decomp.platform.storage.runs import CycleFolder, RunStore
 
@@ -102,17 +102,17 @@ def test_one_report_reads_every_record_and_timing_once_and_lists_every_folder_on
 def test_the_head_is_words_without_the_way_to_files():
     dataset = Component("mine:Scans", {"root": "/home/me/scans", "window": {"low": -200, "high": 500}})
     learner = Component("unet", {"iterations": 200, "crop": [64, 64], "cache": None, "amp": True})
-    experiment = SimpleNamespace(
-        name="x", dataset=dataset, learner=learner, seeds=(0,), warm_start=False, samplers=(), budgets=(), passes=None
-    )
+    unset = {"samplers": (), "budgets": (), "passes": None, "start": None}
+    experiment = SimpleNamespace(name="x", dataset=dataset, learner=learner, seeds=(0,), warm_start=False, **unset)
     head = about(SimpleNamespace(experiment=experiment, dataset=Tiny(), runs=()), [])
     assert head["Data set"] == "mine:Scans (root scans, window (low -200, high 500)), 3 classes"
     assert (
         head["Learner"] == "unet (iterations 200, crop (64, 64), cache none, amp yes); every cycle starts from scratch"
     )
-    assert "Passes" not in head
-    experiment.passes = Passes("ensemble", 3)
+    assert not {"Passes", "Start"} & set(head)
+    experiment.passes, experiment.start = Passes("ensemble", 3), Start("all-classes", Budget(3, 4, (8, 8)))
     head = about(SimpleNamespace(experiment=experiment, dataset=Tiny(), runs=()), [])
+    assert head["Start"] == "with all classes (reads the truth), 3x4-8x8"
     assert head["Passes"] == "each image is predicted 3 times, by ensemble; the first model is scored, in one pass"
 
 
