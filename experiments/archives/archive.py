@@ -96,7 +96,7 @@ class ArchivedRun:
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive whose manifest is intact; every other file is checked when it is read.
+    """An archive whose manifest and tables are intact; a run is checked when it is read.
 
     Attributes:
         path: its file.
@@ -108,7 +108,7 @@ class Archive:
 
     @classmethod
     def open(cls, path: Path) -> "Archive":
-        """Read the manifest of an archive.
+        """Read the manifest of an archive, and check all that is no run.
 
         Raises:
             UserError: if the file is no archive, is damaged, or is one of another version.
@@ -120,6 +120,9 @@ class Archive:
             if sorted(names) != sorted(listed):
                 odd = sorted(listed.symmetric_difference(names)) or [n for n in names if names.count(n) > 1]
                 raise _damaged(path, f"{odd[0]!r} is {'missing' if odd[0] in listed else 'not in its manifest'}")
+            for name in listed - {MANIFEST, *map(file_of, manifest.runs)}:
+                if manifest.files[name] != sha256(_content(path, file, name)):
+                    raise _damaged(path, f"{name} is not what was exported")
         return cls(path, manifest)
 
     @cached_property

@@ -39,6 +39,11 @@ class Imported:
     def sentences(self, archive: Archive, root: Location) -> list[str]:
         """The same in words."""
         lines = [f"{archive.path} (SHA-256 {archive.sha256}): {self.added} run(s) imported into {root}."]
+        if root.name != archive.manifest.experiment.name:
+            lines.append(
+                f"The archive is of the experiment {archive.manifest.experiment.name}: where {root.name} plans other "
+                f"runs, these are not shown."
+            )
         lines += [f"{self.present} had been imported before."] if self.present else []
         if self.equal:
             lines.append(f"Left alone, since they are here with the same results: {self.equal} run(s).")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,9 +63,9 @@ class Heads(ABC):
             shape: spatial shape of the volume.
         """
 
-    def joined(self, passes: list[torch.Tensor]) -> list[torch.Tensor]:
+    def joined(self, passes: Iterable[torch.Tensor]) -> list[torch.Tensor]:
         """The outputs of several passes, shape (H, *axes) each, as `segmentation` averages them; by default all."""
-        return passes
+        return list(passes)
 
     def dataset_json(self) -> dict[str, Any]:
         """What nnU-Net calls ``dataset.json``."""
@@ -111,14 +112,17 @@ class Exclusive(Heads):
         return outputs
 
     @override
-    def joined(self, passes: list[torch.Tensor]) -> list[torch.Tensor]:
+    def joined(self, passes: Iterable[torch.Tensor]) -> list[torch.Tensor]:
         """One output in place of several: the logarithms of the mean probabilities, on the grid of the prediction."""
-        if len(passes) == 1:
-            return passes
-        mean = passes[0].float().softmax(0)
-        for output in passes[1:]:
+        passes = iter(passes)
+        several = list(islice(passes, 2))
+        if len(several) == 1:
+            return several
+        mean, n = several[0].float().softmax(0), 1
+        for output in chain(several[1:], passes):
             mean += output.float().softmax(0)
-        return [(mean / len(passes)).clamp_(min=SMALLEST).log_()]
+            n += 1
+        return [(mean / n).clamp_(min=SMALLEST).log_()]
 
     @override
     def segmentation(self, outputs: Iterable[Sequence[torch.Tensor]], shape: Sequence[int]) -> npt.NDArray[np.uint8]:

@@ -123,15 +123,12 @@ class NnUNetPredictor(ForwardPredictor):
     def compared(self, dataset: Dataset, image: str, outputs: Iterable[torch.Tensor]) -> npt.NDArray[np.int64]:
         """As `evaluate`; of several passes, the probabilities are averaged (`Heads.joined`).
 
-        The passes' outputs are all kept till then, in half precision and on the grid of the prediction.
+        Those of nested heads are all kept till then, in half precision and on the grid of the prediction.
         """
         if not isinstance(dataset, PreparedVolumes):
             raise UserError(f"nnU-Net evaluates volumes that it has prepared, not {type(dataset).__name__}.")
         volume, grid = dataset.geometry(image), dataset.grid(image)
-        passes = [output.cpu() for output in outputs]
-        if not all(bool(torch.isfinite(output).all()) for output in passes):
-            raise not_finite()
-        passes = self._heads.joined(passes)
+        passes = self._heads.joined(map(_finite, outputs))
         resample = self._windows.configuration_manager.resampling_fn_probabilities
         # Head by head, because nnU-Net's function for all of them needs several times the memory.
         resampled = (
@@ -140,6 +137,14 @@ class NnUNetPredictor(ForwardPredictor):
         )
         labels = self._heads.segmentation(resampled, volume.shape)
         return confusion_matrix(dataset.source.labels(image), labels, len(dataset.classes))
+
+
+def _finite(output: torch.Tensor) -> torch.Tensor:
+    """An output on the CPU; `FloatingPointError` if it is not finite."""
+    output = output.cpu()
+    if not bool(torch.isfinite(output).all()):
+        raise not_finite()
+    return output
 
 
 class _SlidingWindows(nnUNetPredictor):  # type: ignore[misc]  # untyped

@@ -93,9 +93,20 @@ def test_a_truncated_archive_is_none(archive, kept):
     assert "is no archive, or not all of one" in refusal(archive.path)
 
 
+def contents_of(path):
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+@pytest.mark.parametrize("name", ["README.txt", "cycles.parquet", "class_cycles.parquet", "timings.parquet"])
+def test_a_table_that_is_not_what_was_exported_is_named(archive, name):
+    content = zipfile.ZipFile(archive.path).read(name)
+    assert f"{name} is not what was exported" in refusal(rewritten(archive.path, {name: content + b" "}))
+
+
 def test_every_flipped_byte_is_noticed_or_changes_nothing(archive):
     content = bytearray(archive.path.read_bytes())
-    whole = {run.spec.key: run for run in archive.runs()}
+    whole, contents = {run.spec.key: run for run in archive.runs()}, contents_of(archive.path)
     noticed = 0
     for place in range(7, len(content), len(content) // 60):
         flipped = bytearray(content)
@@ -103,6 +114,7 @@ def test_every_flipped_byte_is_noticed_or_changes_nothing(archive):
         archive.path.write_bytes(flipped)
         try:
             assert {run.spec.key: run for run in Archive.open(archive.path).runs()} == whole
+            assert contents_of(archive.path) == contents
         except UserError:
             noticed += 1
     assert noticed > 20

@@ -219,6 +219,7 @@ def test_the_commands_carry_results_from_one_experiment_to_another(computed, toy
     storage = f"storage={tmp_path / 'ours'}"
     out = decomp("import", tmp_path / "shared.zip", storage, "name=ours")
     assert out.startswith(f"{tmp_path / 'shared.zip'} (SHA-256 {digest}): 6 run(s) imported into")
+    assert "The archive is of the experiment toy: where ours plans other runs, these are not shown." in out
     checked = decomp("check", toy_file, *overrides, storage, "name=ours", "samplers=[rand,decomp,uncert]")
     assert "of these imported" in checked
     status = decomp("status", toy_file, *overrides, storage, "name=ours")
