@@ -161,11 +161,15 @@ class LiveOracle(Oracle):
     def _read_again(
         self, cycle: int, asked: Asked, queries: Mapping[str, Query], latest: Mapping[str, Answer], folder: Path
     ) -> dict[str, Answer]:
-        """All that has come back while the cycle was pending; it is kept even where a mistake is found."""
+        """All that has come back while the cycle was pending, what has changed last at the end, since of two answers
+        about one region that one counts; it is kept even where a mistake is found.
+        """
         kept = read_answers(self._store, cycle).by_query
         answers = dict(kept)
         try:
             for answer in self._read(self._annotation, asked.queries, folder):
+                if answer.query in answers and not _same_labels(answers[answer.query], answer):
+                    del answers[answer.query]
                 answers[answer.query] = answer
             for store, number in cycles_of(self._store, cycle - 1):
                 earlier = annotators_folder(self._folder, store.spec, number)
@@ -174,6 +178,7 @@ class LiveOracle(Oracle):
                 for answer in self._read(by, of_cycle, earlier) if earlier.is_dir() else ():
                     before = answers.get(answer.query, latest.get(answer.query))
                     if before is None or not _same_labels(before, answer):
+                        answers.pop(answer.query, None)
                         answers[answer.query] = answer
         finally:
             if answers != kept or any(not _same_labels(kept[query], answers[query]) for query in kept):

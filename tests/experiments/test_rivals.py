@@ -73,6 +73,13 @@ def test_what_reads_the_truth_is_marked_in_plan_and_tags(toy_file):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (
+            [
+                "samplers=[{sampler: decomp, reselect_below: 0.5}]",
+                "budgets=[{n_image: 2, n_region: 1, region: image, cycles: 2}]",
+            ],
+            r"samplers\[0\]\.reselect_below: an image that is annotated as a whole is no candidate again",
+        ),
         (["samplers=[power-pe]"], r"samplers\[0\]: power-pe has no budget that it can spend; add one with a total"),
         (["samplers=[rand]", BOTH], r"budgets\[1\]: no sampler can spend this budget; add one with images: all"),
         (

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -186,6 +187,20 @@ def test_the_second_answer_counts_until_the_first_is_corrected(annotation):
     shutil.rmtree(str(annotation.store.committed()[-1].path))
     annotation.annotate()
     assert annotation.store.committed()[-1].checkpoint.read_bytes() == in_memory
+
+
+def test_within_a_cycle_the_answer_that_changed_last_counts(annotation):
+    pending, first, second = asked_again(annotation)
+    own = [number for number, query in enumerate(annotation.queries(pending.cycle)) if query.id == second.id]
+    correct = partial(answer_folders, [first], folder=folder_of(annotation, first))
+    correct(lambda image: (annotation.truth(image) + 1) % 3)
+    assert annotation.annotate().cycle == pending.cycle  # the correction is kept
+    annotation.answer(pending, only=own)
+    assert annotation.annotate().cycle == pending.cycle
+    correct(lambda image: (annotation.truth(image) + 2) % 3)
+    annotation.answer(pending)
+    annotation.annotate()
+    assert np.array_equal(labels_of(annotation, first), (annotation.truth(first.image)[first.slices] + 2) % 3)
 
 
 def test_a_region_that_is_skipped_the_second_time_keeps_its_labels(annotation):
