@@ -45,7 +45,7 @@ class Results:
         """What is annotated after every cycle, by every measure (see `report.axes`), and the test metrics.
 
         Shares are in [0, 1]; ``images`` and ``pixels`` (ROIs), ``openings``, ``regions`` and ``clicks`` are counts;
-        ``hours`` is an expert's time after `annotation_seconds`.
+        ``hours`` is an expert's time after `annotation_seconds`; ``imported_from`` names the archive of imported runs.
         """
         return self._joined(lambda source: _frame(cycle_table(source.histories, source.axes)))
 

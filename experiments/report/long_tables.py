@@ -17,7 +17,7 @@ FULL = "full annotation"
 
 
 def cycle_table(histories: Sequence[RunHistory], axes: Sequence[Axis]) -> Table:
-    """What is annotated after every cycle, as all axes measure it, and the test metrics.
+    """What is annotated after every cycle, as all axes measure it, the test metrics, and where runs were imported from.
 
     Args:
         histories: of runs and references.
@@ -29,8 +29,9 @@ def cycle_table(histories: Sequence[RunHistory], axes: Sequence[Axis]) -> Table:
         record, annotated = cycle.record, cycle.record.annotated
         amounts = [axis.amount(annotated) for axis in axes]
         scores = [record.metrics.get(metric) for metric in metrics]
-        rows.append((*_who(history, record.cycle), annotated.images, annotated.pixels, *amounts, *scores))
-    heads = (*WHO, "images", "pixels", *(axis.name for axis in axes), *metrics)
+        who = _who(history, record.cycle)
+        rows.append((*who, annotated.images, annotated.pixels, *amounts, *scores, _archive(history)))
+    heads = (*WHO, "images", "pixels", *(axis.name for axis in axes), *metrics, "imported_from")
     return Table(REPEATS, "Every repeat and cycle", heads, tuple(rows))
 
 
@@ -68,9 +69,9 @@ def timing_table(histories: Sequence[RunHistory]) -> Table:
     phases = tuple(dict.fromkeys(phase for _, cycle in _cycles(histories) for phase in cycle.timing.phases))
     rows: list[Row] = []
     for history, cycle in _cycles(histories):
-        timing, archive = cycle.timing, history.imported.archive if history.imported else None
+        timing = cycle.timing
         seconds = [timing.phases.get(phase) for phase in phases]
-        code = (timing.committed_at, timing.version, timing.commit, archive)
+        code = (timing.committed_at, timing.version, timing.commit, _archive(history))
         rows.append((*_who(history, cycle.record.cycle), *seconds, *code))
     heads = (*WHO, *phases, "committed_at", "version", "commit", "imported_from")
     return Table("timings", "Wall times of every repeat and cycle", heads, tuple(rows))
@@ -102,6 +103,10 @@ def region_table(histories: Sequence[RunHistory], classes: Sequence[str]) -> pa.
 
 def _cycles(histories: Sequence[RunHistory]) -> Iterator[tuple[RunHistory, CommittedCycle]]:
     return ((history, cycle) for history in histories for cycle in history.cycles)
+
+
+def _archive(history: RunHistory) -> str | None:
+    return history.imported.archive if history.imported else None
 
 
 def _who(history: RunHistory, cycle: int) -> tuple[str | None, str, int, int, int]:
