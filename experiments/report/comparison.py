@@ -182,6 +182,11 @@ class Comparison:
         return tuple(name for name in self.design.oracles if name in samplers)
 
     @property
+    def oracle_note(self) -> str:
+        """A sentence that names the oracle baselines; empty where there are none."""
+        return f"Oracle baselines, which read the truth: {', '.join(self.oracles)}." if self.oracles else ""
+
+    @property
     def caveats(self) -> tuple[str, ...]:
         """What limits every comparison of repeats, a sentence each."""
         repeats = {curve.repeat for curve in self.curves}

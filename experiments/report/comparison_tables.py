@@ -190,9 +190,8 @@ def _cycles(by_axis: Sequence[Comparison]) -> Table:
 def _limits(comparison: Comparison) -> list[str]:
     missing = " ".join(comparison.unfinished)
     aside = [sentence for result in comparison.budgets for sentence in result.aside]
-    oracles = f"Oracle baselines, which read the truth: {', '.join(comparison.oracles)}." if comparison.oracles else ""
     unfinished = f"Not compared to the end: {missing}" if missing else ""
-    return list(filter(None, [oracles, *comparison.caveats, *aside, unfinished]))
+    return list(filter(None, [comparison.oracle_note, *comparison.caveats, *aside, unfinished]))
 
 
 def _statistics(pair: Pair) -> Row:

@@ -35,6 +35,8 @@ def console_tables(comparison: Comparison) -> RenderableType:
         shown += [*_cycle_tables(comparison, result), ""]
     if comparison.budgets:
         shown += [_summary_table(comparison)]
+    if comparison.oracle_note:
+        shown += [Text(comparison.oracle_note)]
     if comparison.reference is not None and comparison.target is not None:
         shown += [
             Text(

@@ -1,11 +1,14 @@
 from dataclasses import dataclass
+from io import StringIO
 
 import pytest
 from helpers.fake_runs import Tiny, fake_run
+from rich.console import Console
 
 from decomp.experiments.report.comparison import compare
 from decomp.experiments.report.comparison_tables import comparison_tables
 from decomp.experiments.report.conclusions import conclusions
+from decomp.experiments.report.console_tables import console_tables
 from decomp.experiments.report.design import Design, fold_groups
 from decomp.experiments.report.learning_curve_figure import learning_curve_drawing
 from decomp.experiments.report.pairs import family_notes, pairs_by_cycle, pairs_overall, wins
@@ -85,4 +88,7 @@ def test_samplers_that_read_the_truth_are_neither_tested_nor_ranked(runs):
     assert wins(comparison)[0].samplers == ("rand", "uncert")
     tables = comparison_tables([comparison])
     assert all("Oracle baselines, which read the truth: decomp." in table.note for table in tables)
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(console_tables(comparison))
+    assert "Oracle baselines, which read the truth: decomp." in console.export_text()
     assert "decomp (reads the truth)" in learning_curve_drawing(comparison).svg
