@@ -145,6 +145,8 @@ def _cost(sampler: Sampler, of_images: Need, of_regions: Need) -> str:
     for need, what in ((Need.FEATURES, "features"), (Need.GRADIENTS, "gradients")):
         if need in of_regions:
             cost += f", sends {what} of candidate regions"
+    if Need.ANNOTATED in of_regions:
+        cost += " and, predicting all images that have any, of annotated ones"
     return cost
 
 

@@ -1,7 +1,7 @@
 """Predictions and what is left of them once a shard has reduced them to counts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -165,6 +165,8 @@ class PoolCounts:
             asked for them.
         histogram: unannotated pixels of all images by class and confidence, see `weights.confidence_histogram`, shape
             (C, BINS), int64; None unless the threshold of Eq. 1 is a quantile.
+        annotated: features of the annotated regions of each image, N arrays of shape (A_i, D), float32; None unless
+            the region selector reads them.
     """
 
     images: tuple[str, ...]
@@ -176,6 +178,7 @@ class PoolCounts:
     axes: int = 2
     features: npt.NDArray[np.float32] | None = None
     histogram: npt.NDArray[np.int64] | None = None
+    annotated: tuple[npt.NDArray[np.float32], ...] | None = None
 
     @classmethod
     def of(cls, image: str, prediction: Prediction, features: bool = False) -> "PoolCounts":
@@ -212,6 +215,24 @@ class PoolCounts:
             counts[0].axes,
             None if counts[0].features is None else matrix("features"),
             _total([one.histogram for one in counts]),
+            None
+            if counts[0].annotated is None
+            else tuple(features for one in counts for features in one.annotated or ()),
+        )
+
+    def rows(self, numbers: Sequence[int]) -> "PoolCounts":
+        """Some of the images, in the given order; the histogram stays that of all."""
+        some = np.asarray(numbers, np.int64)
+        return replace(
+            self,
+            images=tuple(self.images[k] for k in numbers),
+            pixels=self.pixels[some],
+            predicted=self.predicted[some],
+            open=self.open[some],
+            confident=self.confident[some],
+            uncertainty=self.uncertainty[some],
+            features=None if self.features is None else self.features[some],
+            annotated=None if self.annotated is None else tuple(self.annotated[k] for k in numbers),
         )
 
     def to_arrow(self) -> pa.RecordBatch:
@@ -222,6 +243,10 @@ class PoolCounts:
         columns["uncertainty"] = self.uncertainty
         if self.features is not None:
             columns["features"] = column_of(np.asarray(self.features, np.float32))
+        if self.annotated is not None:
+            ends = np.cumsum([0, *map(len, self.annotated)])
+            features = column_of(np.asarray(np.concatenate(self.annotated), np.float32))
+            columns["annotated"] = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), features)
         metadata: dict[str, str | bytes] = {"axes": str(self.axes)}
         if self.histogram is not None:
             metadata["histogram"] = self.histogram.tobytes()
@@ -259,6 +284,9 @@ class PoolCounts:
             if "features" in batches[0].schema.names
             else None,
             _total([_histogram(batch) for batch in batches]),
+            _of_images([batch["annotated"] for batch in batches], order)
+            if "annotated" in batches[0].schema.names
+            else None,
         )
 
 
@@ -266,6 +294,12 @@ def _histogram(batch: pa.RecordBatch) -> npt.NDArray[np.int64] | None:
     content = batch.schema.metadata.get(b"histogram")
     n_classes = batch["predicted"].type.list_size
     return None if content is None else np.frombuffer(content, np.int64).reshape(n_classes, -1)
+
+
+def _of_images(columns: Sequence[pa.Array], order: pa.Array) -> tuple[npt.NDArray[np.float32], ...]:
+    """The matrix of each image, of the columns' rows in an order."""
+    rows = pa.concat_arrays(columns).take(order)
+    return tuple(np.split(matrix_of(rows.flatten()), np.cumsum(rows.value_lengths().to_numpy())[:-1]))
 
 
 def _total(histograms: Sequence[npt.NDArray[np.int64] | None]) -> npt.NDArray[np.int64] | None:

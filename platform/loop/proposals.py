@@ -6,14 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from decomp.platform.arrow import column_of, matrix_of
 from decomp.platform.ledger import SCHEMA, Annotation, Ledger
-from decomp.platform.regions import Region
 from decomp.platform.samplers import CandidateRegions
 
-FEATURES, RESIDUALS, PREDICTED, ANNOTATED = "features", "residuals", "predicted_class", "annotated"
+FEATURES, RESIDUALS, PREDICTED = "features", "residuals", "predicted_class"
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,8 @@ class Proposals:
         features: shape (N, D), float32, or None; see `CandidateRegions`.
         residuals: shape (N, C), float32, or None; see `CandidateRegions`.
         predicted_class: shape (N,), int64, or None; see `CandidateRegions`.
-        annotated: features of A annotated regions, by image in order of selection, shape (A, D), float32, or None.
+        annotated: features of A annotated regions, shape (A, D), float32, or None; see `CandidateRegions`. They come
+            with the answers to `Workers.predict`, from images that propose nothing too.
     """
 
     ledger: Ledger
@@ -34,22 +33,14 @@ class Proposals:
     predicted_class: npt.NDArray[np.int64] | None = None
     annotated: npt.NDArray[np.float32] | None = None
 
-    def to_arrow(self, image: str = "") -> pa.Table:
-        """Rows of the ledger, with the features as further columns; rows for the annotated regions of the `image`."""
-        ledger, features = self.ledger, self.features
-        n, n_annotated = len(ledger), 0 if self.annotated is None else len(self.annotated)
-        if self.annotated is not None and features is not None:
-            ledger = ledger.extend(Ledger.of(Annotation(Region(image, (), ()), 0, 0) for _ in range(n_annotated)))
-            features = np.concatenate([features, self.annotated])
-        table = ledger.table
-        for name, matrix in ((FEATURES, features), (RESIDUALS, self.residuals)):
+    def to_arrow(self) -> pa.Table:
+        """Rows of the ledger, with what is known of each as further columns."""
+        table = self.ledger.table
+        for name, matrix in ((FEATURES, self.features), (RESIDUALS, self.residuals)):
             if matrix is not None:
                 table = table.append_column(name, column_of(np.asarray(matrix, np.float32)))
         if self.predicted_class is not None:
-            column = np.concatenate([self.predicted_class, np.zeros(n_annotated, np.int64)])
-            table = table.append_column(PREDICTED, pa.array(column))
-        if self.annotated is not None:
-            table = table.append_column(ANNOTATED, pa.array(np.arange(len(ledger)) >= n))
+            table = table.append_column(PREDICTED, pa.array(self.predicted_class))
         return table
 
     @classmethod
@@ -60,18 +51,12 @@ class Proposals:
         # Stable, so an image's regions stay in order of choice.
         order = np.argsort([place[image] for image in table["image"].to_pylist()], kind="stable")
         table = table.take(pa.array(order, pa.int64())).combine_chunks()
-
-        annotated = None
-        if ANNOTATED in table.column_names:
-            is_annotated = table[ANNOTATED]
-            annotated = matrix_of(table.filter(is_annotated)[FEATURES].combine_chunks())
-            table = table.filter(pc.invert(is_annotated)).combine_chunks()
         features, residuals = (
             matrix_of(table[name].combine_chunks()) if name in table.column_names else None
             for name in (FEATURES, RESIDUALS)
         )
         predicted_class = table[PREDICTED].to_numpy() if PREDICTED in table.column_names else None
-        return cls(Ledger(table.select(SCHEMA.names)), features, residuals, predicted_class, annotated)
+        return cls(Ledger(table.select(SCHEMA.names)), features, residuals, predicted_class)
 
     def candidates(self, background: int | None, cycle: int, n_region: int) -> CandidateRegions:
         """The candidate regions as a `JointRegionSelector` sees them."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -81,13 +81,14 @@ class SelectionStep:
         """Select regions among the candidates.
 
         Only what the two selectors declare is predicted: nothing for RAND; the selected images alone where the images
-        are selected without a prediction and the regions need no class weights; all candidates otherwise.
+        are selected without a prediction and the regions need no class weights; all candidates otherwise; and every
+        image that has annotated regions, if the region selector reads their features.
 
         Args:
             workers: the run's workers.
             timed: measures the phases ``predict`` and ``select``.
             candidates: ids of the candidates, sorted; if there are none, nothing is selected.
-            shapes: spatial shape of every candidate.
+            shapes: spatial shape of every image of the split.
             ledger: all annotated regions.
             model: the model of the cycle before; None in the first cycle.
         """
@@ -103,15 +104,16 @@ class SelectionStep:
             selected = candidates
         elif not by_image.needs:
             selected = self._images(by_image, _unpredicted(candidates, shapes), None)
-        delta, weights = None, self.weights
+        delta, weights, annotated = None, self.weights, None
         if needs.predictions:
             assert model is not None
             by_all = Need.COUNTS in needs and weights is None  # class weights follow from all candidates
             predicted = candidates if selected is None or by_all else selected
+            further = _annotated_only(by_region, ledger, shapes, predicted)
             predict = PredictTask(
                 model=model,
-                images=tuple(sorted(predicted)),
-                annotated=_within(ledger, predicted),
+                images=tuple(sorted([*predicted, *further])),
+                annotated=_within(ledger, [*predicted, *further]),
                 tau=self.sampler.tau_of(self.cycle),
                 measure=self.sampler.uncertainty,
                 needs=needs,
@@ -123,9 +125,13 @@ class SelectionStep:
                 request=request,
                 passes=PassStreams.of(self.passes, "dropout", self.seed, self.fold, self.cycle),
                 reselect_below=self.sampler.reselect_below,
+                annotated_only=further,
             )
             with timed("predict"):
                 pool = workers.predict(predict)
+            if pool.annotated is not None:
+                annotated = np.concatenate(pool.annotated)
+                pool = pool.rows([k for k, image in enumerate(pool.images) if image not in further])
             if by_all:
                 delta = class_confidence(pool.open.sum(axis=0), self._confident(pool))
                 weights = self._weights(delta)
@@ -140,7 +146,7 @@ class SelectionStep:
             request=request,
         )
         with timed("select"):
-            proposals = workers.choose(choose)
+            proposals = replace(workers.choose(choose), annotated=annotated)
             chosen = self._among(proposals, by_region, selected, len(shapes[selected[0]]))
         if self.budget.total is not None:
             selected = list(chosen.by_image)
@@ -226,6 +232,15 @@ class SelectionStep:
 def _within(ledger: Ledger, images: Sequence[str]) -> dict[str, tuple[Region, ...]]:
     """Annotated regions of those images that have any, each once."""
     return {image: tuple(dict.fromkeys(ledger.by_image[image])) for image in images if image in ledger.by_image}
+
+
+def _annotated_only(
+    selector: RegionSelector, ledger: Ledger, shapes: Mapping[str, Sequence[int]], predicted: Sequence[str]
+) -> frozenset[str]:
+    """Images of the split that are predicted besides, since the selector reads features of all annotated regions."""
+    if Need.ANNOTATED not in selector.needs:
+        return frozenset()
+    return frozenset(ledger.by_image.keys() & shapes.keys()) - set(predicted)
 
 
 def _unpredicted(images: Sequence[str], shapes: Mapping[str, Sequence[int]]) -> PoolCounts:

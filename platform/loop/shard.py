@@ -55,6 +55,8 @@ class PoolShard:
     def predict(self, task: PredictTask) -> pa.RecordBatch:
         """Predict the images, keep what choosing regions will need, return `PoolCounts` as an Arrow batch.
 
+        Of the images in `task.annotated_only` nothing is kept, and their counts are no candidates'.
+
         Raises:
             RuntimeError: naming image and model, if the model's output is not finite.
         """
@@ -123,29 +125,47 @@ class PoolShard:
         return prefetch((partial(read, image) for image in images), self.dataset.readers, self.dataset.readers)
 
     def _predict_one(self, image: str, pixels: Any, task: PredictTask) -> PoolCounts:
-        wanted = Wanted(
-            tau=task.tau,
-            annotated=task.annotated.get(image, ()),
-            measure=self._measure(task.measure) if Need.UNCERTAINTY in task.needs else None,
-            confidence=task.histogram
-            or task.reselect_below is not None
-            or (len(self.dataset.shape(image)) == 1 and Need.LABELS in task.needs),
-            regions=bool((Need.FEATURES | Need.GRADIENTS) & task.needs),
-            maps=Need.MAPS in task.needs,
-        )
+        wanted = self._wanted(image, task)
         with _named(image, pixels, task.model):
             prediction = self._predictor_of(task.model, task.passes, image).predict(pixels, wanted)
         counts = PoolCounts.of(image, prediction, task.image_features)
-        if task.histogram:
+        is_candidate = image not in task.annotated_only
+        if task.histogram and is_candidate:
             counts = replace(counts, histogram=self._histogram(prediction, wanted.annotated))
-        if task.request.selector.needs.predictions and (task.selected is None or image in task.selected):
-            score = 0.0
-            if task.ranking is not None:
-                request = task.request
-                score = float(scores_of(task.ranking, counts, None, request.background, request.cycle)[0])
-            if self._kept.admits(score):
-                self._kept.add(image, score, self._reduce(image, prediction, task))
+        needs, again = task.request.selector.needs, list[Region]()
+        if needs.predictions and is_candidate and (task.selected is None or image in task.selected):
+            again = self._uncertain(image, prediction, wanted.annotated, task.reselect_below)
+            self._keep(image, prediction, counts, again, task)
+        if Need.ANNOTATED in needs:
+            assert prediction.regions is not None
+            regions = [region for region in wanted.annotated if region not in again]
+            counts = replace(counts, annotated=(prediction.regions.features(regions),))
         return counts
+
+    def _wanted(self, image: str, task: PredictTask) -> Wanted:
+        needs, annotated = task.needs, task.annotated.get(image, ())
+        if image in task.annotated_only:
+            return Wanted(tau=task.tau, annotated=annotated, regions=True)
+        return Wanted(
+            tau=task.tau,
+            annotated=annotated,
+            measure=self._measure(task.measure) if Need.UNCERTAINTY in needs else None,
+            confidence=task.histogram
+            or task.reselect_below is not None
+            or (len(self.dataset.shape(image)) == 1 and Need.LABELS in needs),
+            regions=bool((Need.FEATURES | Need.GRADIENTS) & needs),
+            maps=Need.MAPS in needs,
+        )
+
+    def _keep(
+        self, image: str, prediction: Prediction, counts: PoolCounts, again: Sequence[Region], task: PredictTask
+    ) -> None:
+        """Keep what choosing regions will need, unless the image falls behind those of higher score."""
+        score, request = 0.0, task.request
+        if task.ranking is not None:
+            score = float(scores_of(task.ranking, counts, None, request.background, request.cycle)[0])
+        if self._kept.admits(score):
+            self._kept.add(image, score, self._reduce(image, prediction, again, task))
 
     def _histogram(self, prediction: Prediction, annotated: Sequence[Region]) -> npt.NDArray[np.int64]:
         assert prediction.confidence is not None
@@ -158,15 +178,16 @@ class PoolShard:
     def _measure(self, wanted: Measure | Component | None) -> Measure | OwnMeasure:
         return build_measure(wanted) if isinstance(wanted, Component) else wanted or self.learner.measure(self.dataset)
 
-    def _reduce(self, image: str, prediction: Prediction, task: PredictTask) -> pa.Table | KeptMaps:
+    def _reduce(
+        self, image: str, prediction: Prediction, again: Sequence[Region], task: PredictTask
+    ) -> pa.Table | KeptMaps:
         """What choosing regions will need of a prediction: the choice itself if it can be made at once, or the maps."""
-        needs, of_image = task.request.selector.needs, task.annotated.get(image, ())
-        again = self._uncertain(image, prediction, of_image, task.reselect_below)
+        needs = task.request.selector.needs
         if not task.request.at_once:
             return KeptMaps.of(prediction, needs, again)
         rows = self._choose_in(
             image,
-            of_image,
+            task.annotated.get(image, ()),
             again,
             task.request,
             labels=prediction.labels,
@@ -175,7 +196,7 @@ class PoolShard:
             confidence=prediction.confidence if prediction.labels.ndim == 1 else None,
             maps=prediction.maps,
         )
-        features = residuals = annotated = predicted_class = None
+        features = residuals = predicted_class = None
         regions = [row.region for row in rows]
         if Need.FEATURES in needs:
             assert prediction.regions is not None
@@ -183,13 +204,10 @@ class PoolShard:
         elif Need.GRADIENTS in needs:
             assert prediction.regions is not None
             features, residuals = prediction.regions.gradients(regions)
-        if Need.ANNOTATED in needs:
-            assert prediction.regions is not None
-            annotated = prediction.regions.features(of_image)
         if Need.LABELS in needs and isinstance(task.request.selector, JointRegionSelector):
             modes = [np.bincount(region.of(prediction.labels)).argmax() for region in regions]
             predicted_class = np.array(modes, np.int64)
-        return Proposals(Ledger.of(rows), features, residuals, predicted_class, annotated).to_arrow(image)
+        return Proposals(Ledger.of(rows), features, residuals, predicted_class).to_arrow()
 
     def _uncertain(
         self, image: str, prediction: Prediction, annotated: Sequence[Region], below: float | None

@@ -104,11 +104,11 @@ class RegionRequest:
 
 @dataclass(frozen=True)
 class PredictTask:
-    """The candidate images that a shard predicts, and what it counts and keeps of them.
+    """The images that a shard predicts, and what it counts and keeps of them.
 
     Attributes:
         model: the model of the cycle before.
-        images: ids of the shard's candidates, at least one.
+        images: ids of the shard's candidates and of the images in `annotated_only`, at least one.
         annotated: annotated regions of those that have any.
         tau: confidence threshold of Eq. 1.
         measure: how uncertainty is measured, or the user's own class for it; None for the learner's own way.
@@ -121,6 +121,7 @@ class PredictTask:
         histogram: whether confidences are counted by class, for a threshold that is a quantile.
         passes: the passes in which each image is predicted; None for a single one.
         reselect_below: mean confidence below which an annotated region is offered again; None for never.
+        annotated_only: ids of the images of which nothing is wanted but features of their annotated regions.
     """
 
     model: Checkpoint
@@ -137,6 +138,7 @@ class PredictTask:
     histogram: bool = False
     passes: PassStreams | None = None
     reselect_below: float | None = None
+    annotated_only: Collection[str] = frozenset()
 
 
 @dataclass(frozen=True)

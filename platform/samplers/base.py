@@ -238,8 +238,9 @@ class CandidateRegions:
             max-pooled if `Need.GRADIENTS` is.
         residuals: mean of one-hot(Y) - p, shape (N, C), float32; requires `Need.GRADIENTS`.
         predicted_class: class that most of its pixels are predicted as, shape (N,), int64; requires `Need.LABELS`.
-        annotated: features of what is annotated already in the images that were predicted, shape (A, D), float32;
-            requires `Need.ANNOTATED`. Images that have left the candidates are not predicted.
+        annotated: features of all that is annotated already, also in images that are no candidates, but for regions
+            that are offered again; by image id, there in order of annotation, shape (A, D), float32; requires
+            `Need.ANNOTATED`.
         background: the class that is never drawn (the experiment's `background`), or None.
         cycle: the cycle whose regions are chosen; 2 is the first after the start.
         n_region: regions of an image that the budget allows.

@@ -31,8 +31,7 @@ class TypiClustRegions(UncertaintyRegions, JointRegionSelector):
     """TypiClust: the most typical candidate region of each cluster that has no annotated region yet, the largest first.
 
     There are as many k-means clusters of features as annotated and wanted regions; how typical a region is is the
-    inverse of its mean distance to its 20 nearest neighbours in the cluster. Annotated regions count where their image
-    was predicted.
+    inverse of its mean distance to its 20 nearest neighbours in the cluster.
     """
 
     factor: Annotated[int, Field(ge=1)] = 3
@@ -61,8 +60,7 @@ class ProbCoverRegions(UncertaintyRegions, JointRegionSelector):
     """ProbCover: greedily, the candidate region whose ball in feature space covers most that nobody covers yet.
 
     The radius is the greatest at which `purity` of the candidates' balls hold a single predicted class. What the balls
-    of annotated regions cover, where their image was predicted, is covered from the start. When all is covered, the
-    rest is drawn at random.
+    of annotated regions cover is covered from the start. When all is covered, the rest is drawn at random.
     """
 
     purity: Annotated[float, Field(gt=0, le=1)] = 0.95

@@ -69,7 +69,7 @@ def check_image_selector(selector: ImageSelector, axes: Sequence[int] = (1, 2, 3
             alone = f"{where} one image alone and without weights, as `local` promises,"
             mend = "set local = False if the score depends on the class weights or on other images"
             try:
-                (score,) = _scores(selector, _only(pool, k), None, alone)
+                (score,) = _scores(selector, pool.rows([k]), None, alone)
             except AssertionError as error:
                 raise AssertionError(f"{error} ({mend})") from error
             expect(
@@ -228,20 +228,6 @@ def _works(selector: ImageSelector, pool: PoolCounts, weights: npt.NDArray[np.fl
     except Exception:
         return False
     return True
-
-
-def _only(pool: PoolCounts, k: int) -> PoolCounts:
-    one = slice(k, k + 1)
-    return replace(
-        pool,
-        images=pool.images[one],
-        pixels=pool.pixels[one],
-        predicted=pool.predicted[one],
-        open=pool.open[one],
-        confident=pool.confident[one],
-        uncertainty=pool.uncertainty[one],
-        features=None if pool.features is None else pool.features[one],
-    )
 
 
 def _check_joint_images(selector: JointImageSelector, pool: PoolCounts, axes: int) -> None:

@@ -8,8 +8,6 @@ import pytest
 from helpers.toy_runs import BASE, DECOMP, OF_POOL, RIVAL_RUNS, ROI_RIVAL_RUNS, results, run_in_halves, run_locally
 
 from decomp.platform.grid import Budget, Component, Sampler
-from decomp.platform.ledger import Ledger
-from decomp.platform.loop.proposals import Proposals
 from decomp.platform.samplers import JointImageSelector, Need
 from decomp.platform.storage.runs import RunStore
 
@@ -104,19 +102,6 @@ def test_whole_images_are_drawn_by_noisy_uncertainty_whatever_the_shards(tmp_pat
     )
     assert [len(of_cycle) for of_cycle in selected] == [2, 2, 2]
     assert selected != otherwise
-
-
-def test_only_what_is_declared_of_annotated_regions_is_known():
-    regions = Ledger()
-    joined = Proposals.from_arrow(
-        [
-            Proposals(regions, np.zeros((0, 2), np.float32), annotated=np.full((2, 2), k, np.float32)).to_arrow(image)
-            for image, k in (("b", 1), ("a", 0))
-        ],
-        ["a", "b"],
-    )
-    assert joined.annotated.tolist() == [[0, 0], [0, 0], [1, 1], [1, 1]]
-    assert len(joined.ledger) == 0
 
 
 def test_a_threshold_that_is_a_quantile_follows_the_model(tmp_path):
