@@ -118,7 +118,10 @@ class MapReader(Protocol):
         """An uncertainty of every pixel."""
 
     def class_entropy(self, class_: int) -> UncertaintyMap:
-        """The class's share p_c H(p) of every pixel's entropy, from 0 to ln C (Sec. 10 of the method notes)."""
+        """The class's share p_c H(p) of every pixel's entropy (Sec. 10 of the method notes).
+
+        Its unit is such that the greatest value of the map has `LEVELS` levels: of a rare class all may be tiny.
+        """
 
 
 @dataclass(frozen=True)

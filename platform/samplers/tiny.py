@@ -110,7 +110,9 @@ class TinyMaps(MapReader):
 
     @override
     def class_entropy(self, class_: int) -> UncertaintyMap:
-        return UncertaintyMap(np.where(self.labels == class_, self.levels, 0).astype(np.uint16), 1 / LEVELS)
+        levels = np.where(self.labels == class_, self.levels, 0)
+        greatest = max(1, int(levels.max(initial=0)))
+        return UncertaintyMap(np.rint(levels * (LEVELS / greatest)).astype(np.uint16), greatest / LEVELS**2)
 
 
 def tiny_image(kind: Kind, rng: np.random.Generator) -> TinyImage:

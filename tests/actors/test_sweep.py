@@ -22,9 +22,9 @@ from decomp.platform.storage.runs import RunStore
 SWEPT = [run for run in RUNS if run.sampler.name in ("rand", "uncert", "divers-cluster", "decomp", "decomp_badge")]
 SPECS = [RUNS[0].first, REFERENCE, *SWEPT]
 ROI_SPECS = [ROI_RUNS[0].first, ROI_RUNS[-2], ROI_RUNS[-1]]
-# In the whole pool, after a start that reads the truth.
-RIVALS = [run for run in RIVAL_RUNS if run.sampler.name == "clasp-pe"]
-RIVALS[0] = replace(RIVALS[0], start=Start("all-classes", Budget(3, 4, (4, 4))), cycles=3)
+# In the whole pool, after a start that reads the truth; and one that reads images that are no candidates.
+RIVALS = [replace(run, cycles=3) for run in RIVAL_RUNS if run.sampler.name in ("clasp-pe", "typiclust")]
+RIVALS[0] = replace(RIVALS[0], start=Start("all-classes", Budget(3, 4, (4, 4))))
 RIVAL_SPECS = [RIVALS[0].first, *RIVALS]
 SMALL = Resources(workers=1, cpus=0.5, runs_at_once=2)
 

@@ -19,7 +19,7 @@ import torch
 from typing_extensions import override
 
 from decomp.platform.learners.inference.bottleneck import Bottleneck, ForwardRegions
-from decomp.platform.learners.inference.maps import Maps, levels_type, quantised, uncertainty_map
+from decomp.platform.learners.inference.maps import Maps, levels_type, self_scaled, uncertainty_map
 from decomp.platform.learners.inference.own import add_pass, own_uncertainty
 from decomp.platform.learners.inference.softmax import chunks_of, class_sum, entropy_of, shifted
 from decomp.platform.measures import OwnMeasure
@@ -108,11 +108,11 @@ class ForwardMaps(MapReader):
 
     @override
     def class_entropy(self, class_: int) -> UncertaintyMap:
-        n_classes, *axes = self._logits.shape
+        axes = self._logits.shape[1:]
         with torch.inference_mode():
             log_total, entropy = self._totals
             share = self._logits[class_].float().reshape(-1).sub(log_total).exp_().mul_(entropy)
-            return quantised(share.reshape(axes), Measure.ENTROPY.greatest(n_classes))
+            return self_scaled(share.reshape(axes))
 
     @cached_property
     def _totals(self) -> tuple[torch.Tensor, torch.Tensor]:

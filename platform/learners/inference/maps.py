@@ -38,6 +38,12 @@ def uncertainty_map(levels: torch.Tensor, greatest: float) -> UncertaintyMap:
     return UncertaintyMap(levels if levels.is_cuda else levels.numpy(), greatest / LEVELS)
 
 
+def self_scaled(values: torch.Tensor) -> UncertaintyMap:
+    """Values of 0 or more, shape (*axes), float32, in levels up to their own greatest, so that small ones stay apart."""
+    greatest = float(values.amax()) or 1.0
+    return UncertaintyMap(quantised(values / greatest, 1.0).levels, greatest / LEVELS)
+
+
 def quantised(values: torch.Tensor, greatest: float) -> UncertaintyMap:
     """An uncertainty of shape (*axes), float32 from 0 to `greatest`, in levels."""
     levels = (values * (LEVELS / greatest)).round_().clamp_(0, LEVELS)

@@ -17,6 +17,7 @@ from decomp.platform.learners.inference.decode import count_classes, count_on_de
 from decomp.platform.learners.inference.softmax import CHUNK
 from decomp.platform.predictions import LEVELS, Measure, Wanted
 from decomp.platform.regions import Region
+from decomp.platform.samplers.windows import Windows
 
 TYPES = [torch.float32, torch.bfloat16, torch.float16]
 EVERYTHING = Wanted(tau=0.5, measure=Measure.ENTROPY, confidence=True)
@@ -214,14 +215,36 @@ def test_further_maps_are_made_one_by_one(n_classes, dtype, seed):
     maps = decode(logits, Wanted(maps=True)).maps
     p = probabilities(logits.float())
     entropy = -(p * np.log(p, where=p > 0, out=np.zeros_like(p))).sum(0)
-    quantum = Measure.ENTROPY.greatest(n_classes) / LEVELS
     for class_ in range(n_classes):
-        share = maps.class_entropy(class_)
-        assert share.levels * share.unit == pytest.approx(p[class_] * entropy, abs=2 * quantum)
+        share, expected = maps.class_entropy(class_), p[class_] * entropy
+        assert share.levels.dtype == np.uint16
+        assert share.levels * share.unit == pytest.approx(expected, rel=1e-4, abs=expected.max() / LEVELS + 1e-12)
     for measure in Measure:
         expected = decode(logits, Wanted(measure=measure)).uncertainty
         assert np.array_equal(maps.measure(measure).levels, expected.levels)
     assert decode(logits, Wanted()).maps is None
+
+
+@pytest.mark.parametrize("rare", [1e-3, 1e-6, 1e-12, 1e-30])
+def test_a_rare_class_has_a_share_of_the_entropy_whose_pixels_differ(rare):
+    logits = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 7, 9))).float()
+    logits[2] += math.log(rare)
+    share = decode(logits, Wanted(maps=True)).maps.class_entropy(2)
+    p = probabilities(logits)
+    expected = p[2] * -(p * np.log(p)).sum(0)
+    assert share.levels.max() == LEVELS
+    assert share.levels * share.unit == pytest.approx(expected, rel=1e-4, abs=expected.max() / LEVELS)
+    windows = Windows("a", (7, 9), (2, 3), ()).mean_values(share)
+    exact = np.lib.stride_tricks.sliding_window_view(expected, (2, 3)).mean((2, 3))
+    assert np.log(windows) == pytest.approx(np.log(exact), abs=1e-3)
+
+
+def test_a_class_without_probability_has_no_share_of_the_entropy():
+    logits = random_logits(4, (7, 9))
+    logits[2] = -math.inf
+    share = decode(logits, Wanted(maps=True)).maps.class_entropy(2)
+    assert not share.levels.any()
+    assert share.unit > 0
 
 
 def test_gradients_of_the_logits_do_not_matter():
