@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +88,7 @@ class _OfClasses(RegionSelector):
     def choose(self, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
         foreground, chosen = Foreground(view.truth(), None), list[Choice]()
         for class_ in self.classes[view.places.image]:
-            place = place_around(view, partial(foreground.pixel, class_, rng), rng)
+            place = place_around(view.places, foreground, class_, rng)
             if place is not None:
                 chosen.append(Choice(view.places.take(place), class_))
         return chosen + anywhere(view, n_region - len(chosen), rng)

@@ -4,9 +4,8 @@ References:
     Lüth et al., "nnActive: A Framework for Evaluation of Active Learning in 3D Biomedical Segmentation", TMLR 2025.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Annotated
 
 import numpy as np
@@ -17,11 +16,11 @@ from typing_extensions import override
 from decomp.platform.datasets.base import IGNORE
 from decomp.platform.samplers.base import CandidateRegions, Choice, ImageView, JointRegionSelector, RegionSelector
 from decomp.platform.samplers.needs import Need
-from decomp.platform.samplers.places import Place
+from decomp.platform.samplers.places import Place, Places
 from decomp.platform.samplers.random import anywhere
 
 TRIES = 20
-"""Pixels that are drawn around which no place is free, before a region is drawn anywhere."""
+"""Pixels that are drawn blindly, before those are looked for around which a place is free."""
 
 Labels = npt.NDArray[np.uint8]
 
@@ -34,11 +33,15 @@ class _AroundForeground(RegionSelector):
     def choose_by(self, labels: Labels, view: ImageView, n_region: int, rng: np.random.Generator) -> list[Choice]:
         """Choose regions around the foreground of a label map of shape (*axes)."""
         foreground, everywhere = Foreground(labels, view.background), view.places.uniform(view.body())
-        chosen: list[Choice] = []
+        classes, chosen = foreground.classes.tolist(), list[Choice]()
         while len(chosen) < n_region:
+            class_ = place = None
             around = rng.random() < self.share
-            class_ = foreground.draw(rng) if around else None
-            place = None if class_ is None else place_around(view, partial(foreground.pixel, class_, rng), rng)
+            while around and classes and place is None:
+                class_ = int(rng.choice(classes))
+                place = place_around(view.places, foreground, class_, rng)
+                if place is None:
+                    classes.remove(class_)
             drawn = class_ if place is not None else None
             place = everywhere.best(rng) if place is None else place
             if place is None:
@@ -53,7 +56,8 @@ class ForegroundRegions(_AroundForeground):
 
     Around the foreground: a pixel is drawn, half the time among those of a class drawn uniformly among the classes of
     the image but the background, half the time among those at that class's border; the region is drawn uniformly among
-    those that hold the pixel.
+    those that hold the pixel. Where none of these is free, another pixel of the class is drawn, and where the class has
+    no such pixel left, another class.
     """
 
     needs = Need.TRUTH
@@ -94,7 +98,7 @@ class ClassRegions(JointRegionSelector):
         classes = [int(class_) for class_ in rng.permutation(foreground.classes)]
         while classes and len(chosen) < n_region:
             for class_ in classes[:]:
-                place = place_around(view, partial(foreground.pixel, class_, rng), rng)
+                place = place_around(view.places, foreground, class_, rng)
                 if place is None:
                     classes.remove(class_)
                 elif len(chosen) < n_region:
@@ -134,28 +138,40 @@ class Foreground:
 
     def __init__(self, labels: Labels, background: int | None) -> None:
         self._labels = labels
-        self._pixels: dict[tuple[int, bool], npt.NDArray[np.int64]] = {}
+        self._pixels: dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
         present = np.unique(labels)
         self.classes = present[(present != IGNORE) & (present != (-1 if background is None else background))]
 
-    def draw(self, rng: np.random.Generator) -> int | None:
-        """A class drawn uniformly among those of the image; None if there is none."""
-        return int(rng.choice(self.classes)) if len(self.classes) else None
-
     def pixel(self, class_: int, rng: np.random.Generator) -> Place:
         """A pixel of the class, half the time one at its border."""
-        at_border = bool(rng.random() < 0.5)
-        if (class_, at_border) not in self._pixels:
-            inside = self._labels == class_
-            at = inside & self._border if at_border else inside
-            self._pixels[class_, at_border] = np.flatnonzero(at if at.any() else inside)
-        pixel = rng.choice(self._pixels[class_, at_border])
+        anywhere, at_border = self._pixels_of(class_)
+        return self._place(rng.choice(at_border if rng.random() < 0.5 else anywhere))
+
+    def pixel_within(self, mask: npt.NDArray[np.bool_], class_: int, rng: np.random.Generator) -> Place | None:
+        """A pixel of the class in a mask of shape (*axes), as if `pixel` drew until one is in it; None if none is."""
+        within = [pixels[mask.ravel()[pixels]] for pixels in self._pixels_of(class_)]
+        shares = [len(left) / len(pixels) for left, pixels in zip(within, self._pixels_of(class_), strict=True)]
+        if not any(shares):
+            return None
+        return self._place(rng.choice(within[rng.choice(2, p=np.array(shares) / sum(shares))]))
+
+    def _pixels_of(self, class_: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The class's pixels, and those at its border, or all again if it has none."""
+        if class_ not in self._pixels:
+            inside = np.flatnonzero(self._labels == class_)
+            at_border = inside[self._border.ravel()[inside]]
+            self._pixels[class_] = inside, at_border if len(at_border) else inside
+        return self._pixels[class_]
+
+    def _place(self, pixel: np.int64) -> Place:
         return tuple(int(k) for k in np.unravel_index(pixel, self._labels.shape))
 
     @cached_property
     def _border(self) -> npt.NDArray[np.bool_]:
-        """Pixels with a neighbour of another class along an axis, shape (*axes)."""
+        """Pixels with a neighbour of another class along an axis, shape (*axes); none among ROIs, in whatever order."""
         border = np.zeros(self._labels.shape, np.bool_)
+        if border.ndim == 1:
+            return border
         for axis in range(border.ndim):
             labels, mark = np.moveaxis(self._labels, axis, 0), np.moveaxis(border, axis, 0)
             differs = labels[1:] != labels[:-1]
@@ -164,10 +180,11 @@ class Foreground:
         return border
 
 
-def place_around(view: ImageView, pixel: Callable[[], Place], rng: np.random.Generator) -> Place | None:
-    """A free place drawn among those that hold a pixel; other pixels are drawn where none is free, but not for ever."""
+def place_around(places: Places, foreground: Foreground, class_: int, rng: np.random.Generator) -> Place | None:
+    """A free place drawn among those that hold a pixel of a class; None if none holds any."""
     for _ in range(TRIES):
-        place = view.places.holding(pixel()).best(rng)
+        place = places.holding(foreground.pixel(class_, rng)).best(rng)
         if place is not None:
             return place
-    return None
+    pixel = foreground.pixel_within(places.reach(), class_, rng)
+    return None if pixel is None else places.holding(pixel).best(rng)

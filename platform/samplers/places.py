@@ -80,6 +80,10 @@ class Places(ABC):
         """
 
     @abstractmethod
+    def reach(self) -> npt.NDArray[np.bool_]:
+        """The pixels that a free place holds, shape (*axes)."""
+
+    @abstractmethod
     def take(self, place: Place) -> Region:
         """Take a place, which leaves all maps together with those that overlap it."""
 

@@ -69,6 +69,13 @@ class Segments(Places):
         return self._peaks(values)
 
     @override
+    def reach(self) -> npt.NDArray[np.bool_]:
+        free = np.ones((1, len(self._areas)), np.bool_)
+        for block in self.taken:
+            free[block] = False
+        return np.asarray(free[0, self._partition])
+
+    @override
     def take(self, place: Place) -> Region:
         number = place[-1]
         self.taken.append(_block(number))

@@ -104,10 +104,7 @@ class Windows(Places):
         blocked = sum(math.prod(axis.stop - axis.start for axis in block) for block in self.taken)
         if blocked < math.prod(self._starts):
             return True
-        free = np.ones(self._starts, np.bool_)
-        for block in self.taken:
-            free[block] = False
-        return bool(free.any())
+        return bool(self._free().any())
 
     @override
     def uniform(self, body: npt.NDArray[np.bool_] | None = None) -> Peaks:
@@ -159,9 +156,21 @@ class Windows(Places):
         return MapPeaks(np.zeros(extents, np.int8), self.taken, tuple(first))
 
     @override
+    def reach(self) -> npt.NDArray[np.bool_]:
+        margins = [(k - 1, k - 1) for k in self._full_shape]
+        held = window_sums(np.pad(self._free(), margins).view(np.uint8), self._full_shape, 1) > 0
+        return np.asarray(held[0] if self._row else held)
+
+    @override
     def take(self, place: Place) -> Region:
         self.taken.append(self._block(place, self._full_shape))
         return Region(self.image, place[len(self._row) :], self._region_shape)
+
+    def _free(self) -> npt.NDArray[np.bool_]:
+        free = np.ones(self._starts, np.bool_)
+        for block in self.taken:
+            free[block] = False
+        return free
 
     def _block(self, start: Sequence[int], size: Sequence[int]) -> Block:
         """Starts of all windows that overlap a box."""

@@ -39,7 +39,7 @@ def uncertainty_map(levels: torch.Tensor, greatest: float) -> UncertaintyMap:
 
 
 def self_scaled(values: torch.Tensor) -> UncertaintyMap:
-    """Values of 0 or more, shape (*axes), float32, in levels up to their own greatest, so that small ones stay apart."""
+    """Values of 0 or more, shape (*axes), float32, in levels up to their own greatest, so that tiny ones differ."""
     greatest = float(values.amax()) or 1.0
     return UncertaintyMap(quantised(values / greatest, 1.0).levels, greatest / LEVELS)
 

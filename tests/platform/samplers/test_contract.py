@@ -67,6 +67,19 @@ def test_chosen_regions_are_possible_apart_and_within_budget_and_fewer_only_when
         assert image.free(regions) == []
 
 
+@every_shape
+@settings(max_examples=25)
+@given(st.integers(0, 2**32))
+def test_what_free_places_hold_is_within_reach(shape, seed):
+    rng = np.random.default_rng(seed)
+    image = tiny_image(shape, rng)
+    places, within = image.places(), np.zeros(image.shape, np.bool_)
+    taken = [places.take(places.uniform().best(rng))] if image.free() and seed % 2 else []
+    for region in image.free(taken):
+        region.mark(within, True)
+    assert np.array_equal(places.reach(), within)
+
+
 UNIFORM = {
     "square": TinyImage((7, 8), (3, 3)),
     "rectangle": TinyImage((5, 9), (2, 5)),

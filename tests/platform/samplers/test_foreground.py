@@ -2,15 +2,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import chisquare
+from scipy.stats import chi2_contingency, chisquare
 
 from decomp.platform.datasets.base import IGNORE
+from decomp.platform.regions import Region
+from decomp.platform.samplers import foreground as module
 from decomp.platform.samplers.base import CandidateRegions
 from decomp.platform.samplers.foreground import (
     ClassRegions,
     Foreground,
     ForegroundRegions,
     PredictedForegroundRegions,
+    place_around,
 )
 from decomp.platform.samplers.tiny import TinyImage
 
@@ -20,8 +23,8 @@ LABELS[10, 14] = 2
 LABELS[0, :3] = IGNORE
 
 
-def view_of(labels, region_shape, background=0):
-    view = TinyImage(labels.shape, region_shape).view(np.random.default_rng(0))
+def view_of(labels, region_shape, background=0, annotated=()):
+    view = TinyImage(labels.shape, region_shape, annotated=tuple(annotated)).view(np.random.default_rng(0))
     return replace(view, truth=lambda: labels, labels=labels, background=background, n_region=1)
 
 
@@ -91,6 +94,69 @@ def test_slices_and_rois_are_drawn_around_too():
         assert (class_, start[0]) == (1, 1)
     rois = np.array([0, 0, 2, 0, 1], np.uint8)
     assert {start for _, start in drawn(ForegroundRegions(1.0), 100, (1,), rois)} == {(2,), (4,)}
+
+
+def annotated_rois(numbers):
+    return [Region("a", (int(number),), (1,)) for number in numbers]
+
+
+@pytest.mark.parametrize("selector", [ForegroundRegions(1.0), PredictedForegroundRegions(1.0), ClassRegions()], ids=str)
+def test_the_last_free_places_around_the_foreground_are_found(selector):
+    labels = np.repeat([1, 0], 60).astype(np.uint8)
+    left = 17
+    annotated = annotated_rois(number for number in range(60) if number != left)
+    for seed in range(100):
+        view = replace(view_of(labels, (1,), annotated=annotated), n_region=2)
+        first, second = selector.choose(view, 2, np.random.default_rng(seed))
+        assert (first.drawn_class, first.region.start) == (1, (left,))
+        assert second.drawn_class is None  # nothing is left around the foreground
+
+
+def test_another_class_is_drawn_where_one_has_no_place_left():
+    labels = np.repeat([1, 2, 3, 0], 5).astype(np.uint8)
+    annotated = annotated_rois(range(5))
+    drawn_classes = [
+        choice.drawn_class
+        for seed in range(600)
+        for choice in ForegroundRegions(1.0).choose(
+            view_of(labels, (1,), annotated=annotated), 1, np.random.default_rng(seed)
+        )
+    ]
+    assert set(drawn_classes) == {2, 3}
+    assert abs(drawn_classes.count(2) / 600 - 0.5) < 0.07
+
+
+def test_pixels_around_which_a_place_is_free_are_drawn_as_if_the_others_were_rejected(monkeypatch):
+    annotated = [Region("a", (3, 0), (1, 6)), Region("a", (5, 5), (3, 3))]
+    free = view_of(LABELS, (3, 3), annotated=annotated).places.reach()
+    inside, border = (LABELS == 1, np.zeros_like(free))
+    border[2:7, 3:9] = inside[2:7, 3:9]
+    border[3:6, 4:8] = False
+    share = sum(0.5 * (pixels & free) / pixels.sum() for pixels in (inside, border))
+    expected = (share / share.sum())[share > 0]
+    assert 0 < len(expected) < inside.sum()
+    hits = np.zeros(LABELS.shape)
+    foreground, rng = Foreground(LABELS, 0), np.random.default_rng(0)
+    for _ in range(4000):
+        hits[foreground.pixel_within(free, 1, rng)] += 1
+    assert hits[share == 0].sum() == 0
+    assert chisquare(hits[share > 0], 4000 * expected).pvalue > 1e-4
+    # So many tries or none: the places are drawn from the same distribution.
+    counts = []
+    for tries in (200, 0):
+        monkeypatch.setattr(module, "TRIES", tries)
+        starts = [
+            place_around(view_of(LABELS, (3, 3), annotated=annotated).places, foreground, 1, rng) for _ in range(1500)
+        ]
+        counts.append(np.bincount([start[0] * 14 + start[1] for start in starts], minlength=140))
+    both = np.array(counts)[:, np.sum(counts, axis=0) > 0]
+    assert chi2_contingency(both).pvalue > 1e-4
+
+
+def test_rois_have_no_border():
+    labels = np.repeat([1, 2], 9).astype(np.uint8)
+    starts = [start[0] for _, start in drawn(ForegroundRegions(1.0), 3600, (1,), labels)]
+    assert chisquare(np.bincount(starts, minlength=18)).pvalue > 1e-4
 
 
 def test_classes_are_drawn_uniformly_over_the_pool():
