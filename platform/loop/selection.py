@@ -160,7 +160,7 @@ class SelectionStep:
         """Pixels of each class above the threshold, shape (C,)."""
         if self.sampler.tau_quantile is None or pool.histogram is None:
             return np.asarray(pool.confident.sum(axis=0))
-        return above_quantile(pool.histogram, self.sampler.tau_quantile)
+        return above_quantile(pool.histogram, self.sampler.tau_quantile, self._background())
 
     def _images(self, selector: ImageSelector, pool: PoolCounts, weights: npt.NDArray[np.float64] | None) -> list[str]:
         """Select images among the candidates, best first."""

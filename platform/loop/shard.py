@@ -27,7 +27,7 @@ from decomp.platform.predictions import Measure, PoolCounts, Prediction, Wanted
 from decomp.platform.prefetch import prefetch
 from decomp.platform.randomness import stream
 from decomp.platform.regions import Region
-from decomp.platform.samplers import ImageView, JointRegionSelector, Need
+from decomp.platform.samplers import ImageView, JointRegionSelector, Need, RegionSelector
 from decomp.platform.samplers.contract import Site, choices_of, scores_of
 from decomp.platform.samplers.weights import confidence_histogram
 
@@ -76,12 +76,14 @@ class PoolShard:
             raise StaleShard
         if task.request.at_once:
             return pa.concat_tables([self._kept[image] for image in task.images])
-        rows: list[Annotation] = []
+        tables = []
         for image in task.images:
             kept = self._kept[image] if task.request.selector.needs.predictions else KeptMaps()
             annotated, maps = task.annotated.get(image, ()), kept.fields()
-            rows += self._choose_in(image, annotated, kept.again, task.request, weights=task.weights, **maps)
-        return Proposals(Ledger.of(rows)).to_arrow()
+            rows = self._choose_in(image, annotated, kept.again, task.request, weights=task.weights, **maps)
+            predicted_class = _predicted_class(task.request.selector, maps["labels"], rows)
+            tables.append(Proposals(Ledger.of(rows), predicted_class=predicted_class).to_arrow())
+        return pa.concat_tables(tables)
 
     def prediction(self, model: Checkpoint, image: str, wanted: Wanted, passes: PassStreams | None) -> Prediction:
         """What a model predicts of one image, for people to look at."""
@@ -196,7 +198,7 @@ class PoolShard:
             confidence=prediction.confidence if prediction.labels.ndim == 1 else None,
             maps=prediction.maps,
         )
-        features = residuals = predicted_class = None
+        features = residuals = None
         regions = [row.region for row in rows]
         if Need.FEATURES in needs:
             assert prediction.regions is not None
@@ -204,9 +206,7 @@ class PoolShard:
         elif Need.GRADIENTS in needs:
             assert prediction.regions is not None
             features, residuals = prediction.regions.gradients(regions)
-        if Need.LABELS in needs and isinstance(task.request.selector, JointRegionSelector):
-            modes = [np.bincount(region.of(prediction.labels)).argmax() for region in regions]
-            predicted_class = np.array(modes, np.int64)
+        predicted_class = _predicted_class(task.request.selector, prediction.labels, rows)
         return Proposals(Ledger.of(rows), features, residuals, predicted_class).to_arrow()
 
     def _uncertain(
@@ -275,6 +275,15 @@ class PoolShard:
     def _load(self, model: Checkpoint) -> Predictor:
         with model.file.reading(model.sha256) as file:
             return self.learner.load(file, self.dataset, self.device)
+
+
+def _predicted_class(
+    selector: RegionSelector, labels: npt.NDArray[np.uint8] | None, rows: Sequence[Annotation]
+) -> npt.NDArray[np.int64] | None:
+    """The class that most pixels of each region are predicted as, shape (R,); None unless the selector reads it."""
+    if labels is None or not isinstance(selector, JointRegionSelector) or Need.LABELS not in selector.needs:
+        return None
+    return np.array([np.bincount(row.region.of(labels)).argmax() for row in rows], np.int64)
 
 
 @contextmanager

@@ -92,10 +92,22 @@ def check_region_selector(selector: RegionSelector, kinds: Sequence[Kind] = KIND
     Raises:
         AssertionError: naming the selector, what it did, and the remedy.
     """
+    name, needs = type(selector).__name__, selector.needs
+    for need in (Need.MAPS, Need.FEATURES, Need.GRADIENTS):
+        expect(
+            need not in needs or Need.COUNTS not in needs,
+            f"{name} declares {need} and Need.COUNTS; leave out one of them, since maps and features are made while an "
+            f"image's prediction is in memory, and class weights are known when all are made.",
+        )
     expect(
-        Need.MAPS not in selector.needs or Need.COUNTS not in selector.needs,
-        f"{type(selector).__name__} declares Need.MAPS and Need.COUNTS; leave out one of them, since maps are made "
-        f"while an image's prediction is in memory, and class weights are known when all are made.",
+        Need.FEATURES not in needs or Need.GRADIENTS not in needs,
+        f"{name} declares Need.FEATURES and Need.GRADIENTS; leave out one of them, since the features of candidate regions "
+        f"are means for the one and maxima for the other.",
+    )
+    expect(
+        Need.ANNOTATED not in needs or Need.FEATURES in needs,
+        f"{name} declares Need.ANNOTATED without Need.FEATURES; declare both, since features of annotated regions are to "
+        f"be compared with those of candidate regions.",
     )
     for kind in kinds:
         where = f"{type(selector).__name__}.choose, tried on a tiny image with regions of the kind {kind},"

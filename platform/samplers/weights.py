@@ -45,14 +45,15 @@ def confidence_histogram(
     return np.bincount(cells, minlength=n_classes * BINS).reshape(n_classes, BINS)
 
 
-def above_quantile(histogram: Counts, quantile: float) -> Counts:
-    """Pixels of each class in bins above that of a quantile of all confidences, shape (C,).
+def above_quantile(histogram: Counts, quantile: float, background: int | None = None) -> Counts:
+    """Pixels of each class in bins above that of a quantile of the confidences of the sampled classes, shape (C,).
 
     Args:
         histogram: of `confidence_histogram`, summed over all images.
         quantile: in (0, 1).
+        background: a class that is not sampled, whose confidences, as a rule many and high, do not count.
     """
-    total = histogram.sum(axis=0)
+    total = np.delete(histogram, [] if background is None else background, axis=0).sum(axis=0)
     bin_of_quantile = int(np.searchsorted(np.cumsum(total), quantile * total.sum()))
     return np.asarray(histogram[:, bin_of_quantile + 1 :].sum(axis=1))
 

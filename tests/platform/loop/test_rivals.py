@@ -113,6 +113,9 @@ def test_a_threshold_that_is_a_quantile_follows_the_model(tmp_path):
     run_locally(tmp_path / "two", adapted.first)
     run_in_halves(tmp_path / "two", adapted)
     assert results(tmp_path / "one") == results(tmp_path / "two")
+    without = replace(adapted, sampler=replace(adapted.sampler, name="without", background="ground"))
+    run_locally(tmp_path / "one", without)
+    assert RunStore(tmp_path / "one", without).committed()[1].record.class_confidence != confidences[0]
     run_locally(tmp_path / "constant", replace(DECOMP, cycles=3))
     constant = RunStore(tmp_path / "constant", replace(DECOMP, cycles=3)).committed()[1].record.class_confidence
     assert constant != confidences[0]

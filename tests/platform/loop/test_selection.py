@@ -34,6 +34,22 @@ class TooMany(Shuffled):
         return np.arange(n + 1)
 
 
+class OfEveryKind(Shuffled):
+    """Reads all that a joint selector may read of a region beside its features, class weights among it."""
+
+    needs = Need.COUNTS | Need.LABELS | Need.UNCERTAINTY
+
+    def select(self, candidates, n, rng):
+        assert candidates.predicted_class.shape == candidates.uncertainty.shape
+        return np.lexsort((candidates.uncertainty, candidates.predicted_class))[:n]
+
+
+class AtOnce(OfEveryKind):
+    """The same without class weights, so that regions are chosen while the prediction is in memory."""
+
+    needs = Need.LABELS | Need.UNCERTAINTY
+
+
 @pytest.fixture(scope="module")
 def select(tmp_path_factory):
     """Selects among the training images of the toy data, as if they were a split's, in cycle 2."""
@@ -70,6 +86,12 @@ def test_each_split_draws_among_candidate_regions_from_a_stream_of_its_own(selec
 def test_a_joint_selector_that_breaks_its_contract_is_named(select):
     with pytest.raises(UserError, match=r"TooMany.select must give 18 distinct numbers below 54, but gave"):
         select("train", f"{__name__}:TooMany")
+
+
+def test_a_joint_selector_is_shown_the_predicted_class_whether_it_needs_weights_or_not(select):
+    weighed, at_once = (select("train", f"{__name__}:{name}").ledger for name in ("OfEveryKind", "AtOnce"))
+    assert weighed.by_image == at_once.by_image
+    assert len(weighed) == 18
 
 
 def test_class_weights_that_are_given_are_taken_as_they_are(select):

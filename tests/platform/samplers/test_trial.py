@@ -96,6 +96,24 @@ def test_what_breaks_a_contract_is_told(selector, told):
         check(selector)
 
 
+@pytest.mark.parametrize(
+    ("needs", "told"),
+    [
+        (Need.MAPS | Need.COUNTS, r"declares Need\.MAPS and Need\.COUNTS; leave out one of them"),
+        (Need.FEATURES | Need.COUNTS, r"declares Need\.FEATURES and Need\.COUNTS; leave out one of them"),
+        (Need.GRADIENTS | Need.COUNTS, r"declares Need\.GRADIENTS and Need\.COUNTS; leave out one of them"),
+        (Need.FEATURES | Need.GRADIENTS, r"declares Need\.FEATURES and Need\.GRADIENTS; leave out one of them"),
+        (Need.ANNOTATED, r"declares Need\.ANNOTATED without Need\.FEATURES; declare both"),
+        (Need.ANNOTATED | Need.GRADIENTS, r"declares Need\.ANNOTATED without Need\.FEATURES; declare both"),
+    ],
+    ids=str,
+)
+def test_needs_that_do_not_go_together_are_told(needs, told):
+    selector = joint(lambda self, candidates, n, rng: np.arange(n), needs | Need.UNCERTAINTY)
+    with pytest.raises(AssertionError, match=rf"^Mine {told}, since "):
+        check_region_selector(selector)
+
+
 def test_a_region_that_is_no_segment_is_told():
     def choose(self, view, n_region, rng):
         whole = view.places.take(view.places.uniform().best(rng))

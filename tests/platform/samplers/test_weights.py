@@ -62,6 +62,20 @@ def test_pixels_above_a_quantile_of_all_confidences_are_counted_by_class(seed, n
         assert np.count_nonzero(of_class & surely) <= above[class_] <= np.count_nonzero(of_class & perhaps)
 
 
+@given(st.integers(0, 2**32))
+def test_the_background_has_no_part_in_the_quantile(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(1, 4, size=2000).astype(np.uint8)
+    confidence = (1 - 10.0 ** rng.uniform(-3, -0.1, size=2000)).astype(np.float32)
+    foreground = confidence_histogram(labels, confidence, np.ones(2000, bool), 4)
+    certain = confidence_histogram(np.zeros(9, np.uint8), np.full(9, 0.9999, np.float32), np.ones(9, bool), 4)
+    alone = above_quantile(foreground, 0.5)
+    assert above_quantile(foreground + 4222 * certain, 0.5, background=0)[1:].tolist() == alone[1:].tolist()
+    assert alone.sum() > 900
+    delta = class_confidence(foreground.sum(axis=1), alone)
+    assert np.ptp(class_weights(delta, background=0)[1:]) > 0
+
+
 def test_equal_confidences_are_all_or_none_above():
     histogram = confidence_histogram(np.zeros(9, np.uint8), np.full(9, 0.8, np.float32), np.ones(9, bool), 2)
     assert above_quantile(histogram, 0.5).tolist() == [0, 0]
