@@ -26,13 +26,13 @@ class Need(Flag):
     FEATURES = auto()
     """Bottleneck features of the candidate regions of a `JointRegionSelector`; not together with `COUNTS`."""
     GRADIENTS = auto()
-    """Gradient factors of the candidate regions of a `JointRegionSelector`; not together with `COUNTS` or `FEATURES`."""
+    """Gradient factors of the candidate regions of a `JointRegionSelector`; not together with `COUNTS`, `FEATURES`."""
     MAPS = auto()
     """Further maps of a selected image, made one by one while its prediction is in memory; not together with `COUNTS`,
     since class weights are known only when all predictions are made."""
     ANNOTATED = auto()
-    """For a `JointRegionSelector`, together with `FEATURES`: the features of all annotated regions, for which images that are no candidates are
-    predicted too."""
+    """For a `JointRegionSelector`, together with `FEATURES`: the features of all annotated regions, for which images that
+    are no candidates are predicted too."""
     TRUTH = auto()
     """The true labels of an image: what reads them is an oracle baseline, which nobody could run in practice."""
 

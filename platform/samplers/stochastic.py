@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pydantic import Field
 from typing_extensions import override
 
+from decomp.platform.randomness import stream
 from decomp.platform.samplers.base import (
     CandidateRegions,
     Choice,
@@ -47,10 +48,7 @@ def softmax(scores: Floats, beta: float, rng: np.random.Generator) -> Floats:
 
 def softrank(scores: Floats, beta: float, rng: np.random.Generator) -> Floats:
     """-log r + g, r being the rank of s from 1, the greatest first, ties in seeded order; `scores` of shape (N,)."""
-    order = np.lexsort((rng.permutation(len(scores)), -scores))
-    ranks = np.empty(len(scores))
-    ranks[order] = np.arange(1, len(scores) + 1)
-    return -np.log(ranks) + rng.gumbel(scale=1 / beta, size=len(scores))
+    return _log_ranks(scores, rng) + rng.gumbel(scale=1 / beta, size=len(scores))
 
 
 def best_of(
@@ -140,7 +138,7 @@ class SoftrankRegions(UncertaintyRegions, JointRegionSelector):
 
 @dataclass(frozen=True)
 class _NoisyImages(JointImageSelector):
-    """Images of highest mean uncertainty with Gumbel noise."""
+    """Images of highest mean uncertainty with Gumbel noise, that of an image from a stream of its own."""
 
     beta: Schedule = 1.0
     """Inverse scale of the noise, or a schedule of it: {2: 1, 10: 4} is 1 from cycle 2 on and 4 from cycle 10 on."""
@@ -148,13 +146,15 @@ class _NoisyImages(JointImageSelector):
     needs = Need.UNCERTAINTY
 
     @abstractmethod
-    def noisy(self, scores: Floats, beta: float, rng: np.random.Generator) -> Floats:
-        """Scores with noise."""
+    def without_noise(self, scores: Floats, rng: np.random.Generator) -> Floats:
+        """What the noise is added to."""
 
     @override
     def select(self, pool: PoolView, n_image: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """Those of highest noisy score, the highest first; ties, as of scores of -inf, in seeded order."""
-        scores = self.noisy(pool.uncertainty, value_at(self.beta, pool.cycle), rng)
+        key = int(rng.integers(2**63))
+        noise = np.array([stream(key, "noise", image=image).gumbel() for image in pool.images])
+        scores = self.without_noise(pool.uncertainty, rng) + noise / value_at(self.beta, pool.cycle)
         return np.lexsort((rng.permutation(len(scores)), -scores))[:n_image]
 
 
@@ -166,8 +166,8 @@ class PowerImages(_NoisyImages):
     """
 
     @override
-    def noisy(self, scores: Floats, beta: float, rng: np.random.Generator) -> Floats:
-        return power(scores, beta, rng)
+    def without_noise(self, scores: Floats, rng: np.random.Generator) -> Floats:
+        return _log(scores)
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,8 @@ class SoftmaxImages(_NoisyImages):
     """Images of highest s + g, s being their mean uncertainty and g Gumbel noise of scale 1 / beta."""
 
     @override
-    def noisy(self, scores: Floats, beta: float, rng: np.random.Generator) -> Floats:
-        return softmax(scores, beta, rng)
+    def without_noise(self, scores: Floats, rng: np.random.Generator) -> Floats:
+        return scores
 
 
 @dataclass(frozen=True)
@@ -187,8 +187,16 @@ class SoftrankImages(_NoisyImages):
     """
 
     @override
-    def noisy(self, scores: Floats, beta: float, rng: np.random.Generator) -> Floats:
-        return softrank(scores, beta, rng)
+    def without_noise(self, scores: Floats, rng: np.random.Generator) -> Floats:
+        return _log_ranks(scores, rng)
+
+
+def _log_ranks(scores: Floats, rng: np.random.Generator) -> Floats:
+    """-log r, r being the rank from 1, the greatest score first, ties in seeded order."""
+    order = np.lexsort((rng.permutation(len(scores)), -scores))
+    ranks = np.empty(len(scores))
+    ranks[order] = np.arange(1, len(scores) + 1)
+    return -np.log(ranks)
 
 
 def _log(scores: Floats) -> Floats:

@@ -82,10 +82,9 @@ def test_ranks_are_among_the_candidates_of_all_images():
     assert chisquare(np.bincount(first, minlength=12)[best], 2000 * expected).pvalue > 1e-4
 
 
-def of_images(*uncertainties, cycle=2):
+def of_images(*uncertainties, cycle=2, names="ijklmnop"):
     n = len(uncertainties)
-    names = tuple(f"i{k}" for k in range(n))
-    return PoolView(names, np.full(n, 9), 2, uncertainty=np.array(uncertainties), cycle=cycle)
+    return PoolView(tuple(names[:n]), np.full(n, 9), 2, uncertainty=np.array(uncertainties), cycle=cycle)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +113,15 @@ def test_images_of_no_uncertainty_come_last_and_in_any_order():
     orders = [PowerImages().select(of_images(0, 0.3, 0, 0.1, 0), 5, np.random.default_rng(s)) for s in range(300)]
     assert all(set(order[:2]) == {1, 3} for order in orders)
     assert chisquare(np.bincount([order[2] for order in orders], minlength=5)[[0, 2, 4]]).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("selector", [PowerImages(), SoftmaxImages(), SoftrankImages()], ids=str)
+def test_another_candidate_changes_the_noise_of_no_image(selector):
+    pool = of_images(0.2, 0.4, 0.1, 0.3)
+    more = of_images(0.05, *pool.uncertainty, names="aijkl")  # of the last rank
+    for seed in range(50):
+        order, among_more = (selector.select(p, len(p.images), np.random.default_rng(seed)) for p in (pool, more))
+        assert [pool.images[k] for k in order] == [more.images[k] for k in among_more if k != 0]
 
 
 def test_the_noise_on_images_follows_the_cycle():
