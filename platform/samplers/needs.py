@@ -31,8 +31,8 @@ class Need(Flag):
     """Further maps of a selected image, made one by one while its prediction is in memory; not together with `COUNTS`,
     since class weights are known only when all predictions are made."""
     ANNOTATED = auto()
-    """For a `JointRegionSelector`, together with `FEATURES`: the features of all annotated regions, for which images that
-    are no candidates are predicted too."""
+    """Features of all annotated regions, for a `JointRegionSelector` with `FEATURES`; images that are no candidates are
+    predicted for them too."""
     TRUTH = auto()
     """The true labels of an image: what reads them is an oracle baseline, which nobody could run in practice."""
 

@@ -101,13 +101,13 @@ def check_region_selector(selector: RegionSelector, kinds: Sequence[Kind] = KIND
         )
     expect(
         Need.FEATURES not in needs or Need.GRADIENTS not in needs,
-        f"{name} declares Need.FEATURES and Need.GRADIENTS; leave out one of them, since the features of candidate regions "
-        f"are means for the one and maxima for the other.",
+        f"{name} declares Need.FEATURES and Need.GRADIENTS; leave out one of them, since the features of a region "
+        f"are its mean for the one and its maximum for the other.",
     )
     expect(
         Need.ANNOTATED not in needs or Need.FEATURES in needs,
-        f"{name} declares Need.ANNOTATED without Need.FEATURES; declare both, since features of annotated regions are to "
-        f"be compared with those of candidate regions.",
+        f"{name} declares Need.ANNOTATED without Need.FEATURES; declare both, since features of annotated regions are "
+        f"compared with those of candidate regions.",
     )
     for kind in kinds:
         where = f"{type(selector).__name__}.choose, tried on a tiny image with regions of the kind {kind},"

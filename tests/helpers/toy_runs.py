@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 
-from helpers.toys import Blobs
+from helpers.toys import Blobs, Boxes
 from pydantic import TypeAdapter
 
 from decomp.platform.components import build_dataset, build_learner
@@ -61,6 +61,17 @@ ROI_RIVAL_RUNS = [
         budget=Budget(None, 4, (1,), total=12) if run.budget == OF_POOL else ROI.budget,
     )
     for run in RIVAL_RUNS
+]
+VOLUME_RIVAL_RUNS = [
+    replace(
+        run,
+        cycles=3,
+        dataset=Component("helpers.toys:Boxes"),
+        fingerprint=Boxes().fingerprint(),
+        budget=replace(run.budget, region=region),
+    )
+    for run in RIVAL_RUNS
+    for region in ((1, 4, 4), (2, 3, 5))
 ]
 REFERENCE = replace(BASE, kind="reference", budget=None, sampler=None, cycles=1)
 

@@ -58,6 +58,32 @@ class Blobs(Dataset):
 
 
 @dataclass(frozen=True)
+class Boxes(Blobs):
+    """Noisy volumes of boxes, otherwise as `Blobs`."""
+
+    depth: int = 4
+    height: int = 12
+    width: int = 16
+
+    def shape(self, image):
+        return self.depth, self.height, self.width
+
+    def labels(self, image):
+        rng = stream(self.seed, "labels", image=image)
+        labels = np.zeros(self.shape(image), np.uint8)
+        for _ in range(6):
+            corner, size = rng.integers((self.depth, self.height - 3, self.width - 3)), rng.integers(2, 8, 3)
+            labels[tuple(slice(a, a + n) for a, n in zip(corner, size, strict=True))] = rng.choice(
+                4, p=[0.2, 0.4, 0.3, 0.1]
+            )
+        labels[0, 0, :2] = IGNORE
+        return labels
+
+    def fingerprint(self):
+        return f"boxes-{self.seed}-{self.images}-{self.shape('')}"
+
+
+@dataclass(frozen=True)
 class MortalBlobs(Blobs):
     """Kills the process of a run's coordinator, which asks for the ids of a split in every cycle.
 
@@ -250,10 +276,12 @@ class NearestMean(Predictor):
         from decomp.platform.learners.inference.bottleneck import Bottleneck
         from decomp.platform.learners.inference.decode import decode
 
-        distances = (np.moveaxis(image, -1, 0) - self.means.reshape(-1, 1, 1)) ** 2
+        pixels = np.moveaxis(image, -1, 0)
+        distances = (pixels - self.means.reshape(-1, *[1] * (pixels.ndim - 1))) ** 2
         logits = torch.from_numpy((-3.0 * distances).astype(np.float32))
-        cells = torch.nn.functional.avg_pool2d(torch.from_numpy(np.moveaxis(image, -1, 0)), 4)
-        return decode(logits, wanted, Bottleneck(torch.cat([cells, cells**2]), (4, 4)))
+        pool = torch.nn.functional.avg_pool2d if pixels.ndim == 3 else torch.nn.functional.avg_pool3d
+        cells = pool(torch.from_numpy(pixels), 4)
+        return decode(logits, wanted, Bottleneck(torch.cat([cells, cells**2]), (4,) * (pixels.ndim - 1)))
 
 
 @dataclass(frozen=True)

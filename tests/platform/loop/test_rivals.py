@@ -5,7 +5,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.toy_runs import BASE, DECOMP, OF_POOL, RIVAL_RUNS, ROI_RIVAL_RUNS, results, run_in_halves, run_locally
+from helpers.toy_runs import (
+    BASE,
+    DECOMP,
+    OF_POOL,
+    RIVAL_RUNS,
+    ROI_RIVAL_RUNS,
+    VOLUME_RIVAL_RUNS,
+    results,
+    run_in_halves,
+    run_locally,
+)
 
 from decomp.platform.grid import Budget, Component, Sampler
 from decomp.platform.samplers import JointImageSelector, Need
@@ -46,16 +56,41 @@ def test_an_image_is_selected_again_and_again_while_it_has_room(finished):
 
 
 def test_results_do_not_depend_on_the_shards(finished, tmp_path):
-    run_locally(tmp_path, *{run.spec.first.key: run.spec.first for run in finished}.values())
-    for run in finished:
-        run_in_halves(tmp_path, run.spec)
-    assert results(tmp_path) == results(finished[0].root)
+    assert results_in_halves(tmp_path, [run.spec for run in finished]) == results(finished[0].root)
 
 
-def test_rois_are_selected_in_the_whole_pool_too(tmp_path):
-    run_locally(tmp_path, *ROI_RIVAL_RUNS)
+def results_in_halves(root, specs):
+    """Results of runs in two shards."""
+    run_locally(root, *{spec.first.key: spec.first for spec in specs}.values())
+    for spec in specs:
+        run_in_halves(root, spec)
+    return results(root)
+
+
+def test_slices_and_boxes_of_volumes_are_selected_whatever_the_shards(tmp_path):
+    run_locally(tmp_path / "one", *VOLUME_RIVAL_RUNS)
+    chosen = Counter()
+    for spec in VOLUME_RIVAL_RUNS:
+        run = RunStore(tmp_path / "one", spec)
+        folders = run.committed()
+        assert len(folders) == 3
+        assert {row.region.size for row in run.ledger(folders).annotations()} == {spec.budget.region}
+        for folder in folders:
+            assert len(folder.ledger) == 6
+            assert max(map(len, folder.ledger.by_image.values())) <= 3 or spec.budget.total is None
+        for regions in run.ledger(folders).by_image.values():
+            assert not any(a.overlaps(b) for k, a in enumerate(regions) for b in regions[:k])
+        chosen[str([row.region for row in run.ledger(folders[1:]).annotations()])] += 1
+    # Of a single prediction the expected entropy is its entropy.
+    assert sorted(chosen.values()) == [1] * (len(VOLUME_RIVAL_RUNS) - 4) + [2, 2]
+    assert results_in_halves(tmp_path / "two", VOLUME_RIVAL_RUNS) == results(tmp_path / "one")
+
+
+def test_rois_are_selected_in_the_whole_pool_too_whatever_the_shards(tmp_path):
+    run_locally(tmp_path / "one", *ROI_RIVAL_RUNS)
+    assert results_in_halves(tmp_path / "two", ROI_RIVAL_RUNS) == results(tmp_path / "one")
     for spec in ROI_RIVAL_RUNS:
-        for folder in RunStore(tmp_path, spec).committed():
+        for folder in RunStore(tmp_path / "one", spec).committed():
             train = [row for row in folder.ledger.annotations() if row.region.image.startswith("train")]
             assert max(Counter(row.region.image for row in train).values()) <= spec.budget.n_region
             if spec.budget.total:
