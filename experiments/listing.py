@@ -137,16 +137,16 @@ def _cost(sampler: Sampler, of_images: Need, of_regions: Need) -> str:
     # As in a run: without image scores or class weights, the images are selected before anything is predicted.
     of_all = of_images or Need.COUNTS in of_regions or sampler.images.name == "all"
     several = isinstance(sampler.uncertainty, Measure) and sampler.uncertainty.over_passes
-    cost = f"predicts the {'candidate' if of_all else 'selected'} images{' in several passes' * several}"
+    annotated = Need.ANNOTATED in of_regions
+    cost = f"predicts the {'candidate' if of_all else 'selected'} images{' and all with annotated regions' * annotated}"
+    cost += " in several passes" * several
     if Need.COUNTS in of_regions:
         cost += ", keeps their labels till the classes are weighed"
     if Need.FEATURES in of_images:
         cost += ", sends their features"
     for need, what in ((Need.FEATURES, "features"), (Need.GRADIENTS, "gradients")):
         if need in of_regions:
-            cost += f", sends {what} of candidate regions"
-    if Need.ANNOTATED in of_regions:
-        cost += " and, predicting all images that have any, of annotated ones"
+            cost += f", sends {what} of candidate{' and annotated' * annotated} regions"
     return cost
 
 

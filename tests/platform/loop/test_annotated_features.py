@@ -10,7 +10,7 @@ from helpers.toy_runs import BASE, OF_POOL, results, run_alone, run_in_halves, r
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.grid import Component, Sampler
 from decomp.platform.loop.loop import Loop
-from decomp.platform.loop.shard import PoolShard
+from decomp.platform.loop.shard import PoolShard, StaleShard
 from decomp.platform.loop.workers import LocalWorkers
 from decomp.platform.predictions import PoolCounts, Wanted
 from decomp.platform.samplers import JointRegionSelector, Need
@@ -116,6 +116,30 @@ def test_neither_shards_nor_interruptions_change_anything(name, below, tmp_path)
     shutil.rmtree(str(RunStore(tmp_path / "halves", spec).path))
     run_in_halves(tmp_path / "halves", spec)
     assert results(tmp_path / "at once") == results(tmp_path / "again") == results(tmp_path / "halves")
+
+
+class Forgetful(LocalWorkers):
+    """Its shard is restarted between predicting and choosing, so that it predicts again."""
+
+    def predict(self, task):
+        self.task = task
+        return super().predict(task)
+
+    def choose(self, task):
+        self.shard = PoolShard(self.shard.dataset, self.shard.learner, "cpu")
+        with pytest.raises(StaleShard):
+            self.shard.choose(task)
+        self.shard.predict(self.task)
+        return super().choose(task)
+
+
+def test_a_shard_that_was_restarted_before_it_chose_changes_nothing(tmp_path):
+    spec = run_of("uncertainty", "probcover")
+    run_locally(tmp_path / "at once", spec)
+    run_locally(tmp_path / "restarted", spec.first)
+    dataset, learner = build_dataset(spec.dataset), build_learner(spec.learner)
+    Loop(RunStore(tmp_path / "restarted", spec), dataset, Forgetful(PoolShard(dataset, learner, "cpu"))).run()
+    assert results(tmp_path / "at once") == results(tmp_path / "restarted")
 
 
 def test_what_is_offered_again_does_not_count_as_annotated(tmp_path):
