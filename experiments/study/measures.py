@@ -1,4 +1,4 @@
-"""What the claims of the paper are about, measured: values of samplers by block, in place of the gains of a `DataSet`.
+"""What the claims of the paper are about, measured: values of samplers by repeat, in place of the gains of a `DataSet`.
 
 Every measure takes a data set and gives it back with other values, by the name of a sampler or of what stands for one,
 so that pairs of them are compared and tested as gains are. Only finished runs have values.
@@ -15,7 +15,6 @@ from decomp.experiments.report.class_confidence import confidences, correlation
 from decomp.experiments.report.class_scores import PER_CLASS, mean_scores, scored_classes
 from decomp.experiments.report.cohorts import finished_references
 from decomp.experiments.report.comparison import compare_budget
-from decomp.experiments.report.design import Block
 from decomp.experiments.report.learning_curves import LearningCurve
 from decomp.experiments.report.run_history import Repeat, RunHistory
 from decomp.experiments.sources import Source
@@ -23,14 +22,14 @@ from decomp.experiments.verdict.pooled import Compared, DataSet, Setting
 
 Measure = Callable[[DataSet], DataSet]
 
-Values = dict[str, dict[Setting, dict[Block, float]]]
+Values = dict[str, dict[Setting, dict[Repeat, float]]]
 
 DENSE, SPARSE = "dense", "sparse"
 
 FIRST, LAST = "first selection", "last selection"
 
 UNRELATED = "no relation"
-"""What a correlation is set against: 0 in every block."""
+"""What a correlation is set against: 0 in every repeat."""
 
 
 def gains(data_set: DataSet) -> DataSet:
@@ -52,10 +51,9 @@ def dense_and_sparse(axis: str) -> Measure:
         for sampler, curves in _dense_and_sparse(data_set).items():
             result = compare_budget(curves, find_axis(experiment.source.axes, axis), None)
             for kind in result.samplers:
-                areas = experiment.comparison.design.by_block(kind.areas)
                 height = experiment.full - experiment.first
-                by_block = {block: (area - experiment.first) / height for block, area in areas.items()}
-                values[f"{sampler}, {kind.sampler}"] = {(0, axis): by_block}
+                of_repeats = {repeat: (area - experiment.first) / height for repeat, area in kind.areas.items()}
+                values[f"{sampler}, {kind.sampler}"] = {(0, axis): of_repeats}
         return replace(data_set, gains=values)
 
     return measure
@@ -74,9 +72,11 @@ def confidence(data_set: DataSet) -> DataSet:
         points = confidences(run, description.classes, PER_CLASS[description.metric], cycle)
         return correlation([point for point in points if point.cycle == cycle]).pooled_spearman
 
-    first = _by_block(data_set, lambda experiment, run: of_run(experiment, run, 2)).get("decomp", {})
-    last = _by_block(data_set, lambda experiment, run: of_run(experiment, run, len(run.cycles))).get("decomp", {})
-    nothing = {setting: dict.fromkeys(by_block, 0.0) for setting, by_block in (first | last).items()}
+    first = _by_repeat(data_set, lambda experiment, run: of_run(experiment, run, 2)).get("decomp", {})
+    last = _by_repeat(data_set, lambda experiment, run: of_run(experiment, run, len(run.cycles))).get("decomp", {})
+    nothing = {
+        setting: dict.fromkeys([*first.get(setting, {}), *last.get(setting, {})], 0.0) for setting in first | last
+    }
     return replace(data_set, gains={FIRST: first, LAST: last, UNRELATED: nothing})
 
 
@@ -89,7 +89,7 @@ def rare_scores(data_set: DataSet) -> DataSet:
         mean = mean_scores([run.records[-1]], score, names)
         return None if mean is None else mean.mean
 
-    return replace(data_set, gains=_by_block(data_set, of_run))
+    return replace(data_set, gains=_by_repeat(data_set, of_run))
 
 
 def rare_annotated(data_set: DataSet) -> DataSet:
@@ -103,7 +103,7 @@ def rare_annotated(data_set: DataSet) -> DataSet:
             return None
         return float(np.array(run.records[-1].annotated.class_pixels)[labels].sum() / pool[labels].sum())
 
-    return replace(data_set, gains=_by_block(data_set, of_run))
+    return replace(data_set, gains=_by_repeat(data_set, of_run))
 
 
 def rare_names(source: Source) -> list[str]:
@@ -111,20 +111,17 @@ def rare_names(source: Source) -> list[str]:
     return [name for name, _ in _rare(source)]
 
 
-def _by_block(data_set: DataSet, of_run: Callable[[Compared, RunHistory], float | None]) -> Values:
+def _by_repeat(data_set: DataSet, of_run: Callable[[Compared, RunHistory], float | None]) -> Values:
     """A value of every finished run, where it has one."""
     values = Values()
     for number, experiment in enumerate(data_set.experiments):
-        by_repeat: dict[tuple[str, str], dict[Repeat, float]] = {}
         for run in experiment.source.runs:
             assert run.spec.sampler is not None, run.spec.label
             assert run.spec.budget is not None, run.spec.label
             value = of_run(experiment, run) if run.finished else None
             if value is not None:
-                by_repeat.setdefault((run.spec.sampler.name, run.spec.budget.label), {})[run.repeat] = value
-        for (sampler, budget), of_repeats in by_repeat.items():
-            by_block = experiment.comparison.design.by_block(of_repeats)
-            values.setdefault(sampler, {})[number, budget] = by_block
+                of_sampler = values.setdefault(run.spec.sampler.name, {})
+                of_sampler.setdefault((number, run.spec.budget.label), {})[run.repeat] = value
     return values
 
 

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from decomp.experiments.report.comparison import Comparison, compare
-from decomp.experiments.report.design import Block, Contrast
+from decomp.experiments.report.design import Block, Contrast, Design
 from decomp.experiments.report.pairs import Pair, corrected
 from decomp.experiments.report.power import repeats_for, repeats_needed
+from decomp.experiments.report.run_history import Repeat
 from decomp.experiments.report.statistics import Paired
 from decomp.experiments.sources import Source, names_of
 
 Setting = tuple[int, str]
 """Number of an experiment, and a budget of it."""
 
-Gains = Mapping[Setting, Mapping[Block, float]]
-"""Gain of a sampler by setting and block."""
+Gains = Mapping[Setting, Mapping[Repeat, float]]
+"""Gain of a sampler by setting and repeat."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,11 @@ class DataSet:
 
     def blocks_of(self, sampler: str) -> set[Block]:
         """Blocks that a sampler has finished under any budget."""
-        return {block for by_block in self.gains.get(sampler, {}).values() for block in by_block}
+        return {
+            self._design(setting).block(repeat)
+            for setting, of_repeats in self.gains.get(sampler, {}).items()
+            for repeat in of_repeats
+        }
 
     def differences(self, first: str, second: str) -> dict[Block, float]:
         """First minus second in every block that both have, sorted."""
@@ -91,18 +96,24 @@ class DataSet:
         return {block: gains[0] - gains[1] for block, gains in means.items()}
 
     def means(self, samplers: Sequence[str]) -> dict[Block, list[float]]:
-        """Gains of samplers, in their order, in every block that all of them have: means over what they all have."""
+        """Gains of samplers, in their order, in every block of which all of them have a repeat.
+
+        A gain is the mean over the settings of the block, each of which is the mean over the repeats that all of these
+        samplers have: a fold that one of them lacks is left out for the others too.
+        """
         by_sampler = [self.gains.get(sampler, {}) for sampler in samplers]
-        common = [
-            (setting, block)
-            for setting, by_block in (by_sampler[0] if by_sampler else {}).items()
-            for block in by_block
-            if all(block in gains.get(setting, {}) for gains in by_sampler)
-        ]
-        return {
-            block: [_mean(gains[s][b] for s, b in common if b == block) for gains in by_sampler]
-            for block in sorted({block for _, block in common})
-        }
+        by_block: dict[Block, list[list[float]]] = {}
+        for setting in by_sampler[0] if by_sampler else {}:
+            of_setting = [gains.get(setting, {}) for gains in by_sampler]
+            common = set(of_setting[0]).intersection(*of_setting)
+            means = [self._design(setting).by_block({r: gains[r] for r in common}) for gains in of_setting]
+            for block in means[0]:
+                by_block.setdefault(block, []).append([of_sampler[block] for of_sampler in means])
+        return {block: [_mean(gains) for gains in zip(*by_block[block], strict=True)] for block in sorted(by_block)}
+
+    def _design(self, setting: Setting) -> Design:
+        number, _ = setting
+        return self.experiments[number].comparison.design
 
 
 @dataclass(frozen=True)
@@ -187,18 +198,17 @@ def _compared(source: Source, name: str) -> Compared:
     return Compared(source, comparison, _mean(firsts.values()) if firsts else None, name)
 
 
-def _gains(experiments: Sequence[Compared]) -> dict[str, dict[Setting, dict[Block, float]]]:
-    gains: dict[str, dict[Setting, dict[Block, float]]] = {}
+def _gains(experiments: Sequence[Compared]) -> dict[str, dict[Setting, dict[Repeat, float]]]:
+    gains: dict[str, dict[Setting, dict[Repeat, float]]] = {}
     for number, experiment in enumerate(experiments):
         assert experiment.first is not None, experiment.fault
         assert experiment.full is not None, experiment.fault
         height = experiment.full - experiment.first
         for result in experiment.comparison.budgets:
             for sampler in result.samplers:
-                areas = experiment.comparison.design.by_block(sampler.areas)
-                if areas:
-                    by_block = {block: (area - experiment.first) / height for block, area in areas.items()}
-                    gains.setdefault(sampler.sampler, {})[number, result.budget] = by_block
+                if sampler.areas:
+                    of_repeats = {repeat: (area - experiment.first) / height for repeat, area in sampler.areas.items()}
+                    gains.setdefault(sampler.sampler, {})[number, result.budget] = of_repeats
     return gains
 
 
