@@ -160,7 +160,7 @@ def report(
     chosen, histories = {}, {}
     for file, plan in plans.items():
         axes = axes_of(plan.metric, plan.experiment.annotation_seconds)
-        chosen[file] = axes[0] if axis is None else find_axis(axes, axis)
+        chosen[file] = None if axis is None else find_axis(axes, axis)
         histories[file] = read_histories(plan.compared)
         if not any(history.cycles for history in histories[file]):
             raise UserError(

@@ -7,16 +7,13 @@ from decomp.experiments.report.comparison import compare
 from decomp.experiments.report.design import Design, design_of
 from decomp.experiments.report.joint_budgets import joint_budgets
 from decomp.experiments.report.pairs import Pair, pairs_overall
-from decomp.experiments.report.power import POWER, least_corrected_p, power, repeats_for, repeats_needed
+from decomp.experiments.report.power import FEWEST, POWER, least_corrected_p, power, repeats_for, repeats_needed
 from decomp.experiments.report.run_history import RunHistory
 from decomp.experiments.report.statistics import LEVEL
 from decomp.platform.storage.runs import DamagedCycle
 
 EFFECT = 0.01
 """A difference that matters: one point of the test metric in the mean height of the learning curve."""
-
-FEWEST = 3
-"""Repeats from which a standard deviation is estimated."""
 
 
 def prospects(plan: Plan, histories: Sequence[RunHistory]) -> list[str]:

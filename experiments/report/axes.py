@@ -18,6 +18,8 @@ class Axis:
         short: heading of a column.
         amount: its value after a cycle; it never falls from cycle to cycle.
         unit: how it is shown: ``%`` for a share in [0, 1], ``h``, or nothing for a count.
+        of_images: whether it counts images. Regions of the whole pool lie in many more of them than as many regions of
+            a few images, so that areas under budgets of both kinds are not compared over it, see `joint_budgets`.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Axis:
     short: str
     amount: Callable[[Annotated], float]
     unit: str = ""
+    of_images: bool = False
 
     @property
     def scale(self) -> float:
@@ -51,7 +54,7 @@ POOLS = {"miou": ("images", "pixels"), "dice": ("volumes", "voxels"), "weighted_
 
 
 def axes_of(metric: str, seconds: AnnotationSeconds | None = None) -> tuple[Axis, ...]:
-    """All axes for runs with a test metric; the first is the default of every figure and summary.
+    """All axes for runs with a test metric; the first is the paper's, and the default of figures and summaries.
 
     Args:
         metric: the test metric.
@@ -61,10 +64,11 @@ def axes_of(metric: str, seconds: AnnotationSeconds | None = None) -> tuple[Axis
     rois = metric == "weighted_f1"
     training = "" if rois else "training "
     share = Axis("share", f"annotated share of the {training}{pixels}", "annotated", lambda a: a.share, "%")
-    processed = Axis("image_share", f"processed share of the {training}{images}", images, lambda a: a.image_share, "%")
+    label = f"processed share of the {training}{images}"
+    processed = Axis("image_share", label, images, lambda a: a.image_share, "%", of_images=True)
     return (
         *((processed, share) if rois else (share, processed)),
-        Axis("openings", f"{images} opened", "opened", lambda a: a.openings),
+        Axis("openings", f"{images} opened", "opened", lambda a: a.openings, of_images=True),
         Axis("regions", "annotated ROIs" if rois else "annotated regions", "regions", lambda a: a.regions),
         Axis("clicks", "clicks", "clicks", lambda a: a.clicks),
         Axis("hours", "expert time", "time", (seconds or AnnotationSeconds()).hours, "h"),

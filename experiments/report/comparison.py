@@ -15,13 +15,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from decomp.experiments.report.axes import Axis, axes_of
+from decomp.experiments.report.axes import Axis, axes_of, find_axis
+from decomp.experiments.report.caveats import caveats_of
 from decomp.experiments.report.cohorts import finished_references
 from decomp.experiments.report.design import Design
 from decomp.experiments.report.imported import imported_notes
 from decomp.experiments.report.incomplete import repeat_name, unfinished_sentences, unranked_sentences
-from decomp.experiments.report.joint_budgets import joint_budgets
+from decomp.experiments.report.joint_budgets import joins, joint_budgets
 from decomp.experiments.report.learning_curves import (
+    Floats,
     JoinedCurves,
     LearningCurve,
     amount_needed,
@@ -92,6 +94,9 @@ class SamplerResult:
     Attributes:
         sampler: its name.
         cycles: results of each cycle.
+        budget: label of the budget whose samplers share the range of its areas: that under which it is compared, or
+            its own on an axis of images. Areas under different ones are never compared.
+        span: least and most annotation that all finished curves of these samplers cover; None without such a range.
         repeats: repeats that the summaries are over, sorted.
         final: score of the last cycle.
         area: area under the budget curve, see `area_under_curve`.
@@ -101,6 +106,8 @@ class SamplerResult:
 
     sampler: str
     cycles: tuple[CycleResult, ...]
+    budget: str
+    span: tuple[float, float] | None
     repeats: tuple[Repeat, ...] = ()
     final: Spread | None = None
     area: Spread | None = None
@@ -116,14 +123,12 @@ class BudgetResult:
         budget: its label.
         samplers: a result for each sampler, in order of their first run.
         repeats: seeds and folds that all samplers which keep up have finished, sorted.
-        span: least and most annotation that all finished curves cover; None without such a range.
         missing: what is not compared to its end, see `unfinished_sentences`.
     """
 
     budget: str
     samplers: tuple[SamplerResult, ...]
     repeats: tuple[Repeat, ...]
-    span: tuple[float, float] | None
     missing: tuple[str, ...]
 
     @property
@@ -189,14 +194,8 @@ class Comparison:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What limits every comparison of repeats, a sentence each."""
-        repeats = {curve.repeat for curve in self.curves}
-        if len(self.design.blocks(repeats)) == len(repeats):
-            return self.imported
-        return (
-            *self.imported,
-            "Folds share training images, so those of a seed are no independent repeats: tests take their mean and "
-            "count it once; the intervals of other tables are too narrow.",
-        )
+        full = self.reference.mean if self.reference else None
+        return (*self.imported, *caveats_of(self.curves, self.metric, full, self.design, self.joint))
 
     def of_budget(self, budget: str) -> tuple[LearningCurve, ...]:
         """The curves under a budget."""
@@ -211,7 +210,8 @@ def compare(
     Args:
         histories: of runs and references, unfinished and not yet started ones included, so that they are named.
         metric: the test metric.
-        axis: what measures the annotation; by default the metric's first of `axes_of`.
+        axis: what measures the annotation; by default the metric's first of `axes_of`, or the annotated share where
+            that counts images and budgets of images and of the whole pool are compared as one.
         design: which pairs are tested, over which blocks; all pairs by default, and all folds of a seed as one block.
 
     Raises:
@@ -221,14 +221,16 @@ def compare(
     joint = joint_budgets(run.spec for run in histories)
     own = [LearningCurve.of(run, metric) for run in histories if run.spec.kind == "run"]
     _check_unique([(curve.sampler, curve.budget, curve.repeat) for curve in own])
-    curves = tuple(replace(curve, budget=joint[curve.budget]) for curve in own)
+    curves = tuple(replace(curve, budget=joint[curve.budget], spends=curve.budget) for curve in own)
+    default, share = axes_of(metric)[0], find_axis(axes_of(metric), "share")
+    default = share if default.of_images and joins(joint) else default
     references = [run for run in histories if run.spec.kind == "reference"]
     _check_unique([run.repeat for run in references])
     scores = [run.cycles[-1].record.metrics[metric] for run in finished_references(references)]
     reference = Spread.of(scores) if scores else None
     comparison = Comparison(
         metric,
-        axes_of(metric)[0],
+        default,
         reference,
         FULL_SHARE * reference.mean if reference else None,
         (),
@@ -238,7 +240,7 @@ def compare(
         tuple(imported_notes(histories)),
         joint,
     )
-    return compare_over(axis or comparison.axis, comparison)
+    return compare_over(axis or default, comparison)
 
 
 def compare_over(axis: Axis, comparison: Comparison) -> Comparison:
@@ -258,13 +260,18 @@ def compare_budget(curves: Sequence[LearningCurve], axis: Axis, target: float | 
     """
     joined = JoinedCurves.of(curves)
     finished = joined.finished()
-    span = common_range([joined.curves[s, r].amounts(axis) for s, repeats in finished.items() for r in repeats])
+    amounts: dict[str, list[Floats]] = {}
+    for sampler, repeats in finished.items():
+        of_sampler = [joined.curves[sampler, repeat].amounts(axis) for repeat in repeats]
+        amounts.setdefault(_range_of(joined, sampler, axis), []).extend(of_sampler)
+    spans = {budget: common_range(of_budget) for budget, of_budget in amounts.items()}
     cycles = _cycles(joined, axis)
     results = []
     for sampler, repeats in averaged(finished).items():
         curves_of = {r: joined.curves[sampler, r] for r in finished[sampler]}
-        result = SamplerResult(sampler, cycles[sampler], repeats)
-        results.append(_summarised(result, curves_of, axis, span, target))
+        budget = _range_of(joined, sampler, axis)
+        result = SamplerResult(sampler, cycles[sampler], budget, spans[budget], repeats)
+        results.append(_summarised(result, curves_of, axis, target))
     cycles_of = {key: len(curve.scores) for key, curve in joined.curves.items()}
     unfinished = {
         (sampler, repeat): cycles_of.get((sampler, repeat))
@@ -272,7 +279,13 @@ def compare_budget(curves: Sequence[LearningCurve], axis: Axis, target: float | 
         for repeat in joined.planned
         if repeat not in finished[sampler]
     }
-    return BudgetResult(curves[0].budget, tuple(results), shared(finished), span, unfinished_sentences(unfinished))
+    return BudgetResult(curves[0].budget, tuple(results), shared(finished), unfinished_sentences(unfinished))
+
+
+def _range_of(joined: JoinedCurves, sampler: str, axis: Axis) -> str:
+    """Label of the budget whose samplers share the range of a sampler's areas, see `SamplerResult`."""
+    curve = next(curve for (name, _), curve in joined.curves.items() if name == sampler)
+    return curve.spends if axis.of_images and curve.spends is not None else curve.budget
 
 
 def _cycles(joined: JoinedCurves, axis: Axis) -> dict[str, tuple[CycleResult, ...]]:
@@ -292,7 +305,6 @@ def _summarised(
     result: SamplerResult,
     curves: Mapping[Repeat, LearningCurve],
     axis: Axis,
-    span: tuple[float, float] | None,
     target: float | None,
 ) -> SamplerResult:
     if not curves:
@@ -300,8 +312,8 @@ def _summarised(
     arrays = {repeat: (curve.amounts(axis), np.asarray(curve.scores)) for repeat, curve in curves.items()}
     summed = [arrays[repeat] for repeat in result.repeats]
     result = replace(result, final=Spread.of([float(y[-1]) for _, y in summed]))
-    if span is not None:
-        areas = {repeat: area_under_curve(x, y, *span) for repeat, (x, y) in arrays.items()}
+    if result.span is not None:
+        areas = {repeat: area_under_curve(x, y, *result.span) for repeat, (x, y) in arrays.items()}
         result = replace(result, area=Spread.of([areas[repeat] for repeat in result.repeats]), areas=areas)
     if target is not None:
         amounts = [amount_needed(x, y, target) for x, y in summed]

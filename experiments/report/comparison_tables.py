@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from decomp.experiments.report.axes import score_name
 from decomp.experiments.report.comparison import FULL_SHARE, Comparison
+from decomp.experiments.report.joint_budgets import joins
 from decomp.experiments.report.pairs import Pair, family_notes, pairs_by_cycle, pairs_overall, wins
 from decomp.experiments.report.statistics import COVER
 from decomp.experiments.report.tables import Row, Table, mean_sd
@@ -64,7 +65,7 @@ def _summary(comparison: Comparison) -> Table:
                     len(sampler.repeats),
                     *mean_sd(sampler.final),
                     *mean_sd(sampler.area),
-                    *(result.span or (None, None)),
+                    *(sampler.span or (None, None)),
                     comparison.target,
                     *mean_sd(needed.amount if needed else None),
                     *((needed.at_most, needed.reached, needed.by_first) if needed else [None] * 3),
@@ -135,6 +136,8 @@ def _pairs_overall(by_axis: Sequence[Comparison]) -> Table:
     heads = ("budget", "axis", "first", "second", *STATISTICS)
     family = f"{_tested(by_axis[0])} of a budget, for each axis by itself"
     notes = [TEST.format(family=family), *family_notes(by_name[by_axis[0].axis.name]), *_limits(by_axis[0])]
+    if joins(by_axis[0].joint):
+        notes.insert(1, "Over axes that count images, only samplers of one and the same budget are compared.")
     return _table("pairs_overall", "Pairs of samplers: area under the curve", heads, rows, notes)
 
 

@@ -160,7 +160,9 @@ def _by_need(axis: Axis, result: BudgetResult) -> list[Place]:
 
 
 def _by_area(result: BudgetResult) -> list[Place]:
-    """Places by the mean height of the learning curve, the highest first."""
+    """Places by the mean height of the learning curve, the highest first; none where they are over several ranges."""
+    if len({sampler.budget for sampler in result.ranked}) > 1:
+        return []
     known = [(s.sampler, s.area.mean, f"{s.area.mean:.3f}") for s in result.ranked if s.area is not None]
     return _places(sorted(known, key=lambda each: -each[1]))
 

@@ -50,6 +50,7 @@ KNOWN = {
 """Colour, marker and line of samplers that have a name; a family shares a colour."""
 OTHERS = ((BLACK, "X", "-."), (BROWN, "*", "-."), (VIOLET, "h", "-."))
 LINES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D", "v")
 GREY = "#555555"
 DPI = 110
 LEGEND_LINE = 0.22
@@ -105,14 +106,19 @@ def style_of(sampler: str) -> Style:
 
 
 def styles(samplers: Sequence[str]) -> dict[str, Style]:
-    """Styles for one figure: `style_of`, where samplers that share a colour differ in their lines."""
+    """Styles for one figure: `style_of`, where samplers that share a colour differ in their lines, or in markers too.
+
+    Samplers that have a name keep the look of it.
+    """
     chosen: dict[str, Style] = {}
-    for sampler in samplers:
+    for sampler in sorted(samplers, key=lambda name: name not in KNOWN):
         style = style_of(sampler)
-        taken = [other.line for other in chosen.values() if other.colour == style.colour]
-        free = [line for line in (style.line, *LINES) if line not in taken]
-        chosen[sampler] = replace(style, line=free[0] if free else style.line)
-    return chosen
+        alike = [other for other in chosen.values() if other.colour == style.colour]
+        lines = [line for line in (style.line, *LINES) if line not in [other.line for other in alike]]
+        looks = [replace(style, line=line) for line in lines]
+        looks += [replace(style, marker=marker, line=line) for marker in MARKERS for line in LINES]
+        chosen[sampler] = next((look for look in looks if look not in alike), style)
+    return {sampler: chosen[sampler] for sampler in samplers}
 
 
 def marker_size(style: Style) -> float:

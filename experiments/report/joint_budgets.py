@@ -1,8 +1,12 @@
 """Budgets that are compared as one: of images and of the whole pool, with as many regions and one first cycle.
 
-Samplers that select images spend the one, those that select in the whole pool the other (Sec. 12 of the method notes);
-their learning curves start from the same point and spend the same, so they are compared with each other. Of several
-budgets of images, such as a dense and a sparse one, the first is that which the whole pool's is compared with.
+Samplers that select images spend the one, those that select in the whole pool the other (Sec. 12 of the method notes).
+Their learning curves start from the same point and may annotate as many regions, so they are compared with each other
+over what is annotated, and what that costs. They do not open as many images: the regions of a cycle or two of the whole
+pool may lie in more images than the others open in a run, so areas over a number of images are taken, and compared, for
+each budget by itself. Nor do they always annotate as much: where images give fewer regions than they may, as slides
+give their few ROIs, curves end at different amounts. Of several budgets of images, such as a dense and a sparse one,
+the first is that which the whole pool's is compared with.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -33,6 +37,11 @@ def joint_budgets(specs: Iterable[RunSpec]) -> dict[str, str]:
         for labels in _joined(alike, samplers)
         for label in labels
     }
+
+
+def joins(joint: Mapping[str, str]) -> bool:
+    """Whether several budgets are compared as one; `joint` as `joint_budgets` gives it."""
+    return len(set(joint.values())) < len(joint)
 
 
 def _joined(alike: Sequence[str], samplers: Mapping[str, set[str]]) -> list[list[str]]:

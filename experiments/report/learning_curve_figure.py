@@ -54,7 +54,7 @@ def learning_curve_drawing(comparison: Comparison, budgets: Sequence[str] | None
 
 
 def all_budgets_drawing(comparison: Comparison) -> Drawing | None:
-    """The curves of all budgets in one panel, over the annotated share; None where there is one budget.
+    """The curves of all budgets in one panel, over the comparison's axis; None where there is one budget.
 
     Budgets differ in what a cycle annotates, from single regions to whole images; over one axis of annotation they can
     be compared all the same.
@@ -109,17 +109,18 @@ def _repeats(fewest: int, most: int) -> str:
 def _draw_reference(panel: Axes, comparison: Comparison) -> None:
     if comparison.reference is None or comparison.target is None:
         return
-    for height, name, line in (
-        (comparison.reference.mean, "full annotation", "-"),
-        (comparison.target, f"{FULL_SHARE:.0%} of full annotation", (0, (4, 3))),
+    for height, name, line, side in (
+        (comparison.reference.mean, "full annotation", "-", "bottom"),
+        (comparison.target, f"{FULL_SHARE:.0%} of full annotation", (0, (4, 3)), "top"),
     ):
         panel.axhline(height, color=GREY, linewidth=1.1, linestyle=line, zorder=1)
         panel.annotate(
             name,
             (0, height),
             xycoords=("axes fraction", "data"),
-            xytext=(5, 3),
+            xytext=(5, 3 if side == "bottom" else -3),
             textcoords="offset points",
+            va=side,
             color=GREY,
             fontsize=9,
         )

@@ -25,6 +25,7 @@ class LearningCurve:
         annotated: what is annotated at each cycle.
         scores: test metric at each cycle.
         finished: whether no cycle is left to compute.
+        spends: label of its own budget, where `budget` names several that are compared as one; None otherwise.
     """
 
     sampler: str
@@ -33,6 +34,7 @@ class LearningCurve:
     annotated: tuple[Annotated, ...]
     scores: tuple[float, ...]
     finished: bool
+    spends: str | None = None
 
     @classmethod
     def of(cls, history: RunHistory, metric: str) -> "LearningCurve":

@@ -50,9 +50,14 @@ class Pair:
     family: int = 1
 
     @property
+    def significant(self) -> bool:
+        """Whether p after correction is at most `LEVEL`."""
+        return self.p_holm <= LEVEL
+
+    @property
     def verdict(self) -> Verdict:
         """Too few repeats is not the same as no significant difference."""
-        if self.p_holm <= LEVEL:
+        if self.significant:
             return Verdict.SIGNIFICANT
         return Verdict.TOO_FEW if self.least_p_holm > LEVEL else Verdict.NOT_SIGNIFICANT
 
@@ -76,13 +81,14 @@ class Wins:
 
 
 def pairs_overall(comparison: Comparison) -> tuple[Pair, ...]:
-    """Areas under the curves of every pair, over the repeats that both have finished."""
+    """Areas under the curves of every pair whose areas are over one range, over the repeats that both have finished."""
     pairs: list[Pair] = []
     for result in comparison.budgets:
         areas = {sampler.sampler: sampler.areas for sampler in result.samplers}
+        ranges = {sampler.sampler: sampler.budget for sampler in result.samplers}
         family = []
         for first, second in comparison.design.pairs(list(areas)):
-            both = areas[first].keys() & areas[second].keys()
+            both = areas[first].keys() & areas[second].keys() if ranges[first] == ranges[second] else ()
             differences = comparison.design.by_block({r: areas[first][r] - areas[second][r] for r in both})
             if differences:
                 family.append(Pair(result.budget, first, second, None, Paired.of(list(differences.values()))))

@@ -17,6 +17,9 @@ from decomp.platform.randomness import stream
 POWER = 0.8
 """The chance to find an effect that repeats are planned for."""
 
+FEWEST = 3
+"""Repeats from which a standard deviation is estimated."""
+
 SIMULATED = 12
 """Most repeats for which the exact test is simulated; with more it is as powerful as Student's t test within 0.02."""
 

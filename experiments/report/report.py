@@ -28,7 +28,7 @@ class Report:
     """Everything that a report consists of.
 
     Attributes:
-        comparison: what the files show, over the metric's first axis.
+        comparison: what the files show, over its first axis.
         histories: the runs and references that were compared.
         folder: where the files are.
         tables: a file ``NAME.csv`` and ``NAME.tex`` each; raw values of single repeats as CSV only.
@@ -101,7 +101,8 @@ def compile_report(
     """
     comparison = compare(histories, metric, design=design)
     axes = axes_of(metric, seconds)
-    by_axis = [compare_over(axis, comparison) for axis in axes]
+    first_axis = comparison.axis.name  # which needs no seconds
+    by_axis = [compare_over(axis, comparison) for axis in sorted(axes, key=lambda axis: axis.name != first_axis)]
     runs = [history for history in histories if history.spec.kind == "run"]
     tables = (*comparison_tables(by_axis), cycle_table(runs, axes))
     all_budgets = all_budgets_drawing(comparison)

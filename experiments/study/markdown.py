@@ -1,7 +1,9 @@
 """Tables as Markdown."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from decomp.experiments.report.figures import Drawing
 from decomp.experiments.report.tables import Table, readable, text
 
 
@@ -10,6 +12,11 @@ def of_table(table: Table) -> str:
     rows = [[text(cell) for cell in row] for row in table.rows]
     right = [table.numeric(column) for column in range(len(table.heads))]
     return of_cells([readable(head) for head in table.heads], rows, right)
+
+
+def figure(drawing: Drawing, folder: Path) -> str:
+    """A drawing whose file lies in a folder beside the page."""
+    return f"![{drawing.title}]({folder.name}/{drawing.name}.png)"
 
 
 def of_cells(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool] = ()) -> str:

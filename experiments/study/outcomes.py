@@ -1,5 +1,6 @@
 """What became of a claim: its pairs in each data set and over all of them, with a verdict each."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ ALL = "all"
 MARGIN = 0.05
 """A difference of gains is small where its interval lies within -+ this much of the way to full annotation."""
 
+OPEN = ("undecided", "too few repeats")
+"""Verdicts that are none."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -31,16 +35,22 @@ class Answer:
     pair: Pair
 
     @property
+    def name(self) -> str:
+        """The pair."""
+        return f"{self.pair.first} – {self.pair.second}"
+
+    @property
     def verdict(self) -> str:
         """In a word or two, whoever wins."""
         difference = self.pair.paired.difference
-        if self.question.expected is Expectation.ALIKE:
+        if not self.question.tested:
             if difference.interval is None or smallest_p(difference.n) > LEVEL:
                 return "too few repeats"
             low, high = difference.interval
-            if low >= -MARGIN and high <= MARGIN:
+            least = -MARGIN if self.question.expected is Expectation.ALIKE else -math.inf
+            if low >= least and high <= MARGIN:
                 return "holds"
-            return "does not hold" if low > MARGIN or high < -MARGIN else "undecided"
+            return "does not hold" if low > MARGIN or high < least else "undecided"
         if self.pair.verdict is Verdict.SIGNIFICANT:
             better = difference.mean > 0
             if self.question.expected is Expectation.OPEN:
@@ -49,16 +59,21 @@ class Answer:
         return "too few repeats" if self.pair.verdict is Verdict.TOO_FEW else "undecided"
 
     @property
+    def decided(self) -> bool:
+        """Whether there is an answer, whichever."""
+        return self.verdict not in OPEN
+
+    @property
     def short(self) -> str:
         """p where it is tested, the verdict, and in brackets the blocks."""
-        p = "" if self.question.expected is Expectation.ALIKE else f"p {self.pair.p_holm:.2g}, "
+        p = f"p {self.pair.p_holm:.2g}, " if self.question.tested else ""
         return f"{p}{self.verdict} ({self.pair.paired.difference.n})"
 
     @property
     def text(self) -> str:
-        """The same after the difference with its interval."""
+        """The same below the difference and its interval."""
         difference = self.pair.paired.difference
-        return f"{difference.mean:+.3f}{spread_text(difference.interval)}, {self.short}"
+        return f"{difference.mean:+.3f}{spread_text(difference.interval)}<br>{self.short}"
 
 
 @dataclass(frozen=True)
@@ -67,11 +82,15 @@ class Outcome:
 
     Attributes:
         claim: the claim.
+        over: what tells it from the outcome over another measure of annotation; empty where there is no other.
+        apart: of `answers`, those for which it makes a difference.
         answers: by the name of a data set, or `ALL`, an answer to each question for which there are data.
         pooled: the pairs of the answers of `ALL`.
     """
 
     claim: Claim
+    over: str
+    apart: tuple[str, ...]
     answers: Mapping[str, tuple[Answer, ...]]
     pooled: tuple[PooledPair, ...]
 
@@ -81,24 +100,74 @@ class Outcome:
 
     def counts(self, data_set: str) -> str:
         """How many questions have which answer in a data set, or `ALL`; empty without data."""
-        groups = self._by_verdict(data_set)
+        groups = _by_verdict(self.answers[data_set])
         return ", ".join(f"{verdict}: {len(pairs)}" for verdict, pairs in groups.items())
 
     def sentence(self, data_set: str) -> str:
         """Which questions have which answer in a data set, or `ALL`; empty without data."""
-        groups = self._by_verdict(data_set)
-        return "; ".join(f"{verdict}: {listed(pairs)}" for verdict, pairs in groups.items())
+        groups = _by_verdict(self.answers[data_set])
+        return "; ".join(f"{verdict}: {listed([each.name for each in answers])}" for verdict, answers in groups.items())
 
-    def _by_verdict(self, data_set: str) -> dict[str, list[str]]:
-        groups: dict[str, list[str]] = {}
-        for each in self.answers[data_set]:
-            groups.setdefault(each.verdict, []).append(f"{each.pair.first} – {each.pair.second}")
-        order = sorted(groups, key=lambda verdict: (verdict in ("undecided", "too few repeats"), verdict != "holds"))
-        return {verdict: groups[verdict] for verdict in order}
+    def without(self) -> dict[str, str]:
+        """By the name of a data set, the questions to which all others together give another answer."""
+        sentences = {}
+        for name in self.answers:
+            pairs = {(each.pair.first, each.pair.second): each.without.get(name) for each in self.pooled}
+            others = [
+                Answer(each.question, pair)
+                for each in self.answers[ALL]
+                if (pair := pairs[each.question.first, each.question.second]) is not None
+                and Answer(each.question, pair).verdict != each.verdict
+            ]
+            if others:
+                sentences[name] = "; ".join(
+                    f"{verdict}: {listed([f'{a.name} ({a.pair.paired.difference.mean:+.3f})' for a in answers])}"
+                    for verdict, answers in _by_verdict(others).items()
+                )
+        return sentences
 
 
-def outcome_of(claim: Claim, data_sets: Sequence[DataSet]) -> Outcome:
-    """Ask the questions of a claim of each data set, and of all together."""
+def _by_verdict(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
+    groups: dict[str, list[Answer]] = {}
+    for each in answers:
+        groups.setdefault(each.verdict, []).append(each)
+    return {verdict: groups[verdict] for verdict in sorted(groups, key=lambda each: (each in OPEN, each != "holds"))}
+
+
+@dataclass(frozen=True)
+class Column:
+    """Answers that stand below each other.
+
+    Attributes:
+        name: a data set, or `ALL`.
+        over: over which measure of annotation; empty where it makes no difference.
+        outcome: whose answers they are.
+    """
+
+    name: str
+    over: str
+    outcome: Outcome
+
+
+def columns_of(outcomes: Sequence[Outcome], names: Sequence[str]) -> list[Column]:
+    """The columns of a claim, in the order of the names; what is measured alike in all of its outcomes has one."""
+    return [
+        Column(name, outcome.over if name in outcome.apart else "", outcome)
+        for name in names
+        for number, outcome in enumerate(outcomes)
+        if number == 0 or name in outcome.apart
+    ]
+
+
+def outcome_of(claim: Claim, data_sets: Sequence[DataSet], over: str = "", apart: Sequence[str] = ()) -> Outcome:
+    """Ask the questions of a claim of each data set, and of all together.
+
+    Args:
+        claim: the claim.
+        data_sets: the data sets, with gains over one measure of annotation each.
+        over: see `Outcome`.
+        apart: names of the data sets for which it makes a difference.
+    """
     measured = [claim.measure(data_set) for data_set in data_sets]
     pairs = {each.name: _pairs(claim, [each]) for each in measured} | {ALL: _pairs(claim, measured)}
     answers = {
@@ -110,34 +179,32 @@ def outcome_of(claim: Claim, data_sets: Sequence[DataSet]) -> Outcome:
         )
         for name, of_name in pairs.items()
     }
-    return Outcome(claim, answers, pairs[ALL])
+    return Outcome(claim, over, (*apart, *([ALL] if apart else [])), answers, pairs[ALL])
 
 
-def outcome_table(outcomes: Sequence[Outcome]) -> Table:
-    """Every answer at full precision."""
+def outcome_table(claims: Sequence[Sequence[Outcome]]) -> Table:
+    """Every answer at full precision, of the outcomes of every claim."""
     rows: list[Row] = []
-    for outcome in outcomes:
-        for name, answers in outcome.answers.items():
-            for each in answers:
+    for outcomes in claims:
+        for column in columns_of(outcomes, list(outcomes[0].answers)):
+            for each in column.outcome.answers[column.name]:
                 paired, difference = each.pair.paired, each.pair.paired.difference
                 rows.append(
                     (
-                        *(outcome.claim.name, each.pair.first, each.pair.second, str(each.question.expected), name),
+                        *(outcomes[0].claim.name, each.pair.first, each.pair.second, str(each.question.expected)),
+                        *(column.name, column.over),
                         *(difference.n, difference.mean, *(difference.interval or (None, None))),
                         *(paired.p, each.pair.p_holm, paired.wins, paired.ties, paired.losses, each.verdict),
                     )
                 )
     heads = (
-        *("claim", "first", "second", "expected", "data_set", "blocks", "difference", "low", "high", "p", "p_holm"),
-        *("wins", "ties", "losses", "verdict"),
+        *("claim", "first", "second", "expected", "data_set", "over", "blocks", "difference", "low", "high"),
+        *("p", "p_holm", "wins", "ties", "losses", "verdict"),
     )
     return Table("claims", "Every answer", heads, tuple(rows))
 
 
 def _pairs(claim: Claim, data_sets: Sequence[DataSet]) -> tuple[PooledPair, ...]:
     """The pairs of all questions; those that ask for a small difference are no tests, and not corrected for."""
-    tested, small = (
-        [(q.first, q.second) for q in claim.questions if (q.expected is Expectation.ALIKE) == alike]
-        for alike in (False, True)
-    )
+    tested, small = ([(q.first, q.second) for q in claim.questions if q.tested == whether] for whether in (True, False))
     return (*pooled_pairs(data_sets, tested), *pooled_pairs(data_sets, small))

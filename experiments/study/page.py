@@ -5,26 +5,24 @@ is put into words by what was computed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from decomp.experiments.report.conclusions import conclusions
+from decomp.experiments.report.axes import POOLS
 from decomp.experiments.report.figures import Drawing
 from decomp.experiments.report.incomplete import listed
-from decomp.experiments.report.learning_curve_figure import learning_curve_drawing
 from decomp.experiments.report.page import bullets
-from decomp.experiments.report.statistics import COVER, LEVEL, Spread
+from decomp.experiments.report.statistics import COVER, LEVEL
 from decomp.experiments.report.tables import Row, Table
 from decomp.experiments.schema import load_experiment
 from decomp.experiments.sources import Source, open_source
-from decomp.experiments.study.claims import CLAIMS, RIVALS, Expectation, new_rivals
-from decomp.experiments.study.markdown import of_cells, of_table
-from decomp.experiments.study.measures import rare_names
-from decomp.experiments.study.outcomes import ALL, MARGIN, Outcome, outcome_of, outcome_table
-from decomp.experiments.verdict.forest import forest_drawing
-from decomp.experiments.verdict.pooled import Compared, Pooled, pool
+from decomp.experiments.study.by_claim import View, claim_section, forests_of, outcomes_of, overview, views_of
+from decomp.experiments.study.by_data_set import curves_of, experiment_section, spent_sentences
+from decomp.experiments.study.markdown import of_table
+from decomp.experiments.study.outcomes import MARGIN, outcome_table
+from decomp.experiments.verdict.pooled import Pooled, pool
 from decomp.experiments.verdict.sentences import what_is_missing
-from decomp.experiments.verdict.tables import agreement_table, rank_table
+from decomp.experiments.verdict.tables import agreement_table, axes_in_words, rank_table
 
 PAPER = "https://arxiv.org/abs/2512.07606"
 
@@ -63,64 +61,85 @@ def make_study(presets: Sequence[Path], folder: Path) -> Study:
     if not sources:
         text = f"# The study\n\nNothing is computed yet: {', '.join(preset.stem for preset in waiting)}.\n"
         return Study(text, (), ())
-    pooled = pool(sources)
-    outcomes = [outcome_of(claim, pooled.data_sets) for claim in (*CLAIMS, new_rivals(pooled.samplers))]
-    names = [data_set.name for data_set in pooled.data_sets]
-    forests = {each.claim.name: _forest(each, names) for each in outcomes}
-    curves = {each.name: _curves(each) for each in pooled.experiments if each.comparison.curves}
+    pooled, views = pool(sources), views_of(sources)
+    claims = outcomes_of(views)
+    forests = [forests_of(outcomes, views) for outcomes in claims]
+    curves = {each.name: curves_of(each.name, views) for each in pooled.experiments}
     blocks = [
         "# The study",
-        _introduction(folder),
+        *_introduction(folder, views),
         "## What came out",
-        _overview(outcomes, names),
+        overview(claims, views),
         "## What is computed",
         _computed(pooled, [f"{folder.name}/{archive.name}" for archive in archives.values()]),
         bullets([*_unfinished(waiting), *what_is_missing(pooled)]),
+        *_measures(views, pooled),
         "## Claim by claim",
-        "In the figures, black diamonds are means over the blocks of all data sets, filled where p is significant; in "
-        f"brackets is the number of blocks. Intervals ({COVER}) that leave a figure are cut. Where a claim is that "
-        "there is hardly a difference, those that count as small are shaded.",
-        *(block for each in outcomes for block in _claim(each, names, forests[each.claim.name], pooled, folder)),
+        "In the figures, black diamonds are means over the blocks of all data sets, filled where there is a verdict "
+        "other than undecided or too few repeats; in brackets is the number of blocks. Intervals "
+        f"({COVER}) that leave a figure are cut. Where a claim is that a difference is small, those that count as "
+        "small are shaded.",
+        *(block for each in zip(claims, forests, strict=True) for block in claim_section(*each, views, folder)),
         "## Data set by data set",
-        "In the figures, means over the repeats of the paper's samplers, with a band of one standard deviation.",
-        *(block for each in pooled.experiments for block in _experiment(each, curves.get(each.name), folder)),
+        "Here p is corrected over all pairs that an experiment declares; in the claims above it is corrected over the "
+        "questions of a claim, which are fewer. So a difference may be significant there and not here. Heights of "
+        "curves are in units of the score. In the figures, means over the repeats of the paper's samplers, with a band "
+        "of one standard deviation.",
+        *(block for each in pooled.experiments for block in experiment_section(each, curves[each.name], folder)),
         "### Ranks over the data sets",
         *(block for table in (rank_table(pooled), agreement_table(pooled)) for block in _table(table)),
         "## To repeat it",
         _repeating(presets, folder),
     ]
-    drawings = [*(each for each in forests.values() if each is not None), *curves.values()]
+    drawings = [drawing for each in (*forests, *curves.values()) for drawing in each]
     page = "\n\n".join(block for block in blocks if block) + "\n"
-    return Study(page, (outcome_table(outcomes),), tuple(drawings))
+    return Study(page, (outcome_table(claims),), tuple(drawings))
 
 
-def _introduction(folder: Path) -> str:
-    return (
+def _introduction(folder: Path, views: Sequence[View]) -> list[str]:
+    return [
         f"What [the paper]({PAPER}) claims of DECOMP, measured on data that one machine can compute: generated slides, "
-        "digit scenes and CT volumes of other seeds than those that any preset was made with, and a real brain. They "
-        "are small, and the paper's data are not among them; what does not hold here may hold there, and the "
-        "reverse.\n\n"
+        "digit scenes and CT volumes of other seeds than those that any preset was made with, and a real brain. There "
+        "is only one brain, so it is the one that the demonstration was made with. The data sets are small, and the "
+        "paper's are not among them; what does not hold here may hold there, and the reverse.",
         f"`{COMMAND} docs/{folder.name}` makes this page and its figures from the archives beside it; nothing in it is "
-        f"written by hand, whoever wins. Every answer at full precision: [claims.csv]({folder.name}/claims.csv).\n\n"
+        f"written by hand, whoever wins. Every answer at full precision: [claims.csv]({folder.name}/claims.csv).",
         "A block is a repeat, or the folds of a seed that share training images "
         "([Sec. 15](method.md#sec-15)). Differences are first minus second, means over blocks with Student's t "
         f"interval ({COVER}). p is that of the sign-flip test, corrected after Holm over the questions of a claim, in "
         f"each data set and over all of them; significant up to {LEVEL:g}. Where a claim says that there is hardly a "
         f"difference, it holds if the whole interval lies within {MARGIN:g} of zero, and does not if all of it lies "
-        "beyond. Otherwise: undecided. Too few repeats: no difference of so few blocks could be significant."
-    )
-
-
-def _overview(outcomes: Sequence[Outcome], names: Sequence[str]) -> str:
-    heads = ["claim", *(["all data sets"] if len(names) > 1 else []), *names]
-    rows = [
-        [
-            f"[{outcome.claim.title}](#{_anchor(outcome.claim.title)})",
-            *(outcome.counts(name) or "–" for name in _columns(names)),
-        ]
-        for outcome in outcomes
+        f"beyond; where it says that the first is hardly better, it holds if the whole interval lies below {MARGIN:g}, "
+        "and does not if all of it lies above. Otherwise: undecided. Too few repeats: no difference of so few blocks "
+        "could be significant.",
+        "All data sets together are all their blocks: a data set with more blocks weighs more, and one with large "
+        "differences can carry a verdict alone. Where all data sets but one give another answer, a line says so.",
+        *_two_measures(views),
     ]
-    return of_cells(heads, rows)
+
+
+def _two_measures(views: Sequence[View]) -> list[str]:
+    """Why some data sets are measured twice."""
+    if len(views) == 1:
+        return []
+    slides, rois = POOLS["weighted_f1"]
+    return [
+        f"Learning curves of {listed(views[0].own)} are drawn over two measures of annotation: **over {slides}**, the "
+        f"share of the {slides} that are processed, as in the paper; and **over {rois}**, the share of the {rois} that "
+        f"are annotated. They need not give the same answer: a slide gives at most the {rois} that it has, so a "
+        f"sampler that chooses {slides} with many {rois} gets more labels for as many {slides}. Samplers that select "
+        f"in the whole pool are compared with the others over {rois} only. Other data sets have one measure, so that "
+        f"all data sets together differ between the two in {listed(views[0].own)} alone."
+    ]
+
+
+def _measures(views: Sequence[View], pooled: Pooled) -> list[str]:
+    """What the learning curves are drawn over, and what the samplers spend where that is not all there is to it."""
+    if len(views) == 1:
+        return [f"Learning curves are drawn over the {axes_in_words(pooled)}."]
+    told = " ".join(f"{view.over[:1].upper()}{view.over[1:]}: {axes_in_words(view.pooled)}." for view in views)
+    spent = [sentence for each in pooled.experiments for sentence in spent_sentences(each)]
+    return [f"Learning curves are drawn over these measures. {told}", bullets(spent)]
 
 
 def _computed(pooled: Pooled, archives: Sequence[str]) -> str:
@@ -141,7 +160,11 @@ def _computed(pooled: Pooled, archives: Sequence[str]) -> str:
     first = ["| archive ", "| --- ", *links]
     note = (
         "Finished and planned: runs and full annotations. Complete: repeats of which nothing is left to compute. "
-        "Scores of the shared first cycle and of full annotation are means."
+        "Scores of the shared first cycle and of full annotation are means. A budget such as 10x12-16x16 is, in every "
+        "cycle, 12 regions of 16 x 16 in each of 10 images; 120-of-pool-12-16x16 is 120 of them in the whole pool, at "
+        "most 12 in an image; a region of 1 is a ROI. A sampler such as uncert_decomp chooses images as UNCERT and "
+        "regions as DECOMP; decomp_tau-0.3 is DECOMP with a threshold of 0.3. [Samplers](samplers.md) explains the "
+        "other names."
     )
     return "\n".join(f"{a}{b}" for a, b in zip(first, table, strict=True)) + f"\n\n{note}"
 
@@ -160,86 +183,8 @@ def _unfinished(waiting: Sequence[Path]) -> list[str]:
     ]
 
 
-def _claim(outcome: Outcome, names: Sequence[str], forest: Drawing | None, pooled: Pooled, folder: Path) -> list[str]:
-    claim = outcome.claim
-    heads = ["compared", "the claim", *(["all data sets"] if len(names) > 1 else []), *names]
-    rows = []
-    for question in claim.questions:
-        answers = [outcome.answer(name, question) for name in _columns(names)]
-        if any(answers):
-            cells = [answer.text if answer else "–" for answer in answers]
-            rows.append([f"{question.first} – {question.second}", str(question.expected), *cells])
-    blocks = [f"### {claim.title}", f"*The paper:* {claim.paper} *Measured:* {claim.measured}"]
-    if claim.name.startswith("rare"):
-        blocks.append(_rare(pooled))
-    if not rows:
-        return [*blocks, "No data set has finished what this needs."]
-    decisive, *_ = _columns(names)
-    blocks += [f"{'All data sets together' if decisive == ALL else decisive}: {outcome.sentence(decisive)}."]
-    return [*blocks, of_cells(heads, rows), *_figure(forest, folder)]
-
-
-def _rare(pooled: Pooled) -> str:
-    """Which classes are rare."""
-    named = {each.name: rare_names(each.source) for each in pooled.experiments}
-    return "Rare: " + "; ".join(f"in {name} {', '.join(rare) or 'none'}" for name, rare in named.items()) + "."
-
-
-def _experiment(experiment: Compared, curves: Drawing | None, folder: Path) -> list[str]:
-    blocks = [f"### {experiment.name}"]
-    for budget, sentences in conclusions(experiment.comparison).items():
-        blocks += [f"Budget {budget}:", bullets(sentences)]
-    return [*blocks, *_figure(curves, folder), *_heights(experiment)]
-
-
-def _heights(experiment: Compared) -> list[str]:
-    """Mean height of the learning curve of every sampler over the repeats that all share, oracle baselines included."""
-    blocks = []
-    for result in experiment.comparison.budgets:
-        rows: list[Row] = []
-        for sampler in sorted((s for s in result.samplers if s.area), key=lambda s: -s.area.mean if s.area else 0.0):
-            areas = {repeat: sampler.areas[repeat] for repeat in sampler.repeats}
-            spread = Spread.of(list(experiment.comparison.design.by_block(areas).values()))
-            final, oracle = sampler.final, sampler.sampler in experiment.comparison.design.oracles
-            rows.append(
-                (
-                    *(sampler.sampler, "reads the truth" if oracle else "", spread.n, spread.mean),
-                    *(*(spread.interval or (None, None)), final.mean if final else None),
-                )
-            )
-        if rows:
-            heads = ("sampler", "oracle_baseline", "blocks", "mean_height", "low", "high", "last_score")
-            blocks += [f"Heights of the curves, budget {result.budget}:", of_table(Table("", "", heads, tuple(rows)))]
-    return blocks
-
-
 def _table(table: Table) -> list[str]:
     return [of_table(table), table.note] if table.rows else []
-
-
-def _figure(drawing: Drawing | None, folder: Path) -> list[str]:
-    return [] if drawing is None else [f"![{drawing.title}]({folder.name}/{drawing.name}.png)"]
-
-
-def _forest(outcome: Outcome, names: Sequence[str]) -> Drawing | None:
-    answers = {(each.pair.first, each.pair.second): each.short for each in outcome.answers[ALL]}
-    shown = [answers[each.pair.first, each.pair.second] for each in outcome.pooled]
-    alike = any(question.expected is Expectation.ALIKE for question in outcome.claim.questions)
-    there = [name for name in names if outcome.answers[name]]
-    drawing = forest_drawing(outcome.pooled, there, outcome.claim.axis, shown, MARGIN if alike else 0.0)
-    return drawing and replace(drawing, name=outcome.claim.name, title=outcome.claim.title)
-
-
-def _curves(experiment: Compared) -> Drawing:
-    """The learning curves of the paper's samplers; those of all would hide each other."""
-    shown = ("decomp", *RIVALS)
-    results = [
-        replace(result, samplers=tuple(sampler for sampler in result.samplers if sampler.sampler in shown))
-        for result in experiment.comparison.budgets
-    ]
-    budgets = tuple(result for result in results if result.samplers)
-    drawing = learning_curve_drawing(replace(experiment.comparison, budgets=budgets))
-    return replace(drawing, name=f"curves-{experiment.name}", title=f"{drawing.title}: {experiment.name}")
 
 
 def _repeating(presets: Sequence[Path], folder: Path) -> str:
@@ -248,14 +193,3 @@ def _repeating(presets: Sequence[Path], folder: Path) -> str:
         lines += [f"    decomp run experiments/{preset.name}"]
         lines += [f"    decomp export experiments/{preset.name} docs/{folder.name}/{preset.stem}.zip"]
     return "\n".join([*lines, f"    {COMMAND} docs/{folder.name}"])
-
-
-def _columns(names: Sequence[str]) -> list[str]:
-    """What has a column: all data sets together, where there are several, and each of them."""
-    return [*([ALL] if len(names) > 1 else []), *names]
-
-
-def _anchor(title: str) -> str:
-    """The anchor of a heading, as GitHub and MkDocs make it."""
-    kept = "".join(letter for letter in title.lower() if letter.isalnum() or letter in " -_")
-    return kept.replace(" ", "-")

@@ -1,6 +1,7 @@
 """Every pair of samplers at a glance: pooled differences with their intervals, those of each data set around them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -30,25 +31,39 @@ GAINS = "difference of gains (1: from the first cycle to full annotation); right
 VERDICTS = {Verdict.SIGNIFICANT: "significant", Verdict.NOT_SIGNIFICANT: "undecided", Verdict.TOO_FEW: "too few blocks"}
 
 
+@dataclass(frozen=True)
+class Said:
+    """What stands beside a row.
+
+    Attributes:
+        text: the text.
+        decided: whether it decides anything; the row is then filled and bold.
+    """
+
+    text: str
+    decided: bool
+
+
 def forest_drawing(
     pairs: Sequence[PooledPair],
     data_sets: Sequence[str],
     measured: str = GAINS,
-    answers: Sequence[str] | None = None,
+    answers: Sequence[Said] | None = None,
     small: float = 0.0,
 ) -> Drawing | None:
     """A row for every pair, in the order in which they are tested; None where there is none.
 
     Args:
         pairs: the pairs.
-        data_sets: names of the data sets.
+        data_sets: names of all data sets, whose looks follow from their places; those that have a pair are drawn.
         measured: what the differences are, and what it means to lie right of 0.
-        answers: what stands beside each row; the corrected p and what it says by default.
+        answers: of each row; the corrected p and what it says by default.
         small: differences within -+ this much are shaded.
     """
     if not pairs:
         return None
-    names = list(data_sets)
+    looks = {name: LOOKS[place % len(LOOKS)] for place, name in enumerate(data_sets)}
+    names = [name for name in looks if any(name in each.by_data_set for each in pairs)]
     lanes = len(names) if len(names) > 1 else 0
     height = len(pairs) * (ROW + LANE * lanes)
     figure = Figure(figsize=(9.4, 1.15 + height), dpi=DPI, layout="constrained")
@@ -58,49 +73,49 @@ def forest_drawing(
         _draw_pooled(panel, each, row - 0.4 + step / 2 if lanes else row, answer)
         for lane, name in enumerate(names[:lanes], start=1):
             if name in each.by_data_set:
-                _draw_data_set(panel, each, name, row - 0.4 + step * (lane + 0.5), LOOKS[(lane - 1) % len(LOOKS)])
+                _draw_data_set(panel, each, name, row - 0.4 + step * (lane + 0.5), looks[name])
     panel.axvspan(-small, small, color="#EEEEEE", linewidth=0, zorder=0)
     panel.axvline(0, color=GREY, linewidth=1)
     for row in range(1, len(pairs)):
         panel.axhline(row - 0.5, color="#DDDDDD", linewidth=0.7)
     panel.set_yticks(range(len(pairs)), [f"{each.pair.first} – {each.pair.second}" for each in pairs])
     panel.set_ylim(len(pairs) - 0.5, -0.5)
-    panel.set_xlim(*_limits(pairs))
+    panel.set_xlim(*_limits(pairs, small))
     panel.set_xlabel(measured)
     tidy(panel, "x")
     panel.tick_params(axis="y", length=0)
     panel.plot([], [], "D-", color=POOLED, markersize=7, linewidth=2.4, label="all blocks")
-    for lane, name in enumerate(names[:lanes]):
-        colour, marker = LOOKS[lane % len(LOOKS)]
+    for name in names[:lanes]:
+        colour, marker = looks[name]
         panel.plot([], [], f"{marker}-", color=colour, markersize=5, linewidth=1.1, label=name)
     legend_below(figure)
     note = (
         f"Mean differences over blocks with Student's t interval ({COVER}); whiskers that leave the figure are cut. "
-        "p is corrected after Holm over all rows; in brackets the number of blocks."
+        "p is corrected after Holm over all rows, filled where it is significant; in brackets the number of blocks."
     )
     return render(figure, "forest", "Every pair of samplers", note)
 
 
-def _tested(each: PooledPair) -> str:
-    return f"p {each.pair.p_holm:.2g}, {VERDICTS[each.pair.verdict]} ({each.pair.paired.difference.n})"
+def _tested(each: PooledPair) -> Said:
+    text = f"p {each.pair.p_holm:.2g}, {VERDICTS[each.pair.verdict]} ({each.pair.paired.difference.n})"
+    return Said(text, each.pair.significant)
 
 
-def _draw_pooled(panel: Axes, each: PooledPair, y: float, answer: str) -> None:
+def _draw_pooled(panel: Axes, each: PooledPair, y: float, answer: Said) -> None:
     spread = each.pair.paired.difference
-    significant = each.pair.verdict is Verdict.SIGNIFICANT
     if spread.interval:
         panel.plot(spread.interval, [y, y], color=POOLED, linewidth=2.4, solid_capstyle="butt")
-    face = POOLED if significant else "white"
+    face = POOLED if answer.decided else "white"
     panel.plot([spread.mean], [y], "D", color=POOLED, markerfacecolor=face, markersize=7, zorder=3)
     panel.text(
         1.01,
         y,
-        answer,
+        answer.text,
         transform=blended_transform_factory(panel.transAxes, panel.transData),
         va="center",
         fontsize=8.5,
         color=POOLED,
-        fontweight="bold" if significant else "normal",
+        fontweight="bold" if answer.decided else "normal",
     )
 
 
@@ -111,9 +126,9 @@ def _draw_data_set(panel: Axes, each: PooledPair, name: str, y: float, look: tup
     panel.plot([spread.mean], [y], marker, color=colour, markersize=5)
 
 
-def _limits(pairs: Sequence[PooledPair]) -> tuple[float, float]:
-    """All means, zero, pooled intervals of at least `FEW` blocks, and room for most of the other intervals."""
-    ends = [0.0]
+def _limits(pairs: Sequence[PooledPair], small: float) -> tuple[float, float]:
+    """All means, zero, what is small, pooled intervals of at least `FEW` blocks, and room for most of the others."""
+    ends = [-small, small]
     for each in pairs:
         pooled = each.pair.paired.difference
         ends += [pooled.mean, *((pooled.n >= FEW and pooled.interval) or ())]

@@ -14,7 +14,7 @@ from decomp.experiments.sources import Source
 from decomp.experiments.verdict.forest import forest_drawing
 from decomp.experiments.verdict.pooled import Compared, Pooled, pool
 from decomp.experiments.verdict.sentences import verdict_sentences, what_is_missing
-from decomp.experiments.verdict.tables import verdict_tables
+from decomp.experiments.verdict.tables import axes_in_words, verdict_tables
 
 PAGE = "verdict.html"
 
@@ -63,7 +63,7 @@ def verdict_page(sources: Sequence[Source]) -> VerdictPage:
         ),
         Section(
             "What each data set adds",
-            "The same differences in each data set, and what is left without it.",
+            "The same differences in each data set, and what is left without it: a data set weighs by its blocks.",
             (tables["pooled_by_data_set"],),
         ),
         Section("Ranks and wins", "", (tables["mean_ranks"], tables["merged_wins"], tables["agreement"])),
@@ -79,6 +79,7 @@ def verdict_page(sources: Sequence[Source]) -> VerdictPage:
         "Experiments": ", ".join(experiment.name for experiment in pooled.experiments),
         "Data sets": f"{len(pooled.data_sets)}, {pooled.blocks} blocks (independent repeats) in all",
         "Samplers": ", ".join((*pooled.samplers, *(f"{name} (oracle baseline)" for name in pooled.oracles))) or "none",
+        "Gains": f"over the {axes_in_words(pooled)}",
         "Pairs": f"{len(pooled.pairs)}, {'declared by the experiments' if pooled.declared else 'all there are'}",
     }
     drawings = (*(() if forest is None else (forest,)), *curves.values())

@@ -2,24 +2,26 @@
 
 A block is a repeat of a data set (see `report.design`). Its gain under a budget is ``(area - first) / (full - first)``
 with the area under the learning curve and the data set's mean scores of the shared first cycle and of full annotation,
-so that data sets weigh alike; a difference within a block is the mean over the budgets that both samplers have.
-Experiments on the same data are one data set, and what they have in common counts once.
+so that data sets are in one unit; each weighs by the number of its blocks. A difference within a block is the mean over
+the budgets that both samplers have. Experiments on the same data are one data set, and what they have in common counts
+once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from decomp.experiments.report.axes import Axis
 from decomp.experiments.report.comparison import Comparison, compare
 from decomp.experiments.report.design import Block, Contrast, Design
 from decomp.experiments.report.pairs import Pair, corrected
-from decomp.experiments.report.power import repeats_for, repeats_needed
+from decomp.experiments.report.power import FEWEST, repeats_for, repeats_needed
 from decomp.experiments.report.run_history import Repeat
 from decomp.experiments.report.statistics import Paired
 from decomp.experiments.sources import Source, names_of
 
 Setting = tuple[int, str]
-"""Number of an experiment, and a budget of it."""
+"""Number of an experiment, and a budget of it whose samplers are compared with each other."""
 
 Gains = Mapping[Setting, Mapping[Repeat, float]]
 """Gain of a sampler by setting and repeat."""
@@ -31,7 +33,7 @@ class Compared:
 
     Attributes:
         source: its results.
-        comparison: of these, over the first axis.
+        comparison: of these.
         first: mean score of the shared first cycles; None where there is none.
         name: what it is called, different for every experiment.
     """
@@ -49,7 +51,7 @@ class Compared:
     @property
     def fault(self) -> str | None:
         """Why it cannot be pooled, in a sentence."""
-        if self.first is None or not any(result.span for result in self.comparison.budgets):
+        if self.first is None or not any(each.span for result in self.comparison.budgets for each in result.samplers):
             return f"{self.name}: no run is finished, so it has no part in the verdict."
         if self.full is None:
             return (
@@ -123,12 +125,13 @@ class PooledPair:
     Attributes:
         pair: the pooled differences of gains, tested and corrected.
         by_data_set: differences in each data set that has some, by its name.
-        without: pooled differences without each of these data sets, where others are left.
+        without: pooled differences without each of these data sets, where others are left; corrected over all pairs
+            that are left without it.
     """
 
     pair: Pair
     by_data_set: Mapping[str, Paired]
-    without: Mapping[str, Paired]
+    without: Mapping[str, Pair]
 
     @property
     def blocks_for_least_p(self) -> int:
@@ -137,12 +140,17 @@ class PooledPair:
 
     @property
     def blocks_for_effect(self) -> int | None:
-        """Blocks still needed to find the observed effect at 80 % power; None where that is not known."""
-        effect = self.pair.paired.d_z
-        if effect is None:
+        """Blocks still needed to find the observed effect at 80 % power.
+
+        None for fewer blocks than tell a deviation, and where `MOST_REPEATS` would be too few.
+        """
+        n, mean, effect = self.pair.paired.difference.n, self.pair.paired.difference.mean, self.pair.paired.d_z
+        if n < FEWEST:
             return None
-        needed = repeats_for(effect, self.pair.family)
-        return None if needed is None else max(0, needed - self.pair.paired.difference.n)
+        if effect is None and mean:  # all blocks differ by the same
+            return self.blocks_for_least_p
+        needed = repeats_for(effect or 0.0, self.pair.family)
+        return None if needed is None else max(0, needed - n)
 
 
 @dataclass(frozen=True)
@@ -171,13 +179,15 @@ class Pooled:
         return sum(len(data_set.blocks) for data_set in self.data_sets)
 
 
-def pool(sources: Sequence[Source]) -> Pooled:
+def pool(sources: Sequence[Source], axes: Sequence[Axis | None] | None = None) -> Pooled:
     """Pool the results of experiments.
 
     Args:
         sources: at least one.
+        axes: what measures the annotation of each, see `compare`, which chooses by default.
     """
-    experiments = tuple(_compared(source, name) for source, name in zip(sources, names_of(sources), strict=True))
+    chosen = axes or [None] * len(sources)
+    experiments = tuple(map(_compared, sources, names_of(sources), chosen))
     by_data: dict[str, list[Compared]] = {}
     for experiment in experiments:
         if experiment.fault is None:
@@ -192,8 +202,9 @@ def pool(sources: Sequence[Source]) -> Pooled:
     return Pooled(experiments, data_sets, tuple(names), oracles, bool(declared), pairs)
 
 
-def _compared(source: Source, name: str) -> Compared:
-    comparison = compare(source.histories, source.description.metric, design=source.description.design)
+def _compared(source: Source, name: str, axis: Axis | None) -> Compared:
+    description = source.description
+    comparison = compare(source.histories, description.metric, axis, description.design)
     firsts = {(curve.budget, curve.repeat): curve.scores[0] for curve in comparison.curves if curve.scores}
     return Compared(source, comparison, _mean(firsts.values()) if firsts else None, name)
 
@@ -208,7 +219,7 @@ def _gains(experiments: Sequence[Compared]) -> dict[str, dict[Setting, dict[Repe
             for sampler in result.samplers:
                 if sampler.areas:
                     of_repeats = {repeat: (area - experiment.first) / height for repeat, area in sampler.areas.items()}
-                    gains.setdefault(sampler.sampler, {})[number, result.budget] = of_repeats
+                    gains.setdefault(sampler.sampler, {})[number, sampler.budget] = of_repeats
     return gains
 
 
@@ -222,25 +233,31 @@ def pooled_pairs(data_sets: Sequence[DataSet], contrasts: Sequence[Contrast]) ->
     distinct: dict[frozenset[str], Contrast] = {}
     for contrast in contrasts:
         distinct.setdefault(frozenset(contrast), contrast)
-    family, parts = [], []
-    for first, second in distinct.values():
-        by_data_set = {d.name: list(diff.values()) for d in data_sets if (diff := d.differences(first, second))}
-        if by_data_set:
-            everything = [value for values in by_data_set.values() for value in values]
-            family.append(Pair("all", first, second, None, Paired.of(everything)))
-            parts.append(by_data_set)
+    differences = {
+        contrast: {d.name: list(of_blocks.values()) for d in data_sets if (of_blocks := d.differences(*contrast))}
+        for contrast in distinct.values()
+    }
+    without = {each.name: _family(differences, each.name) for each in data_sets}
     return tuple(
         PooledPair(
             pair,
-            {name: Paired.of(values) for name, values in by_data_set.items()},
-            {name: Paired.of(_without(by_data_set, name)) for name in by_data_set if len(by_data_set) > 1},
+            {name: Paired.of(values) for name, values in differences[contrast].items()},
+            {name: without[name][contrast] for name in differences[contrast] if contrast in without[name]},
         )
-        for pair, by_data_set in zip(corrected(family), parts, strict=True)
+        for contrast, pair in _family(differences).items()
     )
 
 
-def _without(by_data_set: Mapping[str, Sequence[float]], name: str) -> list[float]:
-    return [value for other, values in by_data_set.items() if other != name for value in values]
+def _family(
+    differences: Mapping[Contrast, Mapping[str, Sequence[float]]], without: str | None = None
+) -> dict[Contrast, Pair]:
+    """The pairs that have a difference in any data set but one, corrected over all of these."""
+    pairs = []
+    for (first, second), by_data_set in differences.items():
+        values = [value for name, of_blocks in by_data_set.items() if name != without for value in of_blocks]
+        if values:
+            pairs.append(Pair("all", first, second, None, Paired.of(values)))
+    return {(pair.first, pair.second): pair for pair in corrected(pairs)}
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from decomp.experiments.report.incomplete import listed
-from decomp.experiments.report.pairs import Verdict
-from decomp.experiments.report.power import least_corrected_p, repeats_needed
+from decomp.experiments.report.pairs import Pair, Verdict
+from decomp.experiments.report.power import MOST_REPEATS, least_corrected_p, repeats_needed
 from decomp.experiments.verdict.pooled import Pooled, PooledPair
 from decomp.experiments.verdict.ranking import agreements, mean_ranks
 from decomp.experiments.verdict.tables import spread_text
@@ -14,12 +14,14 @@ NAMED = 8
 
 
 def verdict_sentences(pooled: Pooled) -> list[str]:
-    """Which pairs differ, which are undecided and what it would take, the ranks, whether the data sets agree."""
+    """Which pairs differ and in how many data sets, which are undecided and what it would take, ranks, agreement."""
     if not pooled.pairs:
         return ["No pair of samplers has a finished block in common, so there is no verdict.", *_oracles(pooled)]
     return [
         *_significant(pooled),
+        *_without(pooled),
         *_undecided(pooled),
+        *_too_few(pooled),
         *_ranks(pooled),
         *_agreement(pooled),
         *_oracles(pooled),
@@ -68,20 +70,56 @@ def _better(each: PooledPair) -> str:
     return f"{first} over {second} ({abs(mean):+.3f}{spread_text(turned)}, p {each.pair.p_holm:.2g})"
 
 
+def _without(pooled: Pooled) -> list[str]:
+    """Which verdicts a single data set carries."""
+    sentences = []
+    for name in [data_set.name for data_set in pooled.data_sets]:
+        there = [(each.pair, each.without[name]) for each in pooled.pairs if name in each.without]
+        lost = [rest for pair, rest in there if pair.significant and not rest.significant]
+        won = [rest for pair, rest in there if rest.significant and not pair.significant]
+        changes = [
+            f"{what}: {listed([_named(pair) for pair in pairs[:NAMED]])}{_more(pairs)}"
+            for what, pairs in (("no longer significant", lost), ("significant only then", won))
+            if pairs
+        ]
+        if changes:
+            sentences.append(f"Without {name}: {'; '.join(changes)}.")
+    return sentences
+
+
 def _undecided(pooled: Pooled) -> list[str]:
-    open_ = [each for each in pooled.pairs if each.pair.verdict is not Verdict.SIGNIFICANT]
-    named = []
-    for each in open_[:NAMED]:
-        needed = each.blocks_for_effect
-        more = "no number of blocks is known to do" if needed is None else f"{needed} more block(s)"
-        mean = each.pair.paired.difference.mean
-        named.append(f"{each.pair.first} – {each.pair.second} ({mean:+.3f}, p {each.pair.p_holm:.2g}; {more})")
-    if not named:
+    undecided = [each for each in pooled.pairs if each.pair.verdict is Verdict.NOT_SIGNIFICANT]
+    if not undecided:
         return []
+    named = []
+    for each in undecided[:NAMED]:
+        needed = each.blocks_for_effect
+        named.append(_named(each.pair, f"more than {MOST_REPEATS:,}" if needed is None else f"{needed} more"))
     return [
-        f"Undecided, with the blocks that would find a difference as large as the one seen with a chance of 80 %: "
-        f"{listed(named)}{_more(open_)}."
+        "Undecided, with the blocks that would find a difference as large as the one seen with a chance of 80 %: "
+        f"{listed(named)}{_more(undecided)}."
     ]
+
+
+def _too_few(pooled: Pooled) -> list[str]:
+    few = [each for each in pooled.pairs if each.pair.verdict is Verdict.TOO_FEW]
+    if not few:
+        return []
+    named = [
+        f"{each.pair.first} – {each.pair.second} ({each.pair.paired.difference.mean:+.3f}, "
+        f"{each.pair.paired.difference.n}; {each.blocks_for_least_p} more)"
+        for each in few[:NAMED]
+    ]
+    return [
+        "Too few blocks for p to be significant, whatever they show; in brackets the difference, the blocks, and how "
+        f"many more it takes at least: {listed(named)}{_more(few)}."
+    ]
+
+
+def _named(pair: Pair, more: str = "") -> str:
+    """A pair with its difference, p and what else there is to say."""
+    text = f"{pair.paired.difference.mean:+.3f}, p {pair.p_holm:.2g}"
+    return f"{pair.first} – {pair.second} ({text}{f'; {more}' if more else ''})"
 
 
 def _ranks(pooled: Pooled) -> list[str]:
@@ -112,5 +150,5 @@ def _oracles(pooled: Pooled) -> list[str]:
     ]
 
 
-def _more(pairs: Sequence[PooledPair]) -> str:
+def _more(pairs: Sequence[object]) -> str:
     return f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 
+from decomp.experiments.report.incomplete import listed
+from decomp.experiments.report.power import FEWEST
 from decomp.experiments.report.statistics import COVER, LEVEL
 from decomp.experiments.report.tables import Row, Table
 from decomp.experiments.verdict.efficiency import efficiencies
 from decomp.experiments.verdict.pooled import Pooled
 from decomp.experiments.verdict.ranking import agreements, mean_ranks, merged_wins
-
-GAIN = (
-    "Gain of a block: mean height of the learning curve, from 0 for the shared first cycle to 1 for full annotation, "
-    "averaged over the budgets that both samplers have."
-)
 
 
 def verdict_tables(pooled: Pooled) -> tuple[Table, ...]:
@@ -53,10 +50,11 @@ def pair_table(pooled: Pooled) -> Table:
     )
     family = "the pairs that the experiments declare" if pooled.declared else "all pairs"
     note = (
-        f"{GAIN} Difference: first minus second, mean over the blocks of all data sets with Student's t interval "
+        f"{gain_in_words(pooled)}, averaged over the budgets that both samplers have. Difference: first minus second, "
+        f"mean over the blocks of all data sets, each of which counts once, with Student's t interval "
         f"({COVER}). p: two-sided sign-flip test over all blocks; p_holm: corrected after Holm over {family}, "
         f"significant up to {LEVEL:g}. More blocks: before the least possible p is significant; to find a true "
-        f"difference as large as the one seen with a chance of 80 %."
+        f"difference as large as the one seen with a chance of 80 %, from {FEWEST} blocks on."
     )
     return Table("pooled_pairs", "Pairs of samplers over all data sets", heads, tuple(rows), note)
 
@@ -78,14 +76,17 @@ def contribution_table(pooled: Pooled) -> Table:
                         spread.mean,
                         *(spread.interval or (None, None)),
                     ),
-                    *(paired.p, rest.difference.mean if rest else None, rest.p if rest else None),
+                    *((paired.p, rest.paired.difference.mean, rest.p_holm) if rest else (paired.p, None, None)),
                 )
             )
     heads = (
         *("first", "second", "data_set", "blocks", "difference", "low", "high", "p"),
-        *("difference_without", "p_without"),
+        *("difference_without", "p_holm_without"),
     )
-    note = "As above, of the blocks of one data set, and of all others together; p uncorrected."
+    note = (
+        "As above, of the blocks of one data set, p uncorrected; and of all others together, p corrected over the "
+        "pairs that they have."
+    )
     return Table("pooled_by_data_set", "What each data set adds", heads, tuple(rows), note)
 
 
@@ -95,7 +96,7 @@ def rank_table(pooled: Pooled) -> Table:
     note = (
         f"Of the samplers that have at least half as many blocks of every data set as the one with most, in the blocks "
         f"that all of these have; 1 is the best, equals share a rank. Interval ({COVER}): bootstrap over blocks within "
-        f"data sets. {GAIN}"
+        f"data sets. {gain_in_words(pooled)}, averaged over the budgets that all of these have."
     )
     heads = ("sampler", "blocks", "mean_rank", "low", "high", "mean_gain")
     return Table("mean_ranks", "Mean ranks", heads, tuple(rows), note)
@@ -152,7 +153,8 @@ def efficiency_table(pooled: Pooled) -> Table:
             )
     note = (
         "score = full - (full - first) exp(-b x), x the annotated foreground pixels (ROIs) beyond the first cycle's, "
-        f"fitted over all finished runs; interval ({COVER}) from leaving out one block after the other; "
+        f"fitted over all finished runs that begin below full annotation, first being each run's own first score; "
+        f"interval ({COVER}) from leaving out one block after the other; "
         "halving: foreground pixels that halve the distance to full annotation, ln 2 / b. Undefined where the "
         "score does not rise."
     )
@@ -170,19 +172,39 @@ def experiment_table(pooled: Pooled) -> Table:
         rows.append(
             (
                 *(experiment.name, within.name if within else None, experiment.source.description.metric),
+                experiment.comparison.axis.label,
                 *(len({run.spec.sampler.name for run in runs if run.spec.sampler}), len(experiment.comparison.budgets)),
                 *(len(runs), sum(run.finished for run in runs), imported),
                 *(experiment.first, experiment.full, experiment.source.origin),
             )
         )
     heads = (
-        *("experiment", "data_set", "metric", "samplers", "budgets", "runs", "finished", "imported"),
+        *("experiment", "data_set", "metric", "axis", "samplers", "budgets", "runs", "finished", "imported"),
         *("first_cycle", "full_annotation", "read_from"),
     )
     note = (
-        "Mean score of the shared first cycles and of full annotation. Experiments on the same data are one data set."
+        "Axis: what learning curves are taken over. Mean score of the shared first cycles and of full annotation. "
+        "Experiments on the same data are one data set."
     )
     return Table("experiments", "What is compared", heads, tuple(rows), note)
+
+
+def gain_in_words(pooled: Pooled) -> str:
+    """What a gain is, with the axis of every data set; a sentence without its end."""
+    return (
+        f"Gain of a block: mean height of the learning curve over the {axes_in_words(pooled)}, from 0 for the shared "
+        "first cycle to 1 for full annotation"
+    )
+
+
+def axes_in_words(pooled: Pooled) -> str:
+    """What the learning curves are taken over, with the data sets where these differ in it."""
+    by_axis: dict[str, list[str]] = {}
+    for data_set in pooled.data_sets:
+        by_axis.setdefault(data_set.experiments[0].comparison.axis.label, []).append(data_set.name)
+    if len(by_axis) < 2:
+        return "".join(by_axis) or "annotation"
+    return listed([f"{axis} ({', '.join(names)})" for axis, names in by_axis.items()])
 
 
 def spread_text(low_high: Sequence[float] | None) -> str:

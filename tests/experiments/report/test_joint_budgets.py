@@ -5,15 +5,18 @@ from helpers.fake_runs import fake_reference, fake_run, spec
 from helpers.toy_runs import run_locally
 
 from decomp.experiments.plan import make_plan
-from decomp.experiments.report.comparison import compare
+from decomp.experiments.report.axes import axes_of, find_axis
+from decomp.experiments.report.comparison import compare, compare_over
+from decomp.experiments.report.conclusions import conclusions
 from decomp.experiments.report.design import design_of
 from decomp.experiments.report.joint_budgets import joint_budgets
 from decomp.experiments.report.page_building import with_page
 from decomp.experiments.report.pairs import pairs_overall
 from decomp.experiments.report.report import compile_report
-from decomp.experiments.report.run_history import read_histories
+from decomp.experiments.report.run_history import RunHistory, read_histories
 from decomp.experiments.schema import load_experiment
 from decomp.platform.grid import Budget, Start
+from decomp.platform.storage.runs import RunStore
 
 IMAGES, POOL = Budget(2, 3, (4, 4)), Budget(None, 3, (4, 4), total=6)
 JOINT = "2x3-4x4 and 6-of-pool-3-4x4"
@@ -82,3 +85,61 @@ def test_a_report_shows_joint_budgets_as_one_and_analyses_each(toy_file, tmp_pat
     }
     assert {"class_scores_2x3-4x4", "class_scores_6-of-pool-3-4x4"} <= {drawing.name for drawing in report.drawings}
     assert "2x3-4x4 and 6-of-pool-3-4x4" in report.html
+
+
+def of_slides(tmp_path):
+    """Runs of which those in the whole pool pass with their second cycle all the slides that the others open."""
+    curves = {"rand": ([1, 2, 3], [4, 8, 12]), "decomp": ([1, 2, 3], [4, 9, 16]), "clasp": ([1, 4, 5], [4, 8, 12])}
+    comparison = compare(
+        read_histories(
+            [
+                fake_run(tmp_path, [0.2, 0.3, 0.6], sampler=name, seed=seed, start=START, budget=budget)
+                for name, budget in (("rand", IMAGES), ("decomp", IMAGES), ("clasp", POOL))
+                for seed in range(2)
+            ]
+        ),
+        "miou",
+    )
+    annotated = [
+        tuple(
+            replace(each, image_share=images / 10, share=rois / 20, openings=images)
+            for each, images, rois in zip(curve.annotated, *curves[curve.sampler], strict=True)
+        )
+        for curve in comparison.curves
+    ]
+    changed = tuple(replace(curve, annotated=a) for curve, a in zip(comparison.curves, annotated, strict=True))
+    return replace(comparison, metric="weighted_f1", curves=changed)
+
+
+@pytest.mark.parametrize("axis", ["image_share", "openings"])
+def test_over_images_areas_are_compared_within_a_budget_only(axis, tmp_path):
+    comparison = compare_over(find_axis(axes_of("weighted_f1"), axis), of_slides(tmp_path))
+    assert [(pair.first, pair.second) for pair in pairs_overall(comparison)] == [("rand", "decomp")]
+    (result,) = comparison.budgets
+    unit = 0.1 if axis == "image_share" else 1
+    assert [s.span for s in result.samplers] == [pytest.approx((unit, last * unit)) for last in (3, 3, 5)]
+    assert not any("height" in sentence for sentence in conclusions(comparison)[JOINT])  # there is no common one
+
+
+@pytest.mark.parametrize("axis", ["share", "regions", "hours"])
+def test_over_what_is_annotated_all_samplers_are_compared(axis, tmp_path):
+    comparison = compare_over(find_axis(axes_of("weighted_f1"), axis), of_slides(tmp_path))
+    assert len(pairs_overall(comparison)) == 3
+    assert len({sampler.span for sampler in comparison.budgets[0].samplers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "budgets", "axis"),
+    [
+        ("weighted_f1", [IMAGES], "image_share"),
+        ("weighted_f1", [IMAGES, Budget(6, 1, (4, 4))], "image_share"),
+        ("weighted_f1", [IMAGES, POOL], "share"),
+        ("miou", [IMAGES, POOL], "share"),
+    ],
+)
+def test_slides_are_the_axis_of_rois_unless_budgets_of_the_whole_pool_are_compared_with_them(metric, budgets, axis):
+    runs = [RunStore("nowhere", of("rand" if budget.total is None else "clasp", budget)) for budget in budgets]
+    comparison = compare([RunHistory(run, ()) for run in runs], metric)
+    assert comparison.axis.name == axis
+    said = any("never over slides" in caveat for caveat in comparison.caveats)
+    assert said == (metric == "weighted_f1" and axis == "share")

@@ -1,10 +1,12 @@
 from dataclasses import replace
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
-from helpers.report_contents import colour_pixels, rows
+from helpers.fake_runs import as_rois
+from helpers.report_contents import colour_pixels, pixels_of, rows
 
-from decomp.experiments.verdict.forest import LOOKS
+from decomp.experiments.verdict.forest import LOOKS, POOLED, Said, forest_drawing
 from decomp.experiments.verdict.page import verdict_page
 
 from .conftest import with_design
@@ -25,10 +27,13 @@ def test_the_page_says_who_differs_and_shows_every_file(two, tmp_path):
         "Over 7 block(s) of 2 data set(s) 2 of the 3 pair(s) of samplers differ(s) significantly: "
         "decomp over rand (+0.196 [+0.135, +0.258], p 0.047) and uncert over rand (+0.179 [+0.117, +0.240], p 0.047)."
     )
-    assert verdict.sentences[1].startswith("Undecided, with the blocks that would find")
-    assert "decomp – uncert (+0.018, p " in verdict.sentences[1]
-    assert verdict.sentences[2].startswith("Mean ranks, 1 being the best: decomp 1.43 [1.43, 1.43], uncert 1.57")
-    assert verdict.sentences[3] == "Agreement of the data sets on the ranking, Kendall's tau: 0.33."
+    assert verdict.sentences[1] == (
+        "Without digits: no longer significant: rand – decomp (-0.125, p 0.75) and rand – uncert (-0.250, p 0.75)."
+    )
+    assert verdict.sentences[3].startswith("Undecided, with the blocks that would find")
+    assert "decomp – uncert (+0.018, p " in verdict.sentences[3]
+    assert verdict.sentences[4].startswith("Mean ranks, 1 being the best: decomp 1.43 [1.43, 1.43], uncert 1.57")
+    assert verdict.sentences[5] == "Agreement of the data sets on the ranking, Kendall's tau: 0.33."
     tree = parsed(verdict)
     assert verdict.sentences[0] in text_of(tree)
     links = [link.get("href") for link in tree.iter() if link.tag.rsplit("}")[-1] == "a"]
@@ -57,12 +62,51 @@ def test_the_forest_has_the_colour_of_every_data_set(two):
     assert colour_pixels(verdict_page(two[:1]).drawings[0], LOOKS[0][0]) == 0  # all blocks are those of the data set
 
 
+def test_a_data_set_looks_the_same_where_another_has_no_part(two):
+    forest = forest_drawing(verdict_page(two).pooled.pairs, ["none", "digits", "slides"])
+    assert colour_pixels(forest, LOOKS[0][0]) == 0
+    assert all(colour_pixels(forest, LOOKS[k][0]) > 50 for k in (1, 2))
+
+
+def test_a_row_is_filled_where_it_is_decided_and_the_edges_of_what_is_small_are_in_the_figure(two):
+    pairs = verdict_page(two).pooled.pairs
+    said = [[Said("undecided (7)", decided)] * len(pairs) for decided in (False, True)]
+    hollow, filled = (colour_pixels(forest_drawing(pairs, ["digits"], answers=each), POOLED) for each in said)
+    assert filled > hollow + 100
+    shaded = (pixels_of(forest_drawing(pairs, ["digits"], small=0.9)) == 0xEE).all(axis=-1).sum(axis=0) > 100
+    inside = (pixels_of(forest_drawing(pairs, ["digits"], small=0.0)) == 0xDD).all(axis=-1).sum(axis=0) > 0
+    assert np.flatnonzero(inside).min() < np.flatnonzero(shaded).min()
+    assert np.flatnonzero(shaded).max() < np.flatnonzero(inside).max()  # lines between rows cross the whole panel
+
+
 def test_too_few_blocks_are_said_with_how_many_more_would_do(source):
     made = source("d", {"rand": [[0.1, 0.2]] * 3, "decomp": [[0.1, 0.5]] * 3})
-    assert verdict_page([made]).sentences[0] == (
+    sentences = verdict_page([made]).sentences
+    assert sentences[0] == (
         "Over 3 block(s) of 1 data set(s) no difference can be significant: with 3 the least corrected p of 1 pair(s) "
         "of samplers is 0.25; 3 more block(s) would do."
     )
+    assert sentences[1] == (
+        "Too few blocks for p to be significant, whatever they show; in brackets the difference, the blocks, and how "
+        "many more it takes at least: rand – decomp (-0.167, 3; 3 more)."
+    )
+    assert not any("Undecided" in sentence for sentence in sentences)
+
+
+def test_the_axis_of_gains_is_named_for_every_data_set(two):
+    description = replace(two[1].description, metric="weighted_f1")
+    slides = replace(two[1], description=description, histories=as_rois(two[1].histories))
+    verdict = verdict_page([two[0], slides])
+    axes = "annotated share of the training pixels (digits) and processed share of the slides (slides)"
+    notes = {table.name: table.note for table in verdict.tables}
+    assert f"over the {axes}, from 0" in notes["pooled_pairs"]
+    assert f"over the {axes}, from 0" in notes["mean_ranks"]
+    assert notes["mean_ranks"].endswith("averaged over the budgets that all of these have.")
+    assert [row["axis"] for row in rows(verdict.tables[-1])] == [
+        "annotated share of the training pixels",
+        "processed share of the slides",
+    ]
+    assert f"over the {axes}" in text_of(parsed(verdict))
 
 
 def test_what_has_no_part_in_the_verdict_is_on_the_page(two, source):

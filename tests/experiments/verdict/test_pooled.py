@@ -5,6 +5,7 @@ import pytest
 from helpers.fake_runs import CLASSES, fake_reference, fake_run
 
 from decomp.experiments.description import Description
+from decomp.experiments.report.axes import find_axis
 from decomp.experiments.report.design import Design
 from decomp.experiments.report.pairs import Verdict, pairs_overall
 from decomp.experiments.report.run_history import read_histories
@@ -49,8 +50,9 @@ def test_the_test_runs_over_all_blocks_and_is_corrected_over_all_pairs(two):
 
 def test_what_a_data_set_adds_is_seen_without_it(two):
     pair = by_name(pool(two))["rand", "decomp"]
-    assert pair.without["digits"].difference.n == 3
-    assert pair.without["slides"].p == sign_flip_test(np.full(4, -0.25)) == 2**-3
+    assert pair.without["digits"].paired.difference.n == 3
+    assert pair.without["slides"].paired.p == sign_flip_test(np.full(4, -0.25)) == 2**-3
+    assert pair.without["slides"].p_holm == 3 * 2**-3  # corrected over the pairs that are left
     (alone,) = (each for each in pool(two[:1]).pairs if each.pair.second == "decomp")
     assert alone.without == {}
 
@@ -163,3 +165,23 @@ def test_folds_of_a_block_count_alike_under_every_budget(tmp_path):
     (pair,) = pool([Source(description, "kits.zip", read_histories(stores))]).pairs
     # Differences of areas are 0.1 and 0.2 under one budget, 0.3 under the other; 0.8 lie before full annotation.
     assert pair.pair.paired.difference.mean == pytest.approx(-(0.15 + 0.3) / 2 / 0.8)
+
+
+def test_below_three_blocks_no_deviation_is_known_and_no_number_follows_from_the_effect(source):
+    (pair,) = pool([source("d", {"rand": [[0.1, 0.2]] * 2, "decomp": [[0.1, 0.4], [0.1, 0.5]]})]).pairs
+    assert pair.pair.paired.d_z is not None
+    assert pair.blocks_for_effect is None
+    (more,) = pool([source("e", {"rand": [[0.1, 0.2]] * 3, "decomp": [[0.1, 0.4], [0.1, 0.5], [0.1, 0.7]]})]).pairs
+    assert more.blocks_for_effect > 0
+
+
+def test_what_differs_by_the_same_in_every_block_needs_no_more_than_the_least_p(source):
+    (pair,) = pool([source("d", {"rand": [[0.1, 0.2]] * 4, "decomp": [[0.1, 0.4]] * 4})]).pairs
+    assert pair.blocks_for_effect == pair.blocks_for_least_p == 2
+
+
+def test_gains_are_over_the_axis_that_is_asked_for(source):
+    made = source("d", {"rand": [[0.1, 0.2]] * 2, "decomp": [[0.1, 0.4]] * 2})
+    clicks = find_axis(made.axes, "clicks")
+    assert [each.comparison.axis.name for each in pool([made], [clicks]).experiments] == ["clicks"]
+    assert [each.comparison.axis.name for each in pool([made]).experiments] == ["share"]
