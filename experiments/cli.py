@@ -188,12 +188,14 @@ def compare(
     into: Annotated[Path, typer.Option(help="Folder of the page, its tables and figures.")] = Path("verdict"),
 ) -> None:
     """Compare samplers over several experiments: one test over all their repeats, one page."""
+    from decomp.experiments.report.incomplete import shortened
     from decomp.experiments.sources import open_source
     from decomp.experiments.verdict.page import verdict_page
 
     named, overrides = separated(files)
     written = verdict_page([open_source(Path(file), overrides) for file in named])
-    typer.echo("\n".join([*written.sentences, f"Verdict: {os.path.relpath(written.write(into))}"]))
+    missing = shortened(written.missing)
+    typer.echo("\n".join([*written.sentences, *missing, f"Verdict: {os.path.relpath(written.write(into))}"]))
 
 
 @app.command()

@@ -128,19 +128,21 @@ def sign_flip_test(differences: Floats) -> float:
     return float(sign_flip_tests(moved[None])[0]) if len(moved) else 1.0
 
 
-def sign_flip_tests(differences: Floats) -> Floats:
+def sign_flip_tests(differences: Floats, flips: int = FLIPS) -> Floats:
     """`sign_flip_test` of many samples of one size; zeros count as differences where it is asked how many there are.
 
     Args:
         differences: shape (m, n).
+        flips: how many are drawn where n is above `EXACT`.
 
     Returns:
         Shape (m,).
     """
     m, n = differences.shape
-    rows = max(1, AT_ONCE // (2 ** (n - 1) if n <= EXACT else FLIPS))
+    rows = max(1, AT_ONCE // (2 ** (n - 1) if n <= EXACT else flips))
     chunks = [differences[start : start + rows] for start in range(0, m, rows)]
-    return np.concatenate([_exact(chunk) if n <= EXACT else _drawn(chunk) for chunk in chunks]) if m else np.zeros(0)
+    tested = [_exact(chunk) if n <= EXACT else _drawn(chunk, flips) for chunk in chunks]
+    return np.concatenate(tested) if m else np.zeros(0)
 
 
 def smallest_p(n: int) -> float:
@@ -184,10 +186,10 @@ def _exact(differences: Floats) -> Floats:
     return np.asarray(_extreme(sums, differences).mean(axis=1))
 
 
-def _drawn(differences: Floats) -> Floats:
-    """The share of `FLIPS` drawn signs and the observed ones."""
-    sums = differences.sum(axis=1, keepdims=True) - 2 * (differences @ _negative(differences.shape[1]).T)
-    return np.asarray((1 + _extreme(sums, differences).sum(axis=1)) / (1 + FLIPS))
+def _drawn(differences: Floats, flips: int) -> Floats:
+    """The share of drawn signs and the observed ones."""
+    sums = differences.sum(axis=1, keepdims=True) - 2 * (differences @ _negative(differences.shape[1], flips).T)
+    return np.asarray((1 + _extreme(sums, differences).sum(axis=1)) / (1 + flips))
 
 
 def _extreme(sums: Floats, differences: Floats) -> Signs:
@@ -197,6 +199,6 @@ def _extreme(sums: Floats, differences: Floats) -> Signs:
 
 
 @lru_cache(maxsize=4)
-def _negative(n: int) -> Signs:
-    """Which of n differences a drawn assignment makes negative, shape (`FLIPS`, n)."""
-    return stream(0, "sign flips").integers(0, 2, (FLIPS, n), dtype=np.uint8).astype(bool)
+def _negative(n: int, flips: int) -> Signs:
+    """Which of n differences a drawn assignment makes negative, shape (flips, n)."""
+    return stream(0, "sign flips").integers(0, 2, (flips, n), dtype=np.uint8).astype(bool)

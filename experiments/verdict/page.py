@@ -28,6 +28,7 @@ class VerdictPage:
         tables: a file ``NAME.csv`` and ``NAME.tex`` each.
         drawings: a file ``NAME.png`` and ``NAME.svg`` each; first the forest plot, if any pair is tested.
         sentences: the verdict in words.
+        missing: what has no part in it and what limits it, a sentence each.
         html: the page ``verdict.html``, which shows them all.
     """
 
@@ -35,6 +36,7 @@ class VerdictPage:
     tables: tuple[Table, ...]
     drawings: tuple[Drawing, ...]
     sentences: tuple[str, ...]
+    missing: tuple[str, ...]
     html: str
 
     def contents(self) -> dict[str, bytes]:
@@ -52,7 +54,7 @@ def verdict_page(sources: Sequence[Source]) -> VerdictPage:
     pooled = pool(sources)
     tables = {table.name: table for table in verdict_tables(pooled)}
     forest = forest_drawing(pooled.pairs, [data_set.name for data_set in pooled.data_sets])
-    sentences = tuple(verdict_sentences(pooled))
+    sentences, missing = tuple(verdict_sentences(pooled)), tuple(what_is_missing(pooled))
     curves = {experiment.name: _curves(experiment) for experiment in pooled.experiments if experiment.comparison.curves}
     sections = [
         Section(
@@ -73,7 +75,7 @@ def verdict_page(sources: Sequence[Source]) -> VerdictPage:
             (tables["foreground_efficiency"],),
         ),
         *(_experiment_section(experiment, curves.get(experiment.name)) for experiment in pooled.experiments),
-        Section("What is compared", bullets(what_is_missing(pooled)), (tables["experiments"],)),
+        Section("What is compared", bullets(missing), (tables["experiments"],)),
     ]
     about = {
         "Experiments": ", ".join(experiment.name for experiment in pooled.experiments),
@@ -84,7 +86,7 @@ def verdict_page(sources: Sequence[Source]) -> VerdictPage:
     }
     drawings = (*(() if forest is None else (forest,)), *curves.values())
     html = page("Verdict over several experiments", about, sections)
-    return VerdictPage(pooled, tuple(tables.values()), drawings, sentences, html)
+    return VerdictPage(pooled, tuple(tables.values()), drawings, sentences, missing, html)
 
 
 def _curves(experiment: Compared) -> Drawing:

@@ -79,6 +79,21 @@ class DataSet:
     experiments: tuple[Compared, ...]
     gains: Mapping[str, Gains]
 
+    @classmethod
+    def of(cls, experiments: Sequence[Compared]) -> "DataSet":
+        """The gains of experiments on the same data, none of which has a fault."""
+        gains: dict[str, dict[Setting, dict[Repeat, float]]] = {}
+        for number, experiment in enumerate(experiments):
+            assert experiment.first is not None, experiment.fault
+            assert experiment.full is not None, experiment.fault
+            first, height = experiment.first, experiment.full - experiment.first
+            for result in experiment.comparison.budgets:
+                for sampler in result.samplers:
+                    if sampler.areas:
+                        of_repeats = {repeat: (area - first) / height for repeat, area in sampler.areas.items()}
+                        gains.setdefault(sampler.sampler, {})[number, sampler.budget] = of_repeats
+        return cls(experiments[0].name, tuple(experiments), gains)
+
     @property
     def blocks(self) -> list[Block]:
         """All blocks that any sampler has finished under any budget."""
@@ -192,7 +207,7 @@ def pool(sources: Sequence[Source], axes: Sequence[Axis | None] | None = None) -
     for experiment in experiments:
         if experiment.fault is None:
             by_data.setdefault(experiment.source.histories[0].spec.fingerprint, []).append(experiment)
-    data_sets = tuple(DataSet(each[0].name, tuple(each), _gains(each)) for each in by_data.values())
+    data_sets = tuple(map(DataSet.of, by_data.values()))
     designs = [experiment.comparison.design for experiment in experiments]
     oracles = tuple(dict.fromkeys(name for design in designs for name in design.oracles))
     names = dict.fromkeys(name for data_set in data_sets for name in data_set.gains if name not in oracles)
@@ -207,20 +222,6 @@ def _compared(source: Source, name: str, axis: Axis | None) -> Compared:
     comparison = compare(source.histories, description.metric, axis, description.design)
     firsts = {(curve.budget, curve.repeat): curve.scores[0] for curve in comparison.curves if curve.scores}
     return Compared(source, comparison, _mean(firsts.values()) if firsts else None, name)
-
-
-def _gains(experiments: Sequence[Compared]) -> dict[str, dict[Setting, dict[Repeat, float]]]:
-    gains: dict[str, dict[Setting, dict[Repeat, float]]] = {}
-    for number, experiment in enumerate(experiments):
-        assert experiment.first is not None, experiment.fault
-        assert experiment.full is not None, experiment.fault
-        height = experiment.full - experiment.first
-        for result in experiment.comparison.budgets:
-            for sampler in result.samplers:
-                if sampler.areas:
-                    of_repeats = {repeat: (area - experiment.first) / height for repeat, area in sampler.areas.items()}
-                    gains.setdefault(sampler.sampler, {})[number, sampler.budget] = of_repeats
-    return gains
 
 
 def pooled_pairs(data_sets: Sequence[DataSet], contrasts: Sequence[Contrast]) -> tuple[PooledPair, ...]:

@@ -62,6 +62,13 @@ def test_the_command_compares_experiments_and_archives_and_says_where_the_page_i
     assert "toy (2)" in (tmp_path / "verdict" / "verdict.html").read_text()
 
 
+def test_the_command_says_what_is_not_complete(archive, toy_file, tmp_path):
+    arguments = ["compare", archive, toy_file, "budgets.0.cycles=3", "seeds=9", "--into", tmp_path / "verdict"]
+    lines = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False).stdout.splitlines()
+    assert any(line.startswith("toy (2) is not complete: ") and "And " in line for line in lines)
+    assert lines[-1].startswith("Verdict: ")
+
+
 def test_a_damaged_run_is_named_by_the_command(archive, toy_file):
     plan = make_plan(load_experiment(toy_file, ["budgets.0.cycles=3"]))
     (history, *_) = read_histories(plan.stores(plan.runs))

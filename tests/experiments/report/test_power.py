@@ -55,6 +55,17 @@ def test_folds_that_share_images_count_as_one_block_and_not_as_repeats():
     assert familywise_error(differences_of(scores[:500])) > 2 * LEVEL
 
 
+def test_pairs_of_many_and_of_unequally_many_blocks_differ_in_at_most_one_of_twenty_experiments():
+    rng = np.random.default_rng(3)
+    scores = rng.exponential(1.0, (NULLS, 3, 24)) + rng.normal(0, 2, (NULLS, 1, 24))
+    differences = differences_of(scores)
+    blocks = (24, 21, 9)  # signs are drawn for the first two, and enumerated for the third
+    p = np.stack([sign_flip_tests(differences[:, k, :n], flips=999) for k, n in enumerate(blocks)], axis=1)
+    error = np.mean(3 * p.min(axis=1) <= LEVEL)
+    assert 0.03 < error <= LEVEL
+    assert np.mean(p.min(axis=1) <= LEVEL) > 2 * LEVEL  # what it would be without Holm's correction
+
+
 @pytest.mark.parametrize("n", [8, SIMULATED, SIMULATED + 1, 18])
 @pytest.mark.parametrize("effect", [0.4, 1.0, -1.6])
 def test_power_is_that_of_simulated_experiments(n, effect):
