@@ -12,7 +12,7 @@ from decomp.experiments.sources import Source
 from decomp.experiments.study.claims import CLAIMS, new_rivals
 from decomp.experiments.study.markdown import figure, of_cells
 from decomp.experiments.study.measures import HALVES, better_half, rare_names, which_half
-from decomp.experiments.study.outcomes import ALL, MARGIN, Outcome, columns_of, outcome_of
+from decomp.experiments.study.outcomes import ALL, MARGIN, Outcome, by_verdict, columns_of, outcome_of
 from decomp.experiments.verdict.forest import Said, forest_drawing
 from decomp.experiments.verdict.pooled import Pooled, pool
 
@@ -121,7 +121,12 @@ def _in_words(outcomes: Sequence[Outcome], names: Sequence[str]) -> list[str]:
         if sentence := column.outcome.sentence(decisive):
             lines.append(f"{'All data sets together' if decisive == ALL else decisive}{over}: {sentence}.")
         if decisive == ALL:
-            lines += [f"All data sets but {name}{over}: {text}." for name, text in column.outcome.without().items()]
+            for name, answers in column.outcome.without().items():
+                told = [
+                    f"{verdict}: {listed([f'{a.name} ({a.pair.paired.difference.mean:+.3f})' for a in changed])}"
+                    for verdict, changed in by_verdict(answers).items()
+                ]
+                lines.append(f"All data sets but {name}{over}: {'; '.join(told)}.")
     return lines
 
 

@@ -99,18 +99,23 @@ class Outcome:
         return next((each for each in self.answers[data_set] if each.question == question), None)
 
     def counts(self, data_set: str) -> str:
-        """How many questions have which answer in a data set, or `ALL`; empty without data."""
-        groups = _by_verdict(self.answers[data_set])
-        return ", ".join(f"{verdict}: {len(pairs)}" for verdict, pairs in groups.items())
+        """How many questions have which answer in a data set, or `ALL`; empty without data.
+
+        Of `ALL` also how many have another one without a data set.
+        """
+        groups = by_verdict(self.answers[data_set])
+        counts = ", ".join(f"{verdict}: {len(answers)}" for verdict, answers in groups.items())
+        changes = [f"{len(answers)} without {name}" for name, answers in self.without().items() if data_set == ALL]
+        return f"{counts} (other answers: {', '.join(changes)})" if changes else counts
 
     def sentence(self, data_set: str) -> str:
         """Which questions have which answer in a data set, or `ALL`; empty without data."""
-        groups = _by_verdict(self.answers[data_set])
+        groups = by_verdict(self.answers[data_set])
         return "; ".join(f"{verdict}: {listed([each.name for each in answers])}" for verdict, answers in groups.items())
 
-    def without(self) -> dict[str, str]:
-        """By the name of a data set, the questions to which all others together give another answer."""
-        sentences = {}
+    def without(self) -> dict[str, list[Answer]]:
+        """By the name of a data set, the answers of all others together that differ from those with it."""
+        changed = {}
         for name in self.answers:
             pairs = {(each.pair.first, each.pair.second): each.without.get(name) for each in self.pooled}
             others = [
@@ -120,14 +125,12 @@ class Outcome:
                 and Answer(each.question, pair).verdict != each.verdict
             ]
             if others:
-                sentences[name] = "; ".join(
-                    f"{verdict}: {listed([f'{a.name} ({a.pair.paired.difference.mean:+.3f})' for a in answers])}"
-                    for verdict, answers in _by_verdict(others).items()
-                )
-        return sentences
+                changed[name] = others
+        return changed
 
 
-def _by_verdict(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
+def by_verdict(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
+    """Answers by their verdict: first those that hold, last those that are open."""
     groups: dict[str, list[Answer]] = {}
     for each in answers:
         groups.setdefault(each.verdict, []).append(each)

@@ -69,6 +69,8 @@ def make_study(presets: Sequence[Path], folder: Path) -> Study:
         "# The study",
         *_introduction(folder, views),
         "## What came out",
+        "Each claim is one question or several, mostly on pairs of samplers. The table counts their answers; in "
+        "brackets it says how many answers of all data sets together would be others without one of them.",
         overview(claims, views),
         "## What is computed",
         _computed(pooled, [f"{folder.name}/{archive.name}" for archive in archives.values()]),
@@ -129,17 +131,27 @@ def _two_measures(views: Sequence[View]) -> list[str]:
         f"are annotated. They need not give the same answer: a slide gives at most the {rois} that it has, so a "
         f"sampler that chooses {slides} with many {rois} gets more labels for as many {slides}. Samplers that select "
         f"in the whole pool are compared with the others over {rois} only. Other data sets have one measure, so that "
-        f"all data sets together differ between the two in {listed(views[0].own)} alone."
+        f"all data sets together differ between the two in {listed(views[0].own)} alone. Each measure is tested by "
+        "itself."
     ]
 
 
 def _measures(views: Sequence[View], pooled: Pooled) -> list[str]:
     """What the learning curves are drawn over, and what the samplers spend where that is not all there is to it."""
-    if len(views) == 1:
-        return [f"Learning curves are drawn over the {axes_in_words(pooled)}."]
-    told = " ".join(f"{view.over[:1].upper()}{view.over[1:]}: {axes_in_words(view.pooled)}." for view in views)
+    alike = [data_set for data_set in views[0].pooled.data_sets if data_set.name not in views[0].own]
+    told = [f"Learning curves are drawn over {axes_in_words(alike)}"] if alike else []
+    told += [
+        f"{each.name} has two measures: {listed([f'the {_axis(view, each.name)} ({view.over})' for view in views])}"
+        for each in views[0].pooled.data_sets
+        if each not in alike
+    ]
     spent = [sentence for each in pooled.experiments for sentence in spent_sentences(each)]
-    return [f"Learning curves are drawn over these measures. {told}", bullets(spent)]
+    return [f"{'. '.join(told)}." if told else "", bullets(spent)]
+
+
+def _axis(view: View, data_set: str) -> str:
+    (axis,) = (d.experiments[0].comparison.axis for d in view.pooled.data_sets if d.name == data_set)
+    return axis.label
 
 
 def _computed(pooled: Pooled, archives: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 """Foreground efficiency: how fast the score rises with the annotated foreground (Sec. 15 of the method notes).
 
 ``score(x) = c - a exp(-b (x - x_1))`` with x the annotated foreground pixels (of every class but the background), x_1
-those of the first cycle, c the full-annotation score and a = c - score of the first cycle; b is fitted for every
-sampler by least squares over the cycles of all its runs.
+those of the first cycle, c the full-annotation score and a = c - the run's own score of the first cycle; b is fitted
+for every sampler by least squares over the cycles of all its finished runs that begin below c.
 
 Reference:
     Lueth et al., nnActive: A Framework for Evaluation of Active Learning in 3D Biomedical Segmentation, TMLR 2025.

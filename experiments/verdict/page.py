@@ -81,7 +81,7 @@ def verdict_page(sources: Sequence[Source]) -> VerdictPage:
         "Experiments": ", ".join(experiment.name for experiment in pooled.experiments),
         "Data sets": f"{len(pooled.data_sets)}, {pooled.blocks} blocks (independent repeats) in all",
         "Samplers": ", ".join((*pooled.samplers, *(f"{name} (oracle baseline)" for name in pooled.oracles))) or "none",
-        "Gains": f"over the {axes_in_words(pooled)}",
+        "Gains": f"over {axes_in_words(pooled.data_sets)}",
         "Pairs": f"{len(pooled.pairs)}, {'declared by the experiments' if pooled.declared else 'all there are'}",
     }
     drawings = (*(() if forest is None else (forest,)), *curves.values())

@@ -7,7 +7,7 @@ from decomp.experiments.report.power import FEWEST
 from decomp.experiments.report.statistics import COVER, LEVEL
 from decomp.experiments.report.tables import Row, Table
 from decomp.experiments.verdict.efficiency import efficiencies
-from decomp.experiments.verdict.pooled import Pooled
+from decomp.experiments.verdict.pooled import DataSet, Pooled
 from decomp.experiments.verdict.ranking import agreements, mean_ranks, merged_wins
 
 
@@ -192,19 +192,19 @@ def experiment_table(pooled: Pooled) -> Table:
 def gain_in_words(pooled: Pooled) -> str:
     """What a gain is, with the axis of every data set; a sentence without its end."""
     return (
-        f"Gain of a block: mean height of the learning curve over the {axes_in_words(pooled)}, from 0 for the shared "
-        "first cycle to 1 for full annotation"
+        f"Gain of a block: mean height of the learning curve over {axes_in_words(pooled.data_sets)}, from 0 for the "
+        "shared first cycle to 1 for full annotation"
     )
 
 
-def axes_in_words(pooled: Pooled) -> str:
+def axes_in_words(data_sets: Sequence[DataSet]) -> str:
     """What the learning curves are taken over, with the data sets where these differ in it."""
     by_axis: dict[str, list[str]] = {}
-    for data_set in pooled.data_sets:
+    for data_set in data_sets:
         by_axis.setdefault(data_set.experiments[0].comparison.axis.label, []).append(data_set.name)
     if len(by_axis) < 2:
-        return "".join(by_axis) or "annotation"
-    return listed([f"{axis} ({', '.join(names)})" for axis, names in by_axis.items()])
+        return "".join(f"the {axis}" for axis in by_axis) or "annotation"
+    return listed([f"the {axis} ({', '.join(names)})" for axis, names in by_axis.items()])
 
 
 def spread_text(low_high: Sequence[float] | None) -> str:

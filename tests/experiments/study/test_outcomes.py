@@ -84,7 +84,10 @@ def test_what_a_single_data_set_carries_is_told():
     small = data_set("small", decomp=[0.1, -0.1] * 4, rand=[0.0] * 8, uncert=[-0.5] * 8)
     outcome = outcome_of(claim, [large, small])
     assert outcome.sentence(ALL) == "holds: decomp – rand and decomp – uncert"
-    assert outcome.without() == {"large": "undecided: decomp – rand (+0.000)"}
+    ((name, (changed,)),) = outcome.without().items()
+    assert (name, changed.name, changed.verdict) == ("large", "decomp – rand", "undecided")
+    assert outcome.counts(ALL) == "holds: 2 (other answers: 1 without large)"
+    assert outcome.counts("large") == "holds: 2"
 
 
 def test_what_differs_over_two_measures_has_a_column_for_each_and_the_rest_has_one():
@@ -98,7 +101,7 @@ def test_what_differs_over_two_measures_has_a_column_for_each_and_the_rest_has_o
     columns = columns_of(outcomes, [ALL, "slides", "digits"])
     assert [(c.name, c.over, c.outcome.counts(c.name)) for c in columns] == [
         (ALL, "over slides", "holds: 1"),
-        (ALL, "over ROIs", "undecided: 1"),
+        (ALL, "over ROIs", "undecided: 1 (other answers: 1 without slides, 1 without digits)"),
         ("slides", "over slides", "holds: 1"),
         ("slides", "over ROIs", "the opposite holds: 1"),
         ("digits", "", "holds: 1"),

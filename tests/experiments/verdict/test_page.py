@@ -97,16 +97,16 @@ def test_the_axis_of_gains_is_named_for_every_data_set(two):
     description = replace(two[1].description, metric="weighted_f1")
     slides = replace(two[1], description=description, histories=as_rois(two[1].histories))
     verdict = verdict_page([two[0], slides])
-    axes = "annotated share of the training pixels (digits) and processed share of the slides (slides)"
+    axes = "the annotated share of the training pixels (digits) and the processed share of the slides (slides)"
     notes = {table.name: table.note for table in verdict.tables}
-    assert f"over the {axes}, from 0" in notes["pooled_pairs"]
-    assert f"over the {axes}, from 0" in notes["mean_ranks"]
+    assert f"over {axes}, from 0" in notes["pooled_pairs"]
+    assert f"over {axes}, from 0" in notes["mean_ranks"]
     assert notes["mean_ranks"].endswith("averaged over the budgets that all of these have.")
     assert [row["axis"] for row in rows(verdict.tables[-1])] == [
         "annotated share of the training pixels",
         "processed share of the slides",
     ]
-    assert f"over the {axes}" in text_of(parsed(verdict))
+    assert f"over {axes}" in text_of(parsed(verdict))
 
 
 def test_what_has_no_part_in_the_verdict_is_on_the_page(two, source):
