@@ -101,10 +101,9 @@ def forests_of(outcomes: Sequence[Outcome], views: Sequence[View]) -> tuple[Draw
     for number, outcome in enumerate(outcomes):
         claim, answers = outcome.claim, {(a.pair.first, a.pair.second): a for a in outcome.answers[ALL]}
         shown = [answers[each.pair.first, each.pair.second] for each in outcome.pooled]
-        said = [Said(each.short, each.decided) for each in shown]
-        small = MARGIN if any(not question.tested for question in claim.questions) else 0.0
+        said = [Said(each.short, each.decided, 0.0 if each.question.tested else MARGIN) for each in shown]
         measured = f"{claim.axis} ({listed(views[number].own)} {outcome.over})" if outcome.over else claim.axis
-        drawing = forest_drawing(outcome.pooled, names, measured, said, small)
+        drawing = forest_drawing(outcome.pooled, names, measured, said)
         if drawing is not None:
             name = f"{claim.name}-{outcome.over.replace(' ', '-').lower()}" if number else claim.name
             title = f"{claim.title}, {outcome.over}" if outcome.over else claim.title

@@ -38,10 +38,12 @@ class Said:
     Attributes:
         text: the text.
         decided: whether it decides anything; the row is then filled and bold.
+        small: differences within -+ this much are shaded.
     """
 
     text: str
     decided: bool
+    small: float = 0.0
 
 
 def forest_drawing(
@@ -49,7 +51,6 @@ def forest_drawing(
     data_sets: Sequence[str],
     measured: str = GAINS,
     answers: Sequence[Said] | None = None,
-    small: float = 0.0,
 ) -> Drawing | None:
     """A row for every pair, in the order in which they are tested; None where there is none.
 
@@ -58,7 +59,6 @@ def forest_drawing(
         data_sets: names of all data sets, whose looks follow from their places; those that have a pair are drawn.
         measured: what the differences are, and what it means to lie right of 0.
         answers: of each row; the corrected p and what it says by default.
-        small: differences within -+ this much are shaded.
     """
     if not pairs:
         return None
@@ -69,18 +69,19 @@ def forest_drawing(
     figure = Figure(figsize=(9.4, 1.15 + height), dpi=DPI, layout="constrained")
     panel = figure.subplots()
     step = 0.8 / (lanes + 1)
-    for row, (each, answer) in enumerate(zip(pairs, answers or map(_tested, pairs), strict=True)):
+    said = answers or [_tested(each) for each in pairs]
+    for row, (each, answer) in enumerate(zip(pairs, said, strict=True)):
+        panel.fill_betweenx([row - 0.5, row + 0.5], -answer.small, answer.small, color="#EEEEEE", linewidth=0, zorder=0)
         _draw_pooled(panel, each, row - 0.4 + step / 2 if lanes else row, answer)
         for lane, name in enumerate(names[:lanes], start=1):
             if name in each.by_data_set:
                 _draw_data_set(panel, each, name, row - 0.4 + step * (lane + 0.5), looks[name])
-    panel.axvspan(-small, small, color="#EEEEEE", linewidth=0, zorder=0)
     panel.axvline(0, color=GREY, linewidth=1)
     for row in range(1, len(pairs)):
         panel.axhline(row - 0.5, color="#DDDDDD", linewidth=0.7)
     panel.set_yticks(range(len(pairs)), [f"{each.pair.first} – {each.pair.second}" for each in pairs])
     panel.set_ylim(len(pairs) - 0.5, -0.5)
-    panel.set_xlim(*_limits(pairs, small))
+    panel.set_xlim(*_limits(pairs, max(answer.small for answer in said)))
     panel.set_xlabel(measured)
     tidy(panel, "x")
     panel.tick_params(axis="y", length=0)

@@ -73,8 +73,12 @@ def test_a_row_is_filled_where_it_is_decided_and_the_edges_of_what_is_small_are_
     said = [[Said("undecided (7)", decided)] * len(pairs) for decided in (False, True)]
     hollow, filled = (colour_pixels(forest_drawing(pairs, ["digits"], answers=each), POOLED) for each in said)
     assert filled > hollow + 100
-    shaded = (pixels_of(forest_drawing(pairs, ["digits"], small=0.9)) == 0xEE).all(axis=-1).sum(axis=0) > 100
-    inside = (pixels_of(forest_drawing(pairs, ["digits"], small=0.0)) == 0xDD).all(axis=-1).sum(axis=0) > 0
+    small, none = (
+        pixels_of(forest_drawing(pairs, ["digits"], answers=[Said("", decided=False, small=each)] * len(pairs)))
+        for each in (0.9, 0.0)
+    )
+    shaded = (small == 0xEE).all(axis=-1).sum(axis=0) > 100
+    inside = (none == 0xDD).all(axis=-1).sum(axis=0) > 0
     assert np.flatnonzero(inside).min() < np.flatnonzero(shaded).min()
     assert np.flatnonzero(shaded).max() < np.flatnonzero(inside).max()  # lines between rows cross the whole panel
 
