@@ -57,7 +57,7 @@ def _significant(pooled: Pooled) -> list[str]:
                 f"{least_corrected_p(n, family):.2g}; {repeats_needed(family) - n} more block(s) would do."
             ]
         return [f"{where} none of the {tested} differs significantly."]
-    text = listed([_better(each) for each in found[:NAMED]]) + _more(found)
+    text = _first(list(map(_better, found)))
     return [f"{where} {len(found)} of the {tested} differ(s) significantly: {text}."]
 
 
@@ -78,12 +78,12 @@ def _without(pooled: Pooled) -> list[str]:
         lost = [rest for pair, rest in there if pair.significant and not rest.significant]
         won = [rest for pair, rest in there if rest.significant and not pair.significant]
         changes = [
-            f"{what}: {listed([_named(pair) for pair in pairs[:NAMED]])}{_more(pairs)}"
+            f"{what}: {_first(list(map(_named, pairs)))}"
             for what, pairs in (("no longer significant", lost), ("significant only then", won))
             if pairs
         ]
         if changes:
-            sentences.append(f"Without {name}: {'; '.join(changes)}.")
+            sentences.append(f"Without {name}, {'; '.join(changes)}.")
     return sentences
 
 
@@ -92,12 +92,12 @@ def _undecided(pooled: Pooled) -> list[str]:
     if not undecided:
         return []
     named = []
-    for each in undecided[:NAMED]:
+    for each in undecided:
         needed = each.blocks_for_effect
         named.append(_named(each.pair, f"more than {MOST_REPEATS:,}" if needed is None else f"{needed} more"))
     return [
         "Undecided, with the blocks that would find a difference as large as the one seen with a chance of 80 %: "
-        f"{listed(named)}{_more(undecided)}."
+        f"{_first(named)}."
     ]
 
 
@@ -108,11 +108,11 @@ def _too_few(pooled: Pooled) -> list[str]:
     named = [
         f"{each.pair.first} – {each.pair.second} ({each.pair.paired.difference.mean:+.3f}, "
         f"{each.pair.paired.difference.n}; {each.blocks_for_least_p} more)"
-        for each in few[:NAMED]
+        for each in few
     ]
     return [
         "Too few blocks for p to be significant, whatever they show; in brackets the difference, the blocks, and how "
-        f"many more it takes at least: {listed(named)}{_more(few)}."
+        f"many more it takes at least: {_first(named)}."
     ]
 
 
@@ -150,5 +150,6 @@ def _oracles(pooled: Pooled) -> list[str]:
     ]
 
 
-def _more(pairs: Sequence[object]) -> str:
-    return f" and {len(pairs) - NAMED} more" if len(pairs) > NAMED else ""
+def _first(texts: Sequence[str]) -> str:
+    """The first `NAMED` of them, and how many more there are."""
+    return listed([*texts[:NAMED], *([f"{len(texts) - NAMED} more"] if len(texts) > NAMED else [])])

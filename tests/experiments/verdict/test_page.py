@@ -28,7 +28,7 @@ def test_the_page_says_who_differs_and_shows_every_file(two, tmp_path):
         "decomp over rand (+0.196 [+0.135, +0.258], p 0.047) and uncert over rand (+0.179 [+0.117, +0.240], p 0.047)."
     )
     assert verdict.sentences[1] == (
-        "Without digits: no longer significant: rand – decomp (-0.125, p 0.75) and rand – uncert (-0.250, p 0.75)."
+        "Without digits, no longer significant: rand – decomp (-0.125, p 0.75) and rand – uncert (-0.250, p 0.75)."
     )
     assert verdict.sentences[3].startswith("Undecided, with the blocks that would find")
     assert "decomp – uncert (+0.018, p " in verdict.sentences[3]
