@@ -83,10 +83,10 @@ def make_study(presets: Sequence[Path], folder: Path) -> Study:
         "small are shaded.",
         *(block for each in zip(claims, forests, strict=True) for block in claim_section(*each, views, folder)),
         "## Data set by data set",
-        "Here p is corrected over all pairs that an experiment declares; in the claims above it is corrected over the "
-        "questions of a claim, which are fewer. So a difference may be significant there and not here. Heights of "
-        "curves are in units of the score. In the figures, means over the repeats of the paper's samplers, with a band "
-        "of one standard deviation.",
+        "Here p is corrected over all pairs that an experiment declares, under each budget by itself; in the claims "
+        "above it is corrected over the questions of a claim, which are fewer. So a difference may be significant "
+        "there and not here. Heights of curves are in units of the score. The figures show means over the repeats of "
+        "the paper's samplers, with a band of one standard deviation.",
         *(block for each in pooled.experiments for block in experiment_section(each, curves[each.name], folder)),
         "### Ranks over the data sets",
         *(block for table in (rank_table(pooled), agreement_table(pooled)) for block in _table(table)),
