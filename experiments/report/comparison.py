@@ -23,13 +23,11 @@ from decomp.experiments.report.imported import imported_notes
 from decomp.experiments.report.incomplete import repeat_name, unfinished_sentences, unranked_sentences
 from decomp.experiments.report.joint_budgets import joins, joint_budgets
 from decomp.experiments.report.learning_curves import (
-    Floats,
     JoinedCurves,
     LearningCurve,
     amount_needed,
     area_under_curve,
     averaged,
-    common_range,
     shared,
 )
 from decomp.experiments.report.run_history import Repeat, RunHistory
@@ -260,17 +258,11 @@ def compare_budget(curves: Sequence[LearningCurve], axis: Axis, target: float | 
     """
     joined = JoinedCurves.of(curves)
     finished = joined.finished()
-    amounts: dict[str, list[Floats]] = {}
-    for sampler, repeats in finished.items():
-        of_sampler = [joined.curves[sampler, repeat].amounts(axis) for repeat in repeats]
-        amounts.setdefault(_range_of(joined, sampler, axis), []).extend(of_sampler)
-    spans = {budget: common_range(of_budget) for budget, of_budget in amounts.items()}
-    cycles = _cycles(joined, axis)
+    ranges, cycles = joined.ranges(axis), _cycles(joined, axis)
     results = []
     for sampler, repeats in averaged(finished).items():
         curves_of = {r: joined.curves[sampler, r] for r in finished[sampler]}
-        budget = _range_of(joined, sampler, axis)
-        result = SamplerResult(sampler, cycles[sampler], budget, spans[budget], repeats)
+        result = SamplerResult(sampler, cycles[sampler], *ranges[sampler], repeats)
         results.append(_summarised(result, curves_of, axis, target))
     cycles_of = {key: len(curve.scores) for key, curve in joined.curves.items()}
     unfinished = {
@@ -280,12 +272,6 @@ def compare_budget(curves: Sequence[LearningCurve], axis: Axis, target: float | 
         if repeat not in finished[sampler]
     }
     return BudgetResult(curves[0].budget, tuple(results), shared(finished), unfinished_sentences(unfinished))
-
-
-def _range_of(joined: JoinedCurves, sampler: str, axis: Axis) -> str:
-    """Label of the budget whose samplers share the range of a sampler's areas, see `SamplerResult`."""
-    curve = next(curve for (name, _), curve in joined.curves.items() if name == sampler)
-    return curve.spends if axis.of_images and curve.spends is not None else curve.budget
 
 
 def _cycles(joined: JoinedCurves, axis: Axis) -> dict[str, tuple[CycleResult, ...]]:

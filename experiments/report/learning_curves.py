@@ -106,6 +106,18 @@ class JoinedCurves:
             for sampler in self.samplers
         }
 
+    def ranges(self, axis: Axis) -> dict[str, tuple[str, tuple[float, float] | None]]:
+        """By sampler, what its areas are taken over.
+
+        The label of the budget whose samplers share this range, which is their own one where the axis counts images;
+        and the least and most annotation that all finished curves of these samplers cover, see `common_range`.
+        """
+        labels = {c.sampler: c.spends if axis.of_images and c.spends else c.budget for c in self.curves.values()}
+        amounts: dict[str, list[Floats]] = {label: [] for label in labels.values()}
+        for sampler, repeats in self.finished().items():
+            amounts[labels[sampler]] += [self.curves[sampler, repeat].amounts(axis) for repeat in repeats]
+        return {sampler: (label, common_range(amounts[label])) for sampler, label in labels.items()}
+
     def score(self, sampler: str, repeat: Repeat, cycle: int) -> float | None:
         """Test metric of a sampler at a cycle, from 1; None where it has not got that far."""
         curve = self.curves.get((sampler, repeat))
