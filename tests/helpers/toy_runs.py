@@ -1,6 +1,7 @@
 """Runs of the toy data set and learner, computed in this process: the oracle for everything distributed."""
 
 import re
+import shutil
 from dataclasses import replace
 
 from helpers.toys import Blobs, Boxes
@@ -118,6 +119,19 @@ def run_in_halves(root, spec):
     dataset = learner.prepare(build_dataset(spec.dataset))
     workers = Halves([PoolShard(dataset, learner, "cpu") for _ in range(2)])
     Loop(RunStore(root, spec), dataset, workers).run()
+
+
+def in_three_ways(folder, spec, interrupted_after):
+    """Results of a run computed in one go, and those of it interrupted after some cycles, and in two shards."""
+    run_locally(folder / "at once", spec)
+    for root in ("again", "halves"):
+        shutil.copytree(folder / "at once", folder / root)
+    for cycle in RunStore(folder / "again", spec).committed()[interrupted_after:]:
+        shutil.rmtree(str(cycle.path))
+    run_alone(folder / "again", spec)
+    shutil.rmtree(str(RunStore(folder / "halves", spec).path))
+    run_in_halves(folder / "halves", spec)
+    return results(folder / "at once"), [results(folder / root) for root in ("again", "halves")]
 
 
 SEAL = re.compile(rb',\n "of": "[^"]*",\n "sha256": "[0-9a-f]{64}"(?=\n}\n\Z)')

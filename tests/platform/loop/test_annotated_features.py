@@ -1,11 +1,10 @@
 """Features of annotated regions: all reach a joint selector that reads them, and change nothing else."""
 
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers.toy_runs import BASE, OF_POOL, results, run_alone, run_in_halves, run_locally
+from helpers.toy_runs import BASE, OF_POOL, in_three_ways, results, run_locally
 
 from decomp.platform.components import build_dataset, build_learner
 from decomp.platform.grid import Component, Sampler
@@ -107,15 +106,8 @@ def test_each_image_is_predicted_once_and_of_images_that_are_no_candidates_nothi
 @pytest.mark.parametrize("below", [None, 0.8])
 def test_neither_shards_nor_interruptions_change_anything(name, below, tmp_path):
     spec = run_of("uncertainty", name, reselect_below=below)
-    run_locally(tmp_path / "at once", spec)
-    for root in ("again", "halves"):
-        shutil.copytree(tmp_path / "at once", tmp_path / root)
-    for folder in RunStore(tmp_path / "again", spec).committed()[3:]:
-        shutil.rmtree(str(folder.path))
-    run_alone(tmp_path / "again", spec)
-    shutil.rmtree(str(RunStore(tmp_path / "halves", spec).path))
-    run_in_halves(tmp_path / "halves", spec)
-    assert results(tmp_path / "at once") == results(tmp_path / "again") == results(tmp_path / "halves")
+    in_one_go, others = in_three_ways(tmp_path, spec, interrupted_after=3)
+    assert others == [in_one_go] * 2
 
 
 class Forgetful(LocalWorkers):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.annotators import answer_folders, fill_in, of_scenes
 from helpers.annotators import results as live_results
-from helpers.toy_runs import BASE, DECOMP, OF_POOL, ROI, results, run_alone, run_in_halves, run_locally
+from helpers.toy_runs import BASE, DECOMP, OF_POOL, ROI, in_three_ways, run_locally
 from helpers.toys import Blobs
 
 from decomp.platform.annotation.answered import with_answers
@@ -71,15 +71,8 @@ def test_what_is_annotated_again_is_an_annotated_region_as_a_whole(name, tmp_pat
 @pytest.mark.parametrize("name", ["decomp", "uncert", "pool", "segments"])
 def test_neither_interruptions_nor_shards_change_anything(name, tmp_path):
     spec = below(RUNS[name], 0.8)
-    run_locally(tmp_path / "at once", spec)
-    for root in ("again", "halves"):
-        shutil.copytree(tmp_path / "at once", tmp_path / root)
-    for folder in RunStore(tmp_path / "again", spec).committed()[4:]:
-        shutil.rmtree(str(folder.path))
-    run_alone(tmp_path / "again", spec)
-    shutil.rmtree(str(RunStore(tmp_path / "halves", spec).path))
-    run_in_halves(tmp_path / "halves", spec)
-    assert results(tmp_path / "at once") == results(tmp_path / "again") == results(tmp_path / "halves")
+    in_one_go, others = in_three_ways(tmp_path, spec, interrupted_after=4)
+    assert others == [in_one_go] * 2
 
 
 def test_only_regions_whose_labelled_pixels_are_uncertain_are_offered(tmp_path):
