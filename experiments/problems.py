@@ -138,8 +138,8 @@ def _fitting_problems(key: str, sampler: Sampler, regions: RegionSelector, budge
             f"{key}.reselect_below: {sampler.regions.name} reads no predictions, of which a region's confidence is "
             f"known; remove it, or choose other regions, like decomposition."
         )
-    whole = [budget for budget in budgets if isinstance(budget.region, Component) and budget.region.name == "image"]
-    if sampler.reselect_below is not None and len(whole) == len(budgets):
+    whole = all(isinstance(each.region, Component) and each.region.name == "image" for each in budgets)
+    if sampler.reselect_below is not None and whole:
         problems.append(
             f"{key}.reselect_below: an image that is annotated as a whole is no candidate again; remove it, or give a "
             f"smaller region."
