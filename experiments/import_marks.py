@@ -24,18 +24,21 @@ class Import:
         archive: name of the archive's file.
         sha256: its digest.
         committed_at: when the first imported cycle was committed, in milliseconds since the epoch.
-        metrics: for a shared first cycle its test metrics, since it is trained again where a run starts from it.
+        metrics: test metrics of the shared first cycle that the run started from, which may be trained again here.
+        earlier: the source of the archive's own import, if the run had come into it from another archive.
     """
 
     archive: str
     sha256: str
     committed_at: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    earlier: str = ""
 
     @property
     def source(self) -> str:
-        """The archive and the beginning of its digest."""
-        return f"{self.archive} (SHA-256 {self.sha256[:12]}...)"
+        """The archive and the beginning of its digest, and where it had the run from."""
+        source = f"{self.archive} (SHA-256 {self.sha256[:12]}...)"
+        return f"{source}, itself imported from {self.earlier}" if self.earlier else source
 
 
 _IMPORTS = TypeAdapter(dict[str, Import])

@@ -21,13 +21,14 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import pydantic
 
 from decomp.experiments.description import Description
+from decomp.experiments.import_marks import Import
 from decomp.platform.errors import UserError
 from decomp.platform.spec import FORMAT, RunSpec, key_of
 from decomp.platform.storage.files import checksum
@@ -67,6 +68,7 @@ class Manifest:
         runs: by key, the number of the last cycle of a run, a reference or a shared first cycle.
         files: by name, the SHA-256 of every other file.
         unfinished: labels of the runs and references that were planned, but not finished when it was written.
+        imports: by key, where those of its runs come from that had been imported.
     """
 
     layout: int
@@ -76,6 +78,7 @@ class Manifest:
     runs: Mapping[str, int]
     files: Mapping[str, str]
     unfinished: tuple[str, ...] = ()
+    imports: Mapping[str, Import] = field(default_factory=dict)
 
 
 MANIFESTS = pydantic.TypeAdapter(Manifest)

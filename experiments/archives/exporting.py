@@ -118,7 +118,8 @@ def _content(
         files[file_of(history.spec.key)] = zipped(_files(history), zipfile.ZIP_STORED)
     runs = {history.spec.key: len(history.cycles) for history in (*firsts, *finished)}
     digests = {name: sha256(content) for name, content in files.items()}
-    manifest = Manifest(LAYOUT, FORMAT, package_version(), description, runs, digests, unfinished)
+    imports = {history.spec.key: history.imported for history in (*firsts, *finished) if history.imported}
+    manifest = Manifest(LAYOUT, FORMAT, package_version(), description, runs, digests, unfinished, imports)
     fields = json.dumps(MANIFESTS.dump_python(manifest, mode="json"), sort_keys=True, indent=1) + "\n"
     return zipped({MANIFEST: seal(fields.encode(), PLACE), **files}, zipfile.ZIP_DEFLATED)
 

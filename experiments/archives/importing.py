@@ -88,12 +88,8 @@ def import_archive(archive: Archive, root: Location) -> Imported:
     fates = [_fate(RunStore(root, run.spec), run) for run in runs]
     counted = [fate for run, fate in zip(runs, fates, strict=True) if run.spec.kind != "first"]
     other = [run.spec.label for run, fate in zip(runs, fates, strict=True) if fate == "other"]
+    marks = _marks(archive, [run for run, fate in zip(runs, fates, strict=True) if fate == "add"], runs)
     try:
-        marks = {
-            run.spec.key: _mark(archive, run)
-            for run, fate in zip(runs, fates, strict=True)
-            if run.cycles and (fate == "add" or run.spec.kind == "first")
-        }
         root.prepare()
         add_imports(root, marks)
         for run, fate in zip(runs, fates, strict=True):
@@ -117,6 +113,7 @@ def unpack(archive: Archive, folder: Path) -> list[RunSpec]:
             for name, content in files.items():
                 (place / name).write_bytes(content)
         specs.append(run.spec)
+    add_imports(FilePath(folder), archive.manifest.imports)
     return specs
 
 
@@ -137,14 +134,28 @@ def _fate(store: RunStore, run: ArchivedRun) -> str:
     return "equal" if same else "other"
 
 
-def _mark(archive: Archive, run: ArchivedRun) -> Import:
-    files = run.cycles[min(run.cycles)]
-    try:
-        timing, record = Timing.from_json(files[TIMING]), CycleRecord.from_json(files[RECORD])
-    except ValueError as error:
-        raise UserError(f"{archive.path}: is damaged (a record of {run.spec.label} cannot be read).") from error
-    metrics = record.metrics if run.spec.kind == "first" else {}
-    return Import(archive.path.name, archive.sha256, timing.committed_at, metrics)
+def _marks(archive: Archive, added: Sequence[ArchivedRun], runs: Sequence[ArchivedRun]) -> dict[str, Import]:
+    """By key, where the added of the runs come from."""
+    firsts = {run.spec.key: run.cycles[1] for run in runs if run.spec.kind == "first"}
+    marks = {}
+    for run in added:
+        if not run.cycles:
+            continue
+        earlier = archive.manifest.imports.get(run.spec.key)
+        start = firsts.get(run.spec.first.key) if run.spec.kind == "run" else None
+        try:
+            committed_at = Timing.from_json(run.cycles[min(run.cycles)][TIMING]).committed_at
+            metrics = CycleRecord.from_json(start[RECORD]).metrics if start else {}
+        except ValueError as error:
+            raise UserError(f"{archive.path}: is damaged (a record of {run.spec.label} cannot be read).") from error
+        marks[run.spec.key] = Import(
+            archive.path.name,
+            archive.sha256,
+            committed_at,
+            earlier.metrics if earlier else metrics,
+            earlier.source if earlier else "",
+        )
+    return marks
 
 
 def _add(store: RunStore, run: ArchivedRun) -> None:

@@ -39,8 +39,8 @@ def _other_first_cycles(histories: Sequence[RunHistory]) -> list[str]:
     """First cycles that were computed here and have other scores than those that imported runs started from."""
     notes = {}
     for history in histories:
-        mark = history.first_marked
-        if mark is None or history.imported is None or history.spec.kind != "run" or not history.cycles:
+        mark = history.imported
+        if mark is None or history.spec.kind != "run":
             continue
         try:
             now = history.cycles[0].record.metrics

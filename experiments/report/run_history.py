@@ -52,13 +52,11 @@ class RunHistory:
         store: the run.
         cycles: its cycles from 1 on, the shared first one included, length T.
         marked: where it was imported from, if it ever was.
-        first_marked: the same of the first cycle that it shares.
     """
 
     store: RunStore
     cycles: tuple[CommittedCycle, ...]
     marked: Import | None = None
-    first_marked: Import | None = None
 
     @property
     def spec(self) -> RunSpec:
@@ -143,8 +141,7 @@ def read_histories(runs: Iterable[RunStore]) -> tuple[RunHistory, ...]:
         cycles = firsts[folder]
         if run.spec.kind == "run" and cycles:
             cycles += _cycles(run.own_cycles(after=1))
-        marks = imports[root]
-        histories.append(RunHistory(run, cycles, marks.get(run.spec.key), marks.get(run.first.spec.key)))
+        histories.append(RunHistory(run, cycles, imports[root].get(run.spec.key)))
     return tuple(histories)
 
 

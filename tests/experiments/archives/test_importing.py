@@ -16,6 +16,7 @@ from decomp.experiments.import_marks import IMPORTS
 from decomp.experiments.report.comparison import compare
 from decomp.experiments.report.imported import imported_notes
 from decomp.experiments.report.run_history import read_histories
+from decomp.experiments.sources import open_source
 from decomp.experiments.status import progress_of
 from decomp.experiments.tracking.fields import import_tags
 from decomp.platform.errors import UserError
@@ -184,11 +185,35 @@ def test_a_damaged_archive_leaves_no_trace(archive, planned, tmp_path):
     assert not list(mine.experiment.root.iterdir())
 
 
-def test_an_imported_run_can_be_exported_again(archive, planned, tmp_path):
-    mine = planned(tmp_path / "mine")
+def test_a_run_that_goes_through_two_archives_tells_both(archive, planned, tmp_path):
+    mine = planned(tmp_path / "mine", "samplers=[rand,decomp,uncert]")
     imported_into(mine, archive)
+    marks = json.loads((mine.experiment.root / IMPORTS).read_bytes())
+    for mark in marks.values():  # as if another machine had trained the first cycles
+        mark["metrics"] = {name: value + 0.01 for name, value in mark["metrics"].items()}
+    (mine.experiment.root / IMPORTS).write_text(json.dumps(marks))
+    release_first_cycles(mine.stores(mine.firsts))
+    run_locally(mine.experiment.root, *mine.runs)
     again = export(Description.of(mine), mine.histories(), tmp_path / "again.zip").archive
-    assert {run.spec.key: run.cycles for run in again.runs()} == {run.spec.key: run.cycles for run in archive.runs()}
+    assert set(run.spec.key for run in again.runs()) > {run.spec.key for run in archive.runs()}
+
+    was = f"toy.zip (SHA-256 {archive.sha256[:12]}...)"
+    opened = open_source(again.path)  # whose folder lives as long as it does
+    notes = imported_notes(opened.histories)
+    assert notes[0] == f"Imported from {was}, not computed here: 6 run(s) of full annotation, rand, decomp."
+    assert len(notes) == 3
+    assert all("with another result" in note for note in notes[1:])
+
+    theirs = planned(tmp_path / "theirs-again", "samplers=[rand,decomp,uncert]")
+    imported_into(theirs, again)
+    source = f"again.zip (SHA-256 {again.sha256[:12]}...)"
+    told = imported_notes(read_histories(theirs.compared))
+    assert set(told) == {
+        f"Imported from {source}, itself imported from {was}, not computed here: 6 run(s) of full annotation, rand, "
+        f"decomp.",
+        f"Imported from {source}, not computed here: 2 run(s) of uncert.",
+        *notes[1:],
+    }
 
 
 @pytest.mark.parametrize(
