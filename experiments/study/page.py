@@ -20,7 +20,7 @@ from decomp.experiments.study.by_claim import View, claim_section, forests_of, o
 from decomp.experiments.study.by_data_set import curves_of, experiment_section, spent_sentences
 from decomp.experiments.study.markdown import of_table
 from decomp.experiments.study.outcomes import MARGIN, outcome_table
-from decomp.experiments.verdict.pooled import Pooled, pool
+from decomp.experiments.verdict.pooled import Pooled
 from decomp.experiments.verdict.sentences import what_is_missing
 from decomp.experiments.verdict.tables import agreement_table, axes_in_words, rank_table
 
@@ -61,7 +61,8 @@ def make_study(presets: Sequence[Path], folder: Path) -> Study:
     if not sources:
         text = f"# The study\n\nNothing is computed yet: {', '.join(preset.stem for preset in waiting)}.\n"
         return Study(text, (), ())
-    pooled, views = pool(sources), views_of(sources)
+    views = views_of(sources)
+    pooled = views[-1].pooled  # over the annotated share
     claims = outcomes_of(views)
     forests = [forests_of(outcomes, views) for outcomes in claims]
     curves = {each.name: curves_of(each.name, views) for each in pooled.experiments}
