@@ -112,7 +112,7 @@ def forests_of(outcomes: Sequence[Outcome], views: Sequence[View]) -> tuple[Draw
 
 
 def _in_words(outcomes: Sequence[Outcome], names: Sequence[str]) -> list[str]:
-    """The answers of all data sets together, and those that would be others without one of them."""
+    """The answers of all data sets together, those of one alone, and those that would be others without one."""
     decisive = names[0]
     lines = []
     for column in columns_of(outcomes, [decisive]):
@@ -120,6 +120,9 @@ def _in_words(outcomes: Sequence[Outcome], names: Sequence[str]) -> list[str]:
         if sentence := column.outcome.sentence(decisive):
             lines.append(f"{'All data sets together' if decisive == ALL else decisive}{over}: {sentence}.")
         if decisive == ALL:
+            compares = f"no other data set compares them{' ' * bool(column.over)}{column.over}"
+            for name, answers in column.outcome.alone().items():
+                lines.append(f"In {name} alone, since {compares}: {listed([a.name for a in answers])}.")
             for name, answers in column.outcome.without().items():
                 told = [
                     f"{verdict}: {listed([f'{a.name} ({a.pair.paired.difference.mean:+.3f})' for a in changed])}"

@@ -101,17 +101,31 @@ class Outcome:
     def counts(self, data_set: str) -> str:
         """How many questions have which answer in a data set, or `ALL`; empty without data.
 
-        Of `ALL` also how many have another one without a data set.
+        Of `ALL` also how many are those of one data set alone, and how many would be others without one.
         """
         groups = by_verdict(self.answers[data_set])
         counts = ", ".join(f"{verdict}: {len(answers)}" for verdict, answers in groups.items())
-        changes = [f"{len(answers)} without {name}" for name, answers in self.without().items() if data_set == ALL]
-        return f"{counts} (other answers: {', '.join(changes)})" if changes else counts
+        if data_set != ALL:
+            return counts
+        alone = [f"{len(answers)} in {name} alone" for name, answers in self.alone().items()]
+        changes = [f"{len(answers)} without {name}" for name, answers in self.without().items()]
+        notes = [*alone, *([f"other answers: {', '.join(changes)}"] if changes else [])]
+        return f"{counts} ({'; '.join(notes)})" if notes else counts
 
     def sentence(self, data_set: str) -> str:
         """Which questions have which answer in a data set, or `ALL`; empty without data."""
         groups = by_verdict(self.answers[data_set])
         return "; ".join(f"{verdict}: {listed([each.name for each in answers])}" for verdict, answers in groups.items())
+
+    def alone(self) -> dict[str, list[Answer]]:
+        """By the name of a data set, the answers of all data sets together in which no other one has a part."""
+        names = {(each.pair.first, each.pair.second): each.alone for each in self.pooled}
+        groups: dict[str, list[Answer]] = {}
+        for each in self.answers[ALL]:
+            name = names[each.question.first, each.question.second]
+            if name is not None:
+                groups.setdefault(name, []).append(each)
+        return groups
 
     def without(self) -> dict[str, list[Answer]]:
         """By the name of a data set, the answers of all others together that differ from those with it."""

@@ -71,7 +71,8 @@ def make_study(presets: Sequence[Path], folder: Path) -> Study:
         *_introduction(folder, views),
         "## What came out",
         "Each claim is one question or several, mostly on pairs of samplers. The table counts their answers; in "
-        "brackets it says how many answers of all data sets together would be others without one of them.",
+        "brackets it says how many answers of all data sets together are those of one alone, since no other compares "
+        "the two, and how many would be others without one of them.",
         overview(claims, views),
         "## What is computed",
         _computed(pooled, [f"{folder.name}/{archive.name}" for archive in archives.values()]),

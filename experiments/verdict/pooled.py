@@ -149,6 +149,11 @@ class PooledPair:
     without: Mapping[str, Pair]
 
     @property
+    def alone(self) -> str | None:
+        """The only data set that has differences; None where several have."""
+        return next(iter(self.by_data_set)) if len(self.by_data_set) == 1 else None
+
+    @property
     def blocks_for_least_p(self) -> int:
         """Blocks still needed before the pair can be significant."""
         return max(0, repeats_needed(self.pair.family) - self.pair.paired.difference.n)

@@ -20,6 +20,7 @@ def verdict_sentences(pooled: Pooled) -> list[str]:
     return [
         *_significant(pooled),
         *_without(pooled),
+        *_alone(pooled),
         *_undecided(pooled),
         *_too_few(pooled),
         *_ranks(pooled),
@@ -84,6 +85,16 @@ def _without(pooled: Pooled) -> list[str]:
         ]
         if changes:
             sentences.append(f"Without {name}, {'; '.join(changes)}.")
+    return sentences
+
+
+def _alone(pooled: Pooled) -> list[str]:
+    """Which verdicts only one of several data sets has a part in."""
+    sentences = []
+    for name in [data_set.name for data_set in pooled.data_sets] if len(pooled.data_sets) > 1 else []:
+        if pairs := [each.pair for each in pooled.pairs if each.alone == name and each.pair.significant]:
+            named = _first(list(map(_named, pairs)))
+            sentences.append(f"Significant in {name} alone, since no other data set compares them: {named}.")
     return sentences
 
 

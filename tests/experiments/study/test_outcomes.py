@@ -90,6 +90,18 @@ def test_what_a_single_data_set_carries_is_told():
     assert outcome.counts("large") == "holds: 2"
 
 
+def test_what_only_one_data_set_has_is_told():
+    claim = replace(RIVALS, questions=(Question("decomp", "rand"), Question("decomp", "badge")))
+    wide = data_set("wide", decomp=[0.5] * 8, rand=[0.0] * 8, badge=[0.0] * 8)
+    narrow = data_set("narrow", decomp=[0.5] * 8, rand=[0.0] * 8)
+    outcome = outcome_of(claim, [narrow, wide])
+    ((name, (alone,)),) = outcome.alone().items()
+    assert (name, alone.name) == ("wide", "decomp – badge")
+    assert outcome.without() == {}
+    assert outcome.counts(ALL) == "holds: 2 (1 in wide alone)"
+    assert outcome.counts("wide") == "holds: 2"
+
+
 def test_what_differs_over_two_measures_has_a_column_for_each_and_the_rest_has_one():
     claim = replace(RIVALS, questions=(Question("decomp", "rand"),))
     digits = data_set("digits", decomp=[0.1] * 6, rand=[0.0] * 6)

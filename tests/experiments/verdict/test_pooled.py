@@ -13,6 +13,7 @@ from decomp.experiments.report.statistics import Spread, holm, sign_flip_test
 from decomp.experiments.sources import Source
 from decomp.experiments.verdict.pooled import pool
 from decomp.experiments.verdict.ranking import mean_ranks
+from decomp.experiments.verdict.sentences import verdict_sentences
 from decomp.platform.grid import Budget
 
 from .conftest import with_design
@@ -55,6 +56,19 @@ def test_what_a_data_set_adds_is_seen_without_it(two):
     assert pair.without["slides"].p_holm == 3 * 2**-3  # corrected over the pairs that are left
     (alone,) = (each for each in pool(two[:1]).pairs if each.pair.second == "decomp")
     assert alone.without == {}
+
+
+def test_what_only_one_data_set_has_is_told(source):
+    wide = source("wide", {"rand": [[0.2, 0.3]] * 8, "decomp": [[0.2, 0.6]] * 8, "badge": [[0.2, 0.3]] * 8})
+    narrow = source("narrow", {"rand": [[0.2, 0.3]] * 8, "decomp": [[0.2, 0.6]] * 8})
+    pooled = pool([wide, narrow])
+    alone = {name: each.alone for name, each in by_name(pooled).items()}
+    assert alone == {("rand", "decomp"): None, ("rand", "badge"): "wide", ("decomp", "badge"): "wide"}
+    told = [sentence for sentence in verdict_sentences(pooled) if "alone" in sentence]
+    assert told == [
+        "Significant in wide alone, since no other data set compares them: decomp – badge (+0.188, p 0.016)."
+    ]
+    assert not any("alone" in sentence for sentence in verdict_sentences(pool([wide])))
 
 
 def test_pairs_come_in_the_order_in_which_they_are_declared_first(two):
