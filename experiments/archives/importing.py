@@ -1,7 +1,7 @@
 """`decomp import`: the runs of an archive among the results of an experiment, where they count as done."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from decomp.experiments.archives.archive import Archive, ArchivedRun
@@ -148,13 +148,8 @@ def _marks(archive: Archive, added: Sequence[ArchivedRun], runs: Sequence[Archiv
             metrics = CycleRecord.from_json(start[RECORD]).metrics if start else {}
         except ValueError as error:
             raise UserError(f"{archive.path}: is damaged (a record of {run.spec.label} cannot be read).") from error
-        marks[run.spec.key] = Import(
-            archive.path.name,
-            archive.sha256,
-            committed_at,
-            earlier.metrics if earlier else metrics,
-            earlier.source if earlier else "",
-        )
+        mark = Import(archive.path.name, archive.sha256, committed_at, metrics)
+        marks[run.spec.key] = replace(mark, metrics=earlier.metrics, earlier=earlier.source) if earlier else mark
     return marks
 
 

@@ -119,28 +119,30 @@ class Outcome:
 
     def alone(self) -> dict[str, list[Answer]]:
         """By the name of a data set, the answers of all data sets together in which no other one has a part."""
-        names = {(each.pair.first, each.pair.second): each.alone for each in self.pooled}
         groups: dict[str, list[Answer]] = {}
-        for each in self.answers[ALL]:
-            name = names[each.question.first, each.question.second]
-            if name is not None:
-                groups.setdefault(name, []).append(each)
+        for answer, pair in self._together():
+            if pair.alone is not None:
+                groups.setdefault(pair.alone, []).append(answer)
         return groups
 
     def without(self) -> dict[str, list[Answer]]:
         """By the name of a data set, the answers of all others together that differ from those with it."""
         changed = {}
         for name in self.answers:
-            pairs = {(each.pair.first, each.pair.second): each.without.get(name) for each in self.pooled}
             others = [
-                Answer(each.question, pair)
-                for each in self.answers[ALL]
-                if (pair := pairs[each.question.first, each.question.second]) is not None
-                and Answer(each.question, pair).verdict != each.verdict
+                other
+                for answer, pair in self._together()
+                if name in pair.without
+                and (other := Answer(answer.question, pair.without[name])).verdict != answer.verdict
             ]
             if others:
                 changed[name] = others
         return changed
+
+    def _together(self) -> list[tuple[Answer, PooledPair]]:
+        """The answers of all data sets together, each with its pair."""
+        pairs = {(each.pair.first, each.pair.second): each for each in self.pooled}
+        return [(each, pairs[each.question.first, each.question.second]) for each in self.answers[ALL]]
 
 
 def by_verdict(answers: Sequence[Answer]) -> dict[str, list[Answer]]:

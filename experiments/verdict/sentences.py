@@ -90,12 +90,16 @@ def _without(pooled: Pooled) -> list[str]:
 
 def _alone(pooled: Pooled) -> list[str]:
     """Which verdicts only one of several data sets has a part in."""
-    sentences = []
-    for name in [data_set.name for data_set in pooled.data_sets] if len(pooled.data_sets) > 1 else []:
-        if pairs := [each.pair for each in pooled.pairs if each.alone == name and each.pair.significant]:
-            named = _first(list(map(_named, pairs)))
-            sentences.append(f"Significant in {name} alone, since no other data set compares them: {named}.")
-    return sentences
+    if len(pooled.data_sets) == 1:
+        return []
+    by_name: dict[str, list[str]] = {}
+    for each in pooled.pairs:
+        if each.alone is not None and each.pair.significant:
+            by_name.setdefault(each.alone, []).append(_named(each.pair))
+    return [
+        f"Significant in {name} alone, since no other data set compares them: {_first(pairs)}."
+        for name, pairs in by_name.items()
+    ]
 
 
 def _undecided(pooled: Pooled) -> list[str]:

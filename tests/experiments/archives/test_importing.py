@@ -185,6 +185,13 @@ def test_a_damaged_archive_leaves_no_trace(archive, planned, tmp_path):
     assert not list(mine.experiment.root.iterdir())
 
 
+def test_an_imported_run_can_be_exported_again(archive, planned, tmp_path):
+    mine = planned(tmp_path / "mine")
+    imported_into(mine, archive)
+    again = export(Description.of(mine), mine.histories(), tmp_path / "again.zip").archive
+    assert {run.spec.key: run.cycles for run in again.runs()} == {run.spec.key: run.cycles for run in archive.runs()}
+
+
 def test_a_run_that_goes_through_two_archives_tells_both(archive, planned, tmp_path):
     mine = planned(tmp_path / "mine", "samplers=[rand,decomp,uncert]")
     imported_into(mine, archive)
